@@ -1,0 +1,6 @@
+//! The engine of pixel-engine: CloudFront log lines in, well-packed Kinesis and Firehose records out.
+
+pub mod field;
+pub mod line;
+pub mod schema;
+pub mod simd;
