@@ -2,5 +2,6 @@
 
 pub mod field;
 pub mod line;
+pub mod scan;
 pub mod schema;
 pub mod simd;
