@@ -220,7 +220,9 @@ fn push_headers(out: &mut Vec<u8>, hit: &Hit<'_>) {
         out.extend_from_slice(if hit.agent.is_mobile { b"true" } else { b"false" });
         out.extend_from_slice(b"%0ACloudFront-Viewer-Time-Zone:");
         out.extend_from_slice(hit.network.time_zone.as_bytes());
-        out.extend_from_slice(b"%0ACloudFront-Forwarded-Proto:https%0ACloudFront-Viewer-Address:");
+        out.extend_from_slice(b"%0ACloudFront-Forwarded-Proto:");
+        out.extend_from_slice(if hit.is_https { b"https" } else { b"http" });
+        out.extend_from_slice(b"%0ACloudFront-Viewer-Address:");
         push_address(out, hit.visitor.address);
         out.extend_from_slice(b":443%0A");
     }

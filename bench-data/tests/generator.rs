@@ -1,6 +1,6 @@
 //! What the generated logs promise, checked from outside.
 
-// The helpers below are tests too, but clippy knows only functions marked `#[test]` as such.
+// Everything here is a test, but clippy knows only functions marked `#[test]` as such.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
