@@ -2,6 +2,7 @@
 
 pub mod field;
 pub mod line;
+pub mod pack;
 pub mod scan;
 pub mod schema;
 pub mod simd;

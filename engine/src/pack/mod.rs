@@ -1,0 +1,3 @@
+//! Fills containers: many lines in one record.
+
+pub mod md5;
