@@ -23,6 +23,7 @@ mod avx512;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[allow(unsafe_code)]
 mod kernel;
+pub(crate) mod masks;
 mod memchr;
 #[cfg(target_arch = "aarch64")]
 #[allow(unsafe_code)]
