@@ -35,6 +35,18 @@ impl<'a> Line<'a> {
         self.schema
     }
 
+    /// The bytes that the line was found in: they go on behind it.
+    #[inline]
+    pub(crate) fn block(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Where the columns end in these bytes, exclusive; the last may have a carriage return before its end.
+    #[inline]
+    pub(crate) fn ends(&self) -> &'a [u32] {
+        self.ends
+    }
+
     /// Where the line begins in the bytes it was found in.
     #[inline]
     pub fn start(&self) -> usize {

@@ -144,7 +144,9 @@ impl<'a> Query<'a> {
 impl<'a> Iterator for Query<'a> {
     type Item = Parameter<'a>;
 
-    #[inline]
+    // Always: as a call, its result goes through memory in pieces of another size than it is read in, and the
+    // stall of that is longer than the work.
+    #[inline(always)]
     fn next(&mut self) -> Option<Parameter<'a>> {
         let span = self.spans.next(self.text)?;
         Some(Parameter {

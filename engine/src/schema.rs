@@ -6,6 +6,7 @@
 //! columns in a `#Fields:` line ([`Schema::from_fields_header`]).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::field::{Field, json_name};
 
@@ -69,12 +70,22 @@ pub enum SchemaError {
 }
 
 /// An ordered list of columns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Schema {
+    id: u64,
     kind: LogKind,
     columns: Box<[Column]>,
     position: [u8; Field::COUNT],
 }
+
+/// Equal are schemas of the same kind and columns; everything else follows from these.
+impl PartialEq for Schema {
+    fn eq(&self, other: &Schema) -> bool {
+        self.kind == other.kind && self.columns == other.columns
+    }
+}
+
+impl Eq for Schema {}
 
 const ABSENT: u8 = u8::MAX;
 
@@ -154,7 +165,9 @@ impl Schema {
                 position[*field as usize] = index as u8;
             }
         }
-        Ok(Schema { kind, columns: columns.into(), position })
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Ok(Schema { id, kind, columns: columns.into(), position })
     }
 
     /// A preset of real-time logs by its name, such as `realtime-46`.
@@ -201,6 +214,13 @@ impl Schema {
         Schema::new(LogKind::Standard, names.map(column_of).collect())
     }
 
+    /// A number that this schema shares with its clones alone, not with equal ones: what is prepared for a schema
+    /// is found again by it without comparing columns for each line.
+    #[inline]
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Which family of logs this describes.
     pub fn kind(&self) -> LogKind {
         self.kind
@@ -225,7 +245,7 @@ fn column_of(name: &str) -> Column {
 }
 
 /// The field whose name shares the most letter pairs with `name`, if that is at least half of them.
-fn most_similar(name: &str) -> Option<Field> {
+pub(crate) fn most_similar(name: &str) -> Option<Field> {
     let pairs = |text: &str| -> Vec<[u8; 2]> { json_name(text).as_bytes().windows(2).map(|w| [w[0], w[1]]).collect() };
     let wanted = pairs(name);
     let score = |field: Field| {
