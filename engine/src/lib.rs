@@ -1,13 +1,24 @@
 //! The engine of pixel-engine: CloudFront log lines in, well-packed Kinesis and Firehose records out.
 
+pub mod ack;
+pub mod billing;
+pub mod block;
+pub mod compress;
 pub mod encode;
 pub mod field;
+pub mod finish;
 pub mod headers;
+pub mod json_line;
 pub mod line;
 pub mod pack;
 pub mod percent;
+pub mod pipeline;
+pub mod quarantine;
 pub mod query;
+pub mod record;
 pub mod scan;
 pub mod schema;
 pub mod select;
+pub mod ship;
 pub mod simd;
+pub mod source;

@@ -29,6 +29,11 @@ pub enum Column {
 }
 
 impl Column {
+    /// The column of that name, as a header or a JSON key gives it: known or not, it is a column.
+    pub fn from_name(name: &str) -> Column {
+        Field::from_name(name).map_or_else(|| Column::Unknown(name.into()), Column::Known)
+    }
+
     /// The column's name in the log.
     pub fn name(&self) -> &str {
         match self {
@@ -194,7 +199,7 @@ impl Schema {
         let columns = names
             .map(|name| match (Field::from_name(name), name.strip_prefix('+')) {
                 (Some(field), _) => Ok(Column::Known(field)),
-                (None, Some(unknown)) => Ok(column_of(unknown)),
+                (None, Some(unknown)) => Ok(Column::from_name(unknown)),
                 (None, None) => {
                     Err(SchemaError::UnknownField { name: name.to_owned(), suggestion: most_similar(name) })
                 }
@@ -211,7 +216,7 @@ impl Schema {
     pub fn from_fields_header(line: &[u8]) -> Result<Schema, SchemaError> {
         let text = String::from_utf8_lossy(line);
         let names = text.strip_prefix("#Fields:").unwrap_or(&text).split_ascii_whitespace();
-        Schema::new(LogKind::Standard, names.map(column_of).collect())
+        Schema::new(LogKind::Standard, names.map(Column::from_name).collect())
     }
 
     /// A number that this schema shares with its clones alone, not with equal ones: what is prepared for a schema
@@ -238,10 +243,6 @@ impl Schema {
             index => Some(usize::from(index)),
         }
     }
-}
-
-fn column_of(name: &str) -> Column {
-    Field::from_name(name).map_or_else(|| Column::Unknown(name.into()), Column::Known)
 }
 
 /// The field whose name shares the most letter pairs with `name`, if that is at least half of them.

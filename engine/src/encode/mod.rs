@@ -1,5 +1,6 @@
 //! What the body of one record looks like: the line as it came, some of its values, or a JSON object.
 
+pub mod block;
 mod json;
 mod projection;
 

@@ -1,0 +1,232 @@
+//! Compresses a record: one complete zstd frame or gzip member, so that the objects that Firehose makes by
+//! joining records are valid streams.
+//!
+//! Athena's zstd reader refuses windows over 8 MiB, so the window is capped at that for every level, and a
+//! frame states its content size. Source: aircompressor's ZstdFrameDecompressor, `facts` in docs/formats.md.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Write};
+use std::str::FromStr;
+
+use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe::compress_bound;
+
+/// The largest zstd window that Athena reads: 8 MiB.
+const WINDOW_LOG: u32 = 23;
+
+/// How records are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Codec {
+    /// As they are.
+    #[default]
+    None,
+    /// One gzip member a record; levels 0 to 9.
+    Gzip(u32),
+    /// One zstd frame a record; levels -7 to 22.
+    Zstd(i32),
+}
+
+impl Codec {
+    /// What the names of delivered objects end in.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Codec::None => "",
+            Codec::Gzip(_) => ".gz",
+            Codec::Zstd(_) => ".zst",
+        }
+    }
+
+    /// The most bytes that `length` bytes can become.
+    pub fn bound(self, length: usize) -> usize {
+        match self {
+            Codec::None => length,
+            // Stored deflate blocks: 5 B for each 16 KiB at worst, and 18 B of header and trailer.
+            Codec::Gzip(_) => length + 5 * (length / 16_383 + 1) + 32,
+            Codec::Zstd(_) => compress_bound(length),
+        }
+    }
+
+    /// The longest input that is sure to fit into `limit` bytes.
+    pub fn longest_input(self, limit: usize) -> usize {
+        let overhead = self.bound(limit) - limit;
+        limit.saturating_sub(overhead)
+    }
+
+    /// Compresses the pieces, `length` bytes in all, as one stream.
+    ///
+    /// # Errors
+    /// Only what the library reports: want of memory, in practice.
+    pub fn compress<'a>(self, pieces: impl Iterator<Item = &'a [u8]>, length: usize) -> io::Result<Vec<u8>> {
+        match self {
+            Codec::None => Ok(pieces.collect::<Vec<_>>().concat()),
+            Codec::Gzip(level) => {
+                let output = Vec::with_capacity(length / 4 + 64);
+                let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::new(level));
+                for piece in pieces {
+                    encoder.write_all(piece)?;
+                }
+                encoder.finish()
+            }
+            Codec::Zstd(level) => with_zstd(level, |zstd| zstd.compress(pieces, length)),
+        }
+    }
+}
+
+/// A zstd context with its output buffer; each thread keeps one.
+struct Zstd {
+    level: i32,
+    encoder: Encoder<'static>,
+    output: Vec<u8>,
+}
+
+fn with_zstd<T>(level: i32, work: impl FnOnce(&mut Zstd) -> io::Result<T>) -> io::Result<T> {
+    thread_local! {
+        static ZSTD: RefCell<Option<Zstd>> = const { RefCell::new(None) };
+    }
+    ZSTD.with_borrow_mut(|kept| {
+        if kept.as_ref().is_none_or(|zstd| zstd.level != level) {
+            *kept = Some(Zstd::new(level)?);
+        }
+        work(kept.as_mut().expect("it was set above"))
+    })
+}
+
+impl Zstd {
+    fn new(level: i32) -> io::Result<Zstd> {
+        let mut encoder = Encoder::new(level)?;
+        // Levels from 20 on would take a larger window by themselves.
+        if level >= 20 {
+            encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+        }
+        Ok(Zstd { level, encoder, output: Vec::new() })
+    }
+
+    fn compress<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>, length: usize) -> io::Result<Vec<u8>> {
+        self.encoder.reinit()?;
+        self.encoder.set_pledged_src_size(Some(length as u64))?;
+        self.output.resize(compress_bound(length).max(self.output.len()), 0);
+        let mut output = OutBuffer::around(self.output.as_mut_slice());
+        for piece in pieces {
+            let mut input = InBuffer::around(piece);
+            while input.pos() < piece.len() {
+                self.encoder.run(&mut input, &mut output)?;
+            }
+        }
+        while self.encoder.finish(&mut output, true)? > 0 {}
+        Ok(output.as_slice().to_vec())
+    }
+}
+
+/// A codec that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not one of none, gzip, gzip:0 to gzip:9, zstd, zstd:-7 to zstd:22")]
+pub struct UnknownCodec(String);
+
+impl FromStr for Codec {
+    type Err = UnknownCodec;
+
+    fn from_str(text: &str) -> Result<Codec, UnknownCodec> {
+        let (name, level) = match text.split_once(':') {
+            Some((name, level)) => (name, Some(level.parse::<i32>().map_err(|_| UnknownCodec(text.to_owned()))?)),
+            None => (text, None),
+        };
+        match (name, level) {
+            ("none", None) => Ok(Codec::None),
+            ("gzip", None) => Ok(Codec::Gzip(6)),
+            ("gzip", Some(level @ 0..=9)) => Ok(Codec::Gzip(level.unsigned_abs())),
+            ("zstd", None) => Ok(Codec::Zstd(3)),
+            ("zstd", Some(level @ -7..=22)) => Ok(Codec::Zstd(level)),
+            _ => Err(UnknownCodec(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Codec::None => formatter.write_str("none"),
+            Codec::Gzip(level) => write!(formatter, "gzip:{level}"),
+            Codec::Zstd(level) => write!(formatter, "zstd:{level}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip(1), Codec::Gzip(0), Codec::Zstd(1), Codec::Zstd(-7)];
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 1u64;
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(length)
+        .collect()
+    }
+
+    fn decompress(codec: Codec, bytes: &[u8]) -> Vec<u8> {
+        let mut output = Vec::new();
+        match codec {
+            Codec::None => output.extend_from_slice(bytes),
+            Codec::Gzip(_) => drop(flate2::read::GzDecoder::new(bytes).read_to_end(&mut output).unwrap()),
+            Codec::Zstd(_) => output = zstd::decode_all(bytes).unwrap(),
+        }
+        output
+    }
+
+    #[test]
+    fn pieces_come_back_as_one_stream() {
+        let text = b"some line of a log\n".repeat(10_000);
+        for codec in CODECS {
+            let compressed = codec.compress(text.chunks(777), text.len()).unwrap();
+            assert_eq!(decompress(codec, &compressed), text, "{codec}");
+        }
+    }
+
+    #[test]
+    fn noise_stays_within_the_bound() {
+        for codec in CODECS {
+            for limit in [1024, 5_120, 65_536, 300_000, 1_024_000] {
+                let longest = codec.longest_input(limit);
+                assert!(longest > limit / 2);
+                let compressed = codec.compress(noise(longest).chunks(1000), longest).unwrap();
+                assert!(compressed.len() <= limit, "{codec}: {} > {limit}", compressed.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_is_at_most_8_mib_at_every_level() {
+        let text = noise(9 << 20);
+        for level in [19, 20, 22] {
+            let compressed = Codec::Zstd(level).compress(std::iter::once(&text[..]), text.len()).unwrap();
+            let mut decoder = zstd::Decoder::new(&compressed[..]).unwrap();
+            decoder.window_log_max(WINDOW_LOG).unwrap();
+            let mut output = Vec::new();
+            decoder.read_to_end(&mut output).unwrap();
+            assert!(output == text, "level {level}");
+        }
+    }
+
+    #[test]
+    fn codecs_have_names() {
+        for (text, codec) in [
+            ("none", Codec::None),
+            ("gzip", Codec::Gzip(6)),
+            ("gzip:9", Codec::Gzip(9)),
+            ("zstd", Codec::Zstd(3)),
+            ("zstd:-1", Codec::Zstd(-1)),
+        ] {
+            assert_eq!(text.parse(), Ok(codec));
+        }
+        for text in ["", "zip", "none:1", "gzip:10", "zstd:23", "zstd:", "zstd:x"] {
+            assert!(text.parse::<Codec>().is_err(), "{text}");
+        }
+    }
+}

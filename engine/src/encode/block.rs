@@ -1,0 +1,455 @@
+//! Encodes a block: each of its lines is shipped, filtered out, or bad, and every one is counted.
+//!
+//! As long as lines stay as they came, nothing is copied: the block's own buffer becomes the output. The first
+//! line that is left out (or loses a carriage return) moves what was kept so far to a buffer of its own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::ack::AckToken;
+use crate::billing::Billed;
+use crate::block::{Block, BufferPool, Cut, Layout, Source};
+use crate::encode::{Encoder, Format as Encoding};
+use crate::field::Field;
+use crate::json_line::JsonLineReader;
+use crate::line::Line;
+use crate::quarantine::{BadLine, Reason};
+use crate::scan::{Positions, scan};
+use crate::schema::Schemas;
+use crate::select::Matcher;
+use crate::source::fields_header;
+
+/// What happens to lines: the same for every block of a run.
+pub struct Rules {
+    /// The real-time schemas that are accepted.
+    pub schemas: Schemas,
+    /// What a line becomes.
+    pub encoding: Encoding,
+    /// Lines that do not match are filtered out.
+    pub matcher: Matcher,
+    /// The longest encoded line, with its newline, that a record can hold.
+    pub longest_line: usize,
+    /// Whether encoding ends at the first bad line.
+    pub stop_at_bad_line: bool,
+    /// For records of this many bytes, lines are put in the order that fills them best.
+    pub reorder_for: Option<usize>,
+    /// Where buffers come from and go to.
+    pub pool: BufferPool,
+}
+
+/// The lines of one block as they will be shipped.
+#[derive(Debug)]
+pub struct EncodedBlock {
+    bytes: Vec<u8>,
+    line_ends: Vec<u32>,
+    pool: BufferPool,
+}
+
+impl EncodedBlock {
+    /// How many lines there are.
+    pub fn line_count(&self) -> usize {
+        self.line_ends.len()
+    }
+
+    /// Where line `index` begins in the bytes; for the line count, where the last one ends.
+    #[inline]
+    pub fn line_start(&self, index: usize) -> usize {
+        if index == 0 { 0 } else { self.line_ends[index - 1] as usize }
+    }
+
+    /// Where each line ends (its newline included) in the bytes.
+    pub fn line_ends(&self) -> &[u32] {
+        &self.line_ends
+    }
+
+    /// The lines of those numbers, one after the other.
+    pub fn lines(&self, range: std::ops::Range<usize>) -> &[u8] {
+        &self.bytes[self.line_start(range.start)..self.line_start(range.end)]
+    }
+}
+
+impl Drop for EncodedBlock {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// How many lines of a block went where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCounts {
+    /// Log lines, without headers and empty lines.
+    pub lines_in: u64,
+    /// Lines that a matcher left out.
+    pub filtered: u64,
+    /// Lines that cannot be shipped.
+    pub bad: u64,
+    /// Header lines of standard logs.
+    pub headers: u64,
+    /// Lines with nothing in them.
+    pub empty: u64,
+    /// Newlines in the source, for the line numbers of the next block.
+    pub newlines: u64,
+}
+
+impl std::ops::AddAssign for LineCounts {
+    fn add_assign(&mut self, other: LineCounts) {
+        self.lines_in += other.lines_in;
+        self.filtered += other.filtered;
+        self.bad += other.bad;
+        self.headers += other.headers;
+        self.empty += other.empty;
+        self.newlines += other.newlines;
+    }
+}
+
+/// What became of a block.
+pub struct Encoded {
+    /// The lines to ship.
+    pub block: Arc<EncodedBlock>,
+    /// The lines that cannot be shipped, their numbers counted from 0 at the block's start.
+    pub bad_lines: Vec<BadLine>,
+    /// Where each line went.
+    pub counts: LineCounts,
+    /// What the lines to ship would be billed as records of their own.
+    pub unpacked: Billed,
+    /// Bytes of the source that the block stands for.
+    pub source_bytes: u64,
+    /// The source.
+    pub source: Arc<Source>,
+    /// Whether encoding ended at a bad line, the last of `bad_lines`.
+    pub stopped: bool,
+    /// The block's ack token.
+    pub token: AckToken,
+}
+
+/// Buffers that one thread uses for block after block.
+#[derive(Default)]
+pub struct Scratch {
+    positions: Positions,
+    json: JsonLineReader,
+    encoder: Option<Encoder>,
+}
+
+impl Rules {
+    /// Encodes every line of the block.
+    pub fn encode(&self, block: Block, scratch: &mut Scratch) -> Encoded {
+        let Block { bytes, source, offset, source_bytes, layout, cut, token } = block;
+        let mut run = Run {
+            rules: self,
+            source: &source,
+            offset,
+            output: Output::new(&self.encoding, &self.pool),
+            counts: LineCounts::default(),
+            unpacked: Billed::default(),
+            bad_lines: Vec::new(),
+            stopped: false,
+        };
+        match cut {
+            Some(Cut::TooLong { part, last }) => run.piece_of_long_line(&bytes, part, last),
+            cut => run.lines(&bytes, layout, cut, scratch),
+        }
+        let Run { output, counts, unpacked, bad_lines, stopped, .. } = run;
+        let (mut bytes, mut line_ends) = output.finish(bytes);
+        if let Some(record_size) = self.reorder_for {
+            let reordered = reorder(&bytes, &line_ends, record_size, self.pool.take_empty());
+            self.pool.give(std::mem::replace(&mut bytes, reordered.0));
+            line_ends = reordered.1;
+        }
+        token.count_lines(counts.newlines);
+        let block = Arc::new(EncodedBlock { bytes, line_ends, pool: self.pool.clone() });
+        Encoded { block, bad_lines, counts, unpacked, source_bytes, source, stopped, token }
+    }
+}
+
+struct Run<'a> {
+    rules: &'a Rules,
+    source: &'a Arc<Source>,
+    offset: u64,
+    output: Output,
+    counts: LineCounts,
+    unpacked: Billed,
+    bad_lines: Vec<BadLine>,
+    stopped: bool,
+}
+
+impl Run<'_> {
+    fn lines(&mut self, bytes: &[u8], layout: Layout, cut: Option<Cut>, scratch: &mut Scratch) {
+        let Scratch { positions, json, encoder } = scratch;
+        let encoder = encoder.get_or_insert_with(|| Encoder::new(self.rules.encoding.clone()));
+        scan(bytes, positions);
+        let line_count = positions.line_count();
+        let mut layout = layout;
+        for (index, (start, ends)) in positions.lines().enumerate() {
+            let end = *ends.last().expect("a line has a newline");
+            let text = &bytes[start as usize..end as usize];
+            self.counts.newlines += 1;
+            if matches!(text, b"" | b"\r") {
+                self.counts.empty += 1;
+                self.output.leave_out(bytes, start);
+                continue;
+            }
+            if let (Layout::Standard(schema), b'#') = (&mut layout, text[0]) {
+                self.counts.headers += 1;
+                self.output.leave_out(bytes, start);
+                if let Some(header) = fields_header(text) {
+                    *schema = header;
+                }
+                continue;
+            }
+            self.counts.lines_in += 1;
+            let cut_here = cut.as_ref().filter(|_| index + 1 == line_count);
+            let checked = match cut_here {
+                Some(Cut::Broken(error)) => Err(Reason::Broken(error.clone())),
+                Some(Cut::Stopped | Cut::TooLong { .. }) => Err(Reason::Stopped),
+                None if positions.has_nul() && memchr::memchr(0, text).is_some() => Err(Reason::Nul),
+                None => view(bytes, start, ends, &layout, &self.rules.schemas, json).and_then(with_readable_time),
+            };
+            let reason = match checked {
+                Ok(line) if !self.rules.matcher.matches(&line) => {
+                    self.counts.filtered += 1;
+                    self.output.leave_out(bytes, start);
+                    continue;
+                }
+                Ok(line) => match self.ship(bytes, start, end, &line, encoder) {
+                    Ok(()) => continue,
+                    Err(reason) => reason,
+                },
+                Err(reason) => reason,
+            };
+            self.output.leave_out(bytes, start);
+            self.bad_line(reason, start, text, None);
+            if self.rules.stop_at_bad_line {
+                self.stopped = true;
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn ship(
+        &mut self,
+        bytes: &[u8],
+        start: u32,
+        end: u32,
+        line: &Line<'_>,
+        encoder: &mut Encoder,
+    ) -> Result<(), Reason> {
+        let limit = self.rules.longest_line;
+        let length = match &self.rules.encoding {
+            Encoding::Raw => {
+                let length = self.output.raw_length(bytes, start, end);
+                if length <= limit {
+                    self.output.keep(bytes, start, end);
+                }
+                length
+            }
+            _ => self.output.append(limit, |out| encoder.encode(line, out)),
+        };
+        if length > limit {
+            return Err(Reason::TooLongForRecord { length, limit });
+        }
+        self.unpacked.add(length, 0);
+        Ok(())
+    }
+
+    /// A line longer than a block counts as one line, when its last piece comes.
+    fn piece_of_long_line(&mut self, bytes: &[u8], part: u32, last: bool) {
+        self.output.leave_out(bytes, 0);
+        let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        self.counts.lines_in += u64::from(last);
+        self.bad_line(Reason::TooLong, 0, text, Some((part, last)));
+        self.counts.bad -= u64::from(!last);
+        self.counts.newlines += u64::from(last);
+        self.stopped = self.rules.stop_at_bad_line;
+    }
+
+    fn bad_line(&mut self, reason: Reason, start: u32, text: &[u8], part: Option<(u32, bool)>) {
+        self.counts.bad += 1;
+        self.bad_lines.push(BadLine {
+            reason,
+            source: Arc::clone(self.source),
+            line: self.counts.newlines.saturating_sub(u64::from(part.is_none())),
+            offset: self.offset + u64::from(start),
+            bytes: text.to_vec(),
+            part,
+        });
+    }
+}
+
+/// The line's columns under the schema that fits.
+#[inline]
+fn view<'a>(
+    bytes: &'a [u8],
+    start: u32,
+    ends: &'a [u32],
+    layout: &'a Layout,
+    schemas: &'a Schemas,
+    json: &'a mut JsonLineReader,
+) -> Result<Line<'a>, Reason> {
+    match layout {
+        Layout::RealTime => match schemas.with_columns(ends.len()) {
+            Some(schema) => Ok(Line::new(bytes, start, ends, schema)),
+            None => {
+                let counts: Vec<String> = schemas.iter().map(|schema| schema.columns().len().to_string()).collect();
+                Err(Reason::ColumnCount { found: ends.len(), accepted: counts.join(", ") })
+            }
+        },
+        Layout::Standard(Some(schema)) if schema.columns().len() == ends.len() => {
+            Ok(Line::new(bytes, start, ends, schema))
+        }
+        Layout::Standard(Some(schema)) => {
+            Err(Reason::ColumnCount { found: ends.len(), accepted: schema.columns().len().to_string() })
+        }
+        Layout::Standard(None) => Err(Reason::NoHeader),
+        Layout::Json => {
+            let end = *ends.last().expect("a line has a newline");
+            json.read(&bytes[start as usize..end as usize]).map_err(Reason::Json)
+        }
+    }
+}
+
+/// The line, if every time in it reads as CloudFront writes it, or is absent.
+#[inline]
+fn with_readable_time(line: Line<'_>) -> Result<Line<'_>, Reason> {
+    type IsReadable = fn(&[u8]) -> bool;
+    const TIMES: [(Field, IsReadable); 4] = [
+        (Field::Timestamp, is_decimal),
+        (Field::TimestampMs, is_digits),
+        (Field::Date, |text| has_shape(text, b"0000-00-00")),
+        (Field::Time, |text| has_shape(text, b"00:00:00")),
+    ];
+    for (field, is_readable) in TIMES {
+        if let Some(text) = line.get(field)
+            && !is_readable(text)
+        {
+            let text: String = String::from_utf8_lossy(text).chars().take(40).collect();
+            return Err(Reason::Timestamp { field: field.name(), text });
+        }
+    }
+    Ok(line)
+}
+
+fn is_digits(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// Seconds since the epoch, with or without a fraction.
+fn is_decimal(text: &[u8]) -> bool {
+    let mut points = 0;
+    let digits_and_points = text.iter().all(|&byte| {
+        points += u32::from(byte == b'.');
+        byte.is_ascii_digit() || byte == b'.'
+    });
+    digits_and_points && points <= 1 && !matches!(text, [] | [b'.', ..] | [.., b'.'])
+}
+
+/// A digit where the shape has `0`, the same byte elsewhere.
+fn has_shape(text: &[u8], shape: &[u8]) -> bool {
+    let fits = |(&byte, &wanted): (&u8, &u8)| if wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted };
+    text.len() == shape.len() && text.iter().zip(shape).all(fits)
+}
+
+/// The encoded lines: the block itself as long as everything is kept as it came.
+struct Output {
+    copy: Option<Vec<u8>>,
+    line_ends: Vec<u32>,
+    pool: BufferPool,
+}
+
+impl Output {
+    fn new(encoding: &Encoding, pool: &BufferPool) -> Output {
+        let copy = match encoding {
+            Encoding::Raw => None,
+            _ => Some(pool.take_empty()),
+        };
+        Output { copy, line_ends: Vec::new(), pool: pool.clone() }
+    }
+
+    /// The line that begins at `start` will not be kept as it came.
+    fn leave_out(&mut self, bytes: &[u8], start: u32) {
+        if self.copy.is_none() {
+            let mut copy = self.pool.take_empty();
+            copy.extend_from_slice(&bytes[..start as usize]);
+            self.copy = Some(copy);
+        }
+    }
+
+    #[inline]
+    fn raw_length(&self, bytes: &[u8], start: u32, end: u32) -> usize {
+        (end - start) as usize + 1 - usize::from(bytes[end as usize - 1] == b'\r')
+    }
+
+    /// Keeps the line as it came, but for a carriage return before its newline.
+    #[inline]
+    fn keep(&mut self, bytes: &[u8], start: u32, end: u32) {
+        let has_carriage_return = bytes[end as usize - 1] == b'\r';
+        if has_carriage_return {
+            self.leave_out(bytes, start);
+        }
+        let line_end = match &mut self.copy {
+            None => end + 1,
+            Some(copy) => {
+                copy.extend_from_slice(&bytes[start as usize..end as usize - usize::from(has_carriage_return)]);
+                copy.push(b'\n');
+                copy.len() as u32
+            }
+        };
+        self.line_ends.push(line_end);
+    }
+
+    /// Appends what `encode` writes, and takes it back if it is longer than `limit`; returns its length.
+    #[inline]
+    fn append(&mut self, limit: usize, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let copy = self.copy.get_or_insert_default();
+        let before = copy.len();
+        encode(copy);
+        let length = copy.len() - before;
+        if length > limit {
+            copy.truncate(before);
+        } else {
+            self.line_ends.push(copy.len() as u32);
+        }
+        length
+    }
+
+    fn finish(self, block: Vec<u8>) -> (Vec<u8>, Vec<u32>) {
+        match self.copy {
+            None => (block, self.line_ends),
+            Some(copy) => {
+                self.pool.give(block);
+                (copy, self.line_ends)
+            }
+        }
+    }
+}
+
+/// Puts lines into the order in which records of `record_size` bytes, filled one after the other, waste least:
+/// best fit, longest first. Lines keep their order within a record only by chance.
+fn reorder(bytes: &[u8], line_ends: &[u32], record_size: usize, mut output: Vec<u8>) -> (Vec<u8>, Vec<u32>) {
+    let starts = std::iter::once(0).chain(line_ends.iter().map(|&end| end as usize));
+    let mut lines: Vec<&[u8]> = starts.zip(line_ends).map(|(start, &end)| &bytes[start..end as usize]).collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.len()));
+    let mut records: Vec<Vec<&[u8]>> = Vec::new();
+    let mut free: BTreeSet<(usize, usize)> = BTreeSet::new();
+    for line in lines {
+        let best = free.range((line.len(), 0)..).next().copied();
+        let (space, record) = match best {
+            Some(found) => {
+                free.remove(&found);
+                found
+            }
+            None => {
+                records.push(Vec::new());
+                (record_size, records.len() - 1)
+            }
+        };
+        records[record].push(line);
+        free.insert((space.saturating_sub(line.len()), record));
+    }
+    let mut ends = Vec::with_capacity(line_ends.len());
+    for line in records.into_iter().flatten() {
+        output.extend_from_slice(line);
+        ends.push(output.len() as u32);
+    }
+    (output, ends)
+}

@@ -1,0 +1,183 @@
+//! Reader, pool, packer and writer over bounded channels: the whole way of the data.
+//!
+//! ```text
+//! reader ──► pool: scan, check, encode ──► packer ──► pool: frame, hash, compress ──► writer
+//! ```
+//! Order is kept without a lock. Whoever hands a job to the pool puts the receiving end of its result into the
+//! next bounded channel; the next stage takes results in the order of the jobs and waits for one that is not
+//! ready. The lengths of the channels bound what is in flight, and with it memory, whatever the size of the
+//! input: `2 + 2 × threads` blocks of 1 MiB before the packer, `1 + threads` groups of records after it, each
+//! of one to a few MiB of lines (up to 16 MiB when lines are compressed into full-size records).
+
+mod packer;
+mod reader;
+mod report;
+mod writer;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, bounded};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+pub use report::{Error, Report, Summary, Unfinished};
+
+use crate::ack::Acknowledgements;
+use crate::block::BufferPool;
+use crate::compress::Codec;
+use crate::encode::Format as Encoding;
+use crate::encode::block::Rules;
+use crate::pack::kpl::HashKeys;
+use crate::quarantine::Quarantine;
+use crate::schema::{Schema, Schemas};
+use crate::select::Matcher;
+use crate::ship::Sink;
+use crate::source::{Format, Input};
+
+/// Which container records are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Packing {
+    /// Concatenated lines, for Firehose.
+    #[default]
+    Lines,
+    /// KPL aggregates, for Kinesis.
+    Kpl,
+}
+
+/// What to do with a line that cannot be shipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadLine {
+    /// Keep it in the quarantine.
+    #[default]
+    Quarantine,
+    /// Deliver what stands before it, and stop.
+    Fail,
+    /// Leave it out; it is counted as filtered.
+    Skip,
+}
+
+/// How a run works.
+pub struct Options {
+    /// What the lines are.
+    pub format: Format,
+    /// Accepted schemas of real-time logs.
+    pub schemas: Schemas,
+    /// The columns of standard logs that come without a header.
+    pub standard_schema: Option<Arc<Schema>>,
+    /// What a line becomes.
+    pub encoding: Encoding,
+    /// Lines that do not match are filtered out.
+    pub matcher: Matcher,
+    /// What to do with bad lines.
+    pub on_bad_line: OnBadLine,
+    /// The container.
+    pub packing: Packing,
+    /// Bytes of a record at most.
+    pub record_size: usize,
+    /// Records of lines are cut just under a multiple of this.
+    pub align: usize,
+    /// Whether lines may change their order within a block to fill records better.
+    pub reorder: bool,
+    /// How records of lines are compressed.
+    pub codec: Codec,
+    /// Threads of the pool.
+    pub threads: NonZeroUsize,
+}
+
+impl Options {
+    /// The longest encoded line, with its newline, that a record is sure to hold.
+    fn longest_line(&self) -> usize {
+        match self.packing {
+            Packing::Lines => self.codec.longest_input(self.record_size),
+            Packing::Kpl => self.record_size - HashKeys::KEY_LEN,
+        }
+    }
+}
+
+/// Counts that others may look at while a run is going on.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes read, before decompression.
+    pub bytes_read: Arc<AtomicU64>,
+    /// Bytes of lines, after decompression, that were encoded.
+    pub bytes_in: AtomicU64,
+    /// Lines that were encoded, filtered or found bad.
+    pub lines_in: AtomicU64,
+}
+
+/// Reads every input to its end, or until `stop` is set, and delivers its lines to `sink`.
+///
+/// Errors of an input are collected while the other inputs go on; an error of the sink or the quarantine ends
+/// the run. The report always has the numbers of what was done.
+pub fn run(
+    inputs: &[Input],
+    options: Options,
+    sink: &mut dyn Sink,
+    quarantine: &mut Quarantine,
+    progress: &Progress,
+    stop: &Arc<AtomicBool>,
+) -> Report {
+    let begun = Instant::now();
+    let threads = options.threads.get();
+    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|number| format!("pool-{number}")).build();
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return Report::failed(Error::Threads { threads, reason: error.to_string() }),
+    };
+    let blocks_in_flight = 2 + 2 * threads;
+    let (to_packer, from_reader) = bounded(blocks_in_flight);
+    let (to_writer, from_packer) = bounded(1 + threads);
+    let buffers = BufferPool::new(2 * blocks_in_flight);
+    let acknowledgements = Acknowledgements::default();
+
+    let packer = packer::Packer::new(&options, &pool, to_writer, progress);
+    let reader = reader::Reader {
+        format: options.format,
+        standard_schema: options.standard_schema.clone(),
+        rules: Arc::new(rules(options, buffers.clone())),
+        buffers,
+        acknowledgements: acknowledgements.clone(),
+        progress,
+        stop,
+        pool: &pool,
+        output: to_packer,
+    };
+    let writer = writer::Writer::new(sink, quarantine);
+
+    let (unread, packed, written) = thread::scope(|scope| {
+        let reader = scope.spawn(|| reader.read(inputs));
+        let writer = scope.spawn(|| writer.write(from_packer));
+        let packed = packer.pack(from_reader);
+        (join(reader), packed, join(writer))
+    });
+    report::Report::new(packed, written, unread, &acknowledgements, begun.elapsed(), threads)
+}
+
+fn rules(options: Options, pool: BufferPool) -> Rules {
+    Rules {
+        longest_line: options.longest_line(),
+        stop_at_bad_line: options.on_bad_line == OnBadLine::Fail,
+        reorder_for: options.reorder.then_some(options.record_size),
+        schemas: options.schemas,
+        encoding: options.encoding,
+        matcher: options.matcher,
+        pool,
+    }
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Hands work to the pool; the result comes out of the channel.
+fn on_pool<T: Send + 'static>(pool: &ThreadPool, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (result, pending) = bounded(1);
+    pool.spawn_fifo(move || {
+        // Nobody waits any more when a later stage has failed.
+        let _ = result.send(work());
+    });
+    pending
+}

@@ -1,0 +1,92 @@
+//! Reads the inputs one after the other and hands their blocks to the pool.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, SendError, Sender};
+use rayon::ThreadPool;
+
+use super::{Error, Progress, on_pool};
+use crate::ack::Acknowledgements;
+use crate::block::{BufferPool, Source};
+use crate::encode::block::{Encoded, Rules, Scratch};
+use crate::schema::Schema;
+use crate::source::{BlockReader, Format, Input};
+
+/// What the packer gets.
+pub(super) enum FromReader {
+    /// A block that the pool is encoding.
+    Block(Receiver<Encoded>),
+    /// An input cannot be read, or not to its end.
+    Error(Error),
+}
+
+pub(super) struct Reader<'a> {
+    pub(super) format: Format,
+    pub(super) standard_schema: Option<Arc<Schema>>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) buffers: BufferPool,
+    pub(super) acknowledgements: Acknowledgements,
+    pub(super) progress: &'a Progress,
+    pub(super) stop: &'a Arc<AtomicBool>,
+    pub(super) pool: &'a ThreadPool,
+    pub(super) output: Sender<FromReader>,
+}
+
+/// The packer has gone: something after it failed.
+struct Gone;
+
+impl<T> From<SendError<T>> for Gone {
+    fn from(_: SendError<T>) -> Gone {
+        Gone
+    }
+}
+
+impl Reader<'_> {
+    /// Reads everything; returns the sources that were not read to their end.
+    pub(super) fn read(self, inputs: &[Input]) -> Vec<Arc<Source>> {
+        let mut unread = Vec::new();
+        for (number, input) in inputs.iter().enumerate() {
+            let source = Arc::new(Source { number, name: input.name() });
+            let stopped = || self.stop.load(Ordering::Relaxed);
+            if !unread.is_empty() || stopped() || self.read_one(input, &source).is_err() || stopped() {
+                unread.push(source);
+            }
+        }
+        unread
+    }
+
+    fn read_one(&self, input: &Input, source: &Arc<Source>) -> Result<(), Gone> {
+        let raw = match input.open(Arc::clone(&self.progress.bytes_read), Arc::clone(self.stop)) {
+            Ok(raw) => raw,
+            Err(error) => return Ok(self.output.send(FromReader::Error(error.into()))?),
+        };
+        let mut blocks = BlockReader::new(
+            raw,
+            Arc::clone(source),
+            *input != Input::Stdin,
+            self.format,
+            self.standard_schema.clone(),
+            self.buffers.clone(),
+            self.acknowledgements.clone(),
+            Arc::clone(self.stop),
+        );
+        loop {
+            match blocks.next_block() {
+                Ok(Some(block)) => {
+                    let rules = Arc::clone(&self.rules);
+                    let encoded = on_pool(self.pool, move || {
+                        thread_local! {
+                            static SCRATCH: RefCell<Scratch> = RefCell::default();
+                        }
+                        SCRATCH.with_borrow_mut(|scratch| rules.encode(block, scratch))
+                    });
+                    self.output.send(FromReader::Block(encoded))?;
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => return Ok(self.output.send(FromReader::Error(error.into()))?),
+            }
+        }
+    }
+}

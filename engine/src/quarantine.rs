@@ -1,0 +1,168 @@
+//! Where lines go that cannot be shipped: a file of JSON lines that holds each of them to the byte.
+//!
+//! ```json
+//! {"reason":"3 columns; accepted are 4, 40","source":"a.log","line":7,"offset":5120,"line_text":"x\ty\tz"}
+//! ```
+//! A line that is not UTF-8 stands in `line_base64` instead of `line_text`. A line longer than a block comes in
+//! several entries with `part` 1, 2, ... and `last_part`: the pieces joined are the line.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::block::{BLOCK_SIZE, Source};
+
+/// Why a line cannot be shipped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No accepted schema has that many columns: usually a field list that `--fields` does not name.
+    #[error("{found} columns; accepted {}: {}", if accepted.contains(',') { "are" } else { "is" }, accepted)]
+    ColumnCount {
+        /// How many the line has.
+        found: usize,
+        /// The accepted counts.
+        accepted: String,
+    },
+    /// A standard log's line before any usable `#Fields:` header.
+    #[error("no #Fields header before this line")]
+    NoHeader,
+    /// The time is not in the form that CloudFront writes.
+    #[error("unparsable {field} `{text}`")]
+    Timestamp {
+        /// The field's name.
+        field: &'static str,
+        /// What stands there, cut at 40 characters.
+        text: String,
+    },
+    /// The hole of a torn file.
+    #[error("NUL byte in the line")]
+    Nul,
+    /// Not a JSON object of strings and numbers.
+    #[error("not a JSON object of CloudFront fields: {0}")]
+    Json(String),
+    /// Too long for one record.
+    #[error("{length} bytes do not fit into a record of {limit}")]
+    TooLongForRecord {
+        /// The bytes as encoded, with the newline.
+        length: usize,
+        /// The most that fits.
+        limit: usize,
+    },
+    /// Longer than a block.
+    #[error("longer than {BLOCK_SIZE} bytes")]
+    TooLong,
+    /// The input broke off in the middle of the line.
+    #[error("the input broke off in this line: {0}")]
+    Broken(String),
+    /// The run was stopped in the middle of the line.
+    #[error("stopped in the middle of this line")]
+    Stopped,
+}
+
+/// A line that cannot be shipped, and where it stood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// Why.
+    pub reason: Reason,
+    /// The source.
+    pub source: Arc<Source>,
+    /// Its number in the source, from 1.
+    pub line: u64,
+    /// Where it begins in the source, in bytes after decompression.
+    pub offset: u64,
+    /// The line as it came, without its newline.
+    pub bytes: Vec<u8>,
+    /// For a piece of a line longer than a block: its number from 1, and whether it is the last.
+    pub part: Option<(u32, bool)>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    reason: String,
+    source: &'a str,
+    line: u64,
+    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_part: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line_text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line_base64: Option<String>,
+}
+
+/// The quarantine cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("quarantine {path}: {error}")]
+pub struct QuarantineError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system says.
+    #[source]
+    pub error: io::Error,
+}
+
+/// The quarantine file; made when the first line goes there, and added to when it exists.
+#[derive(Debug)]
+pub struct Quarantine {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Quarantine {
+    /// A quarantine at that path; nothing is opened yet.
+    pub fn new(path: impl Into<PathBuf>) -> Quarantine {
+        Quarantine { path: path.into(), file: None }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the lines and waits until the disk has them.
+    ///
+    /// # Errors
+    /// The file cannot be opened or written.
+    pub fn write(&mut self, lines: &[BadLine]) -> Result<(), QuarantineError> {
+        self.try_write(lines).map_err(|error| QuarantineError { path: self.path.clone(), error })
+    }
+
+    fn try_write(&mut self, lines: &[BadLine]) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+                none.insert(BufWriter::with_capacity(64 << 10, file))
+            }
+        };
+        for line in lines {
+            let text = std::str::from_utf8(&line.bytes).ok();
+            let entry = Entry {
+                reason: line.reason.to_string(),
+                source: &line.source.name,
+                line: line.line,
+                offset: line.offset,
+                part: line.part.map(|(part, _)| part),
+                last_part: line.part.map(|(_, last)| last),
+                line_text: text,
+                line_base64: text.is_none().then(|| STANDARD.encode(&line.bytes)),
+            };
+            serde_json::to_writer(&mut *file, &entry)?;
+            file.write_all(b"\n")?;
+        }
+        file.flush()?;
+        match file.get_ref().sync_data() {
+            // A pipe or a device such as /dev/null has nothing to sync.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Finding and opening inputs. Compression is recognised by magic bytes, never by name.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Bytes that a decompressor reads at a time.
+const READ_SIZE: usize = 128 << 10;
+
+/// Something to read lines from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+/// Why an input that the user named cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// There is no such file, and the name is no glob that matches one.
+    #[error("{0}: no such file, folder, or match of a glob")]
+    Missing(String),
+    /// A folder without a file in it.
+    #[error("{0}: the folder holds no log files (hidden files are passed over)")]
+    EmptyFolder(PathBuf),
+    /// The pattern itself is wrong.
+    #[error("{pattern}: not a glob: {reason}")]
+    Glob {
+        /// The pattern as it was given.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refuses, for want of permission for example.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// The files that an argument stands for, in the order of their paths: `-` is standard input, a folder stands
+/// for every file below it, and a name that is no file may be a glob.
+///
+/// # Errors
+/// Nothing there, or not readable.
+pub fn expand(argument: &str) -> Result<Vec<Input>, InputError> {
+    if argument == "-" {
+        return Ok(vec![Input::Stdin]);
+    }
+    let path = Path::new(argument);
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => files_below(path),
+        Ok(_) => Ok(vec![Input::File(path.to_owned())]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => matches_of(argument),
+        Err(error) => Err(InputError::Io { path: path.to_owned(), error }),
+    }
+}
+
+fn matches_of(pattern: &str) -> Result<Vec<Input>, InputError> {
+    let reason =
+        |error: glob::PatternError| InputError::Glob { pattern: pattern.to_owned(), reason: error.to_string() };
+    let mut inputs = Vec::new();
+    for entry in glob::glob(pattern).map_err(reason)? {
+        let path = entry.map_err(|error| InputError::Io { path: error.path().to_owned(), error: error.into() })?;
+        if path.is_dir() { inputs.extend(files_below(&path)?) } else { inputs.push(Input::File(path)) }
+    }
+    if inputs.is_empty() { Err(InputError::Missing(pattern.to_owned())) } else { Ok(inputs) }
+}
+
+fn files_below(folder: &Path) -> Result<Vec<Input>, InputError> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let io_error = |error| InputError::Io { path: folder.clone(), error };
+        for entry in fs::read_dir(&folder).map_err(io_error)? {
+            let path = entry.map_err(io_error)?.path();
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if hidden {
+                continue;
+            }
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    if files.is_empty() {
+        return Err(InputError::EmptyFolder(folder.to_owned()));
+    }
+    files.sort();
+    Ok(files.into_iter().map(Input::File).collect())
+}
+
+impl Input {
+    /// What people call it: the path, or `stdin`.
+    pub fn name(&self) -> String {
+        match self {
+            Input::Stdin => "stdin".to_owned(),
+            Input::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// Its size on disk in bytes; `None` for standard input.
+    pub fn size(&self) -> Option<u64> {
+        match self {
+            Input::Stdin => None,
+            Input::File(path) => fs::metadata(path).ok().map(|metadata| metadata.len()),
+        }
+    }
+
+    /// Opens it; gzip (any number of members) and zstd (any number of frames) are decompressed. `bytes_read`
+    /// counts what is read before decompression. Reading ends early, as if the input did, once `stop` is set.
+    ///
+    /// # Errors
+    /// The file cannot be opened or its first bytes not be read.
+    pub fn open(&self, bytes_read: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<Box<dyn Read + Send>, InputError> {
+        let io_error = |error| InputError::Io { path: PathBuf::from(self.name()), error };
+        let raw: Box<dyn Read + Send> = match self {
+            Input::Stdin => Box::new(Stdin { stop: Arc::clone(&stop) }),
+            Input::File(path) => Box::new(File::open(path).map_err(io_error)?),
+        };
+        let mut raw = Counted { raw, bytes_read };
+        let mut magic = [0; 4];
+        let length = fill(&mut raw, &mut magic).map_err(io_error)?;
+        let start = io::Cursor::new(magic).take(length as u64);
+        Ok(match magic {
+            [0x1f, 0x8b, ..] => {
+                let bytes = BufReader::with_capacity(READ_SIZE, start.chain(raw));
+                Box::new(flate2::bufread::MultiGzDecoder::new(bytes))
+            }
+            [0x28, 0xb5, 0x2f, 0xfd] => {
+                let bytes = BufReader::with_capacity(READ_SIZE, start.chain(raw));
+                Box::new(zstd_decoder(bytes).map_err(io_error)?)
+            }
+            _ => Box::new(start.chain(raw)),
+        })
+    }
+}
+
+fn zstd_decoder<R: BufRead>(bytes: R) -> io::Result<zstd::Decoder<'static, R>> {
+    zstd::Decoder::with_buffer(bytes)
+}
+
+/// Reads until the buffer is full or the input ends; returns how many bytes there are.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match input.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+struct Counted<R> {
+    raw: R,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.raw.read(buffer)?;
+        self.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// Standard input that notices a stop while it waits: a read that blocks on a silent pipe would not.
+struct Stdin {
+    stop: Arc<AtomicBool>,
+}
+
+impl Read for Stdin {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let stdin = io::stdin();
+        let wait = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(0);
+            }
+            match poll(&mut [PollFd::new(&stdin.as_fd(), PollFlags::IN)], Some(&wait)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(rustix::io::read(stdin.as_fd(), &mut *buffer)?),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
