@@ -31,6 +31,8 @@ def main():
         for record in deaggregator.iter_deaggregate_records([lambda_record(index, entry)]):
             user_record = record["kinesis"]
             data = user_record["data"]
+            if isinstance(user_record["partitionKey"], bytes):
+                raise peer.BadInput(f"stdin entry {index}: a partition key is not UTF-8")
             peer.write_line(
                 {
                     "record": index,

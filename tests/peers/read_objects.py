@@ -95,8 +95,6 @@ def measure(path):
 
 def tsv(arguments):
     """The relation of all rows, and as SQL: the bytes of a row, the text of a column, the number in a column."""
-    if not arguments.columns:
-        raise peer.BadInput("--format tsv needs --columns N, the number of columns of a line")
     # Nothing is guessed: a dialect that DuckDB sniffs would hide a line that it cannot split.
     relation = (
         "read_csv($objects, auto_detect=false, header=false, all_varchar=true, delim='\t', quote='', escape='', "
@@ -178,6 +176,8 @@ def main():
     parser.add_argument("--sum", action="append", default=[], help="column or key to add up (repeatable)")
     parser.add_argument("--encoding", choices=["utf-8", "latin-1"], default="utf-8", help="latin-1 takes any bytes")
     arguments = parser.parse_args()
+    if arguments.format == "tsv" and (arguments.columns or 0) < 1:
+        parser.error("--format tsv needs --columns N, the number of columns of a line")
     import duckdb
 
     objects = find_objects(arguments.paths)

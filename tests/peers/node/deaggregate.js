@@ -13,6 +13,8 @@ run(() => {
       // With a bad checksum or protobuf it reports an error and gives nothing, where KCL passes the record through.
       if (error) throw new BadInput(`stdin entry ${index}: ${error.message}`);
       for (const userRecord of userRecords) {
+        // Nor does it look whether an index is inside its table.
+        if (userRecord.partitionKey === undefined) throw new BadInput(`stdin entry ${index}: no such partition key`);
         write({
           record: index,
           partition_key: userRecord.partitionKey,
