@@ -2,7 +2,8 @@
 //! joining records are valid streams.
 //!
 //! Athena's zstd reader refuses windows over 8 MiB, so the window is capped at that for every level, and a
-//! frame states its content size. Source: aircompressor's ZstdFrameDecompressor, `facts` in docs/formats.md.
+//! frame states its content size. Source: ZstdFrameDecompressor of airlift/aircompressor, which
+//! Trino and Athena read with.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -41,8 +42,8 @@ impl Codec {
     pub fn bound(self, length: usize) -> usize {
         match self {
             Codec::None => length,
-            // Stored deflate blocks: 5 B for each 16 KiB at worst, and 18 B of header and trailer.
-            Codec::Gzip(_) => length + 5 * (length / 16_383 + 1) + 32,
+            // Level 1 writes fixed codes of up to 9 bits a byte rather than stored blocks.
+            Codec::Gzip(_) => length + length / 8 + length / 64 + 64,
             Codec::Zstd(_) => compress_bound(length),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::ack::AckToken;
 use crate::billing::Billed;
 use crate::block::{Block, BufferPool, Cut, Layout, Source};
-use crate::encode::{Encoder, Format as Encoding};
+use crate::encode::{Encoder, Encoding};
 use crate::field::Field;
 use crate::json_line::JsonLineReader;
 use crate::line::Line;

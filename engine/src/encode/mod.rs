@@ -13,7 +13,7 @@ pub use projection::ProjectionEncoder;
 
 /// The forms that a line can be written in; each ends with a newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub enum Encoding {
     /// The line as it came.
     #[default]
     Raw,
@@ -27,18 +27,18 @@ pub enum Format {
 /// encoder for each thread.
 ///
 /// ```
-/// use pixel_engine::encode::{Encoder, Format};
+/// use pixel_engine::encode::{Encoder, Encoding};
 /// use pixel_engine::line::Line;
 /// use pixel_engine::schema::{LogKind, Schema};
 /// let schema = Schema::parse(LogKind::RealTime, "timestamp c-ip cs-uri-query").expect("known fields");
 /// let line = Line::new(b"1.500\t-\te=pp&x=%2520\n", 0, &[5, 7, 20], &schema);
 /// let mut out = Vec::new();
-/// Encoder::new(Format::Json(None)).encode(&line, &mut out);
+/// Encoder::new(Encoding::Json(None)).encode(&line, &mut out);
 /// assert_eq!(out, b"{\"timestamp\":1.500,\"cs_uri_query\":\"e=pp&x=%2520\",\"query\":{\"e\":\"pp\",\"x\":\" \"}}\n");
 /// ```
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    format: Format,
+    format: Encoding,
     prepared: Vec<Prepared>,
     /// Which of them the line before used.
     current: usize,
@@ -63,19 +63,19 @@ const MAX_PREPARED: usize = 64;
 
 impl Encoder {
     /// An encoder for that format.
-    pub fn new(format: Format) -> Encoder {
+    pub fn new(format: Encoding) -> Encoder {
         Encoder { format, prepared: Vec::new(), current: 0 }
     }
 
     /// The format that it writes.
-    pub fn format(&self) -> &Format {
+    pub fn format(&self) -> &Encoding {
         &self.format
     }
 
     /// Appends the line to `out`.
     #[inline]
     pub fn encode(&mut self, line: &Line<'_>, out: &mut Vec<u8>) {
-        if self.format == Format::Raw {
+        if self.format == Encoding::Raw {
             out.extend_from_slice(line.raw());
             out.push(b'\n');
             return;
@@ -100,9 +100,9 @@ impl Encoder {
             return index;
         }
         let writer = match &self.format {
-            Format::Json(selection) => Writer::Json(JsonEncoder::new(schema, selection.as_ref())),
-            Format::Projection(selection) => Writer::Projection(ProjectionEncoder::new(schema, selection)),
-            Format::Raw => unreachable!("raw lines are written without a writer"),
+            Encoding::Json(selection) => Writer::Json(JsonEncoder::new(schema, selection.as_ref())),
+            Encoding::Projection(selection) => Writer::Projection(ProjectionEncoder::new(schema, selection)),
+            Encoding::Raw => unreachable!("raw lines are written without a writer"),
         };
         if self.prepared.len() == MAX_PREPARED {
             self.prepared.clear();
@@ -142,13 +142,13 @@ pub(crate) mod tests {
 
     #[test]
     fn raw_lines_lose_only_the_carriage_return() {
-        let mut encoder = Encoder::new(Format::Raw);
+        let mut encoder = Encoder::new(Encoding::Raw);
         assert_eq!(encoded(&mut encoder, &schema("timestamp c-ip"), &[b"1", b"-\r"]), "1\t-\n");
     }
 
     #[test]
     fn lines_of_several_schemas_may_interleave() {
-        let mut encoder = Encoder::new(Format::Json(None));
+        let mut encoder = Encoder::new(Encoding::Json(None));
         let (two, three) = (schema("timestamp c-ip"), schema("timestamp s-ip c-ip"));
         for _ in 0..3 {
             assert_eq!(encoded(&mut encoder, &two, &[b"1", b"x"]), "{\"timestamp\":1,\"c_ip\":\"x\"}\n");
@@ -160,7 +160,7 @@ pub(crate) mod tests {
 
     #[test]
     fn equal_schemas_share_what_is_prepared_and_there_is_a_bound() {
-        let mut encoder = Encoder::new(Format::Json(None));
+        let mut encoder = Encoder::new(Encoding::Json(None));
         for _ in 0..3 {
             encoded(&mut encoder, &schema("timestamp c-ip"), &[b"1", b"x"]);
         }

@@ -28,7 +28,7 @@ pub use report::{Error, Report, Summary, Unfinished};
 use crate::ack::Acknowledgements;
 use crate::block::BufferPool;
 use crate::compress::Codec;
-use crate::encode::Format as Encoding;
+use crate::encode::Encoding;
 use crate::encode::block::Rules;
 use crate::pack::kpl::HashKeys;
 use crate::quarantine::Quarantine;

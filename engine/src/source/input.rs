@@ -117,6 +117,14 @@ impl Input {
         }
     }
 
+    /// Whether its first byte that is no newline is that one, once decompressed; no error, as opening it again
+    /// will tell.
+    pub fn begins_with(&self, byte: u8) -> bool {
+        let mut start = [0; 64];
+        let read = self.open(Arc::default(), Arc::default()).map(|mut raw| fill(&mut raw, &mut start));
+        matches!(read, Ok(Ok(_))) && start.iter().find(|byte| !matches!(byte, b'\r' | b'\n')) == Some(&byte)
+    }
+
     /// Opens it; gzip (any number of members) and zstd (any number of frames) are decompressed. `bytes_read`
     /// counts what is read before decompression. Reading ends early, as if the input did, once `stop` is set.
     ///

@@ -1,0 +1,71 @@
+//! `pixel-engine generate`.
+
+use std::io::{self, BufWriter, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use pixel_engine_bench_data::{Generator, Options, Shape};
+
+use crate::{Outcome, output, size};
+
+/// Write realistic CloudFront logs to standard output, the same for the same seed
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("amount").required(true))]
+#[command(after_help = "Example:\n  pixel-engine generate --lines 100000 | pixel-engine ingest --to null:")]
+pub(crate) struct Generate {
+    /// How many lines
+    #[arg(long, value_name = "N", group = "amount")]
+    lines: Option<u64>,
+
+    /// About how many bytes, to the end of a line: 300MB, 4GiB
+    #[arg(long, value_name = "SIZE", group = "amount", value_parser = size::parse)]
+    bytes: Option<u64>,
+
+    /// pixel-4, realtime-40, -43, -45, -46, -69, -71, standard, standard-json, or a list of fields
+    #[arg(long, value_name = "PRESET|LIST", default_value = "realtime-46")]
+    schema: Shape,
+
+    /// The same seed gives the same log
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+
+    /// Lines written in a second; without it, as fast as they are taken
+    #[arg(long, value_name = "LINES_PER_S", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+}
+
+impl Generate {
+    pub(crate) fn run(self) -> Outcome {
+        output::finish(self.write(&mut BufWriter::with_capacity(1 << 20, io::stdout().lock())))
+    }
+
+    fn write(self, out: &mut impl Write) -> io::Result<()> {
+        let mut generator = Generator::new(Options::new(self.schema, self.seed));
+        let (most_lines, most_bytes) = (self.lines.unwrap_or(u64::MAX), self.bytes.unwrap_or(u64::MAX));
+        // Paced output comes in twentieths of a second.
+        let step = self.rate.map_or(1_000, |rate| rate.div_ceil(20));
+        let begun = Instant::now();
+        let (mut lines, mut bytes) = (0, 0);
+        let mut text = Vec::new();
+        generator.append_header(&mut text);
+        while lines < most_lines && bytes < most_bytes {
+            for _ in 0..step.min(most_lines - lines) {
+                if bytes + text.len() as u64 >= most_bytes {
+                    break;
+                }
+                generator.append_line(&mut text);
+                lines += 1;
+            }
+            out.write_all(&text)?;
+            bytes += text.len() as u64;
+            text.clear();
+            if let Some(rate) = self.rate {
+                out.flush()?;
+                let due = Duration::from_secs_f64(lines as f64 / rate as f64);
+                thread::sleep(due.saturating_sub(begun.elapsed()));
+            }
+        }
+        out.flush()
+    }
+}

@@ -1,0 +1,398 @@
+//! `pixel-engine ingest`.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, ValueEnum};
+use pixel_engine::compress::Codec;
+use pixel_engine::encode::Encoding;
+use pixel_engine::pack::{kpl, lines};
+use pixel_engine::pipeline::{self, Error, OnBadLine, Options, Packing, Progress, Report};
+use pixel_engine::quarantine::Quarantine;
+use pixel_engine::schema::{LogKind, PRESETS, Schema, SchemaError, Schemas};
+use pixel_engine::select::{Matcher, Selection};
+use pixel_engine::ship::dir::{Dir, ObjectFormat};
+use pixel_engine::ship::limits::Api;
+use pixel_engine::ship::null::Null;
+use pixel_engine::ship::requests::Requests;
+use pixel_engine::ship::{Sink, SinkError};
+use pixel_engine::source::{Format, Input, expand};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::summary::Table;
+use crate::{Cli, Outcome, progress, size};
+
+/// Pack CloudFront logs into records and deliver them
+///
+/// Reads real-time logs, standard logs and standard logs v2 in JSON, plain, gzip or zstd, told apart by content.
+/// Every line is shipped, quarantined or filtered; the summary on stderr shows that the counts add up, and what
+/// the records are billed beside one record a line.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  pixel-engine ingest access.log                                objects below pixel-engine-out/
+  zcat *.gz | pixel-engine ingest --encode jsonl --compress zstd
+  pixel-engine ingest logs/ --to stdout: --container kpl        PutRecords requests, one a line")]
+pub(crate) struct Ingest {
+    /// Files, folders or globs; standard input without any, or for `-`
+    #[arg(value_name = "INPUT")]
+    inputs: Vec<String>,
+
+    /// What the lines are
+    #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
+    format: LogFormat,
+
+    /// Accepted fields of real-time logs: a preset, a list, or @FILE with a list; repeatable, told apart by column
+    /// count. Default: every preset (pixel-4, realtime-40, -43, -45, -46, -69, -71). With `--format standard`: the
+    /// fields of logs without a header
+    #[arg(long, value_name = "PRESET|LIST|@FILE")]
+    fields: Vec<String>,
+
+    /// Where to deliver: `dir:PATH` writes objects as Firehose would, `stdout:[STREAM]` API requests, `null:` nothing
+    #[arg(long, value_name = "dir:PATH|stdout:|null:", default_value = "dir:pixel-engine-out")]
+    to: Target,
+
+    /// What a line becomes
+    #[arg(long, value_enum, default_value_t = Encode::Raw)]
+    encode: Encode,
+
+    /// Keep only these: fields, viewer-host, distribution-host, uri-path, query.NAME; split by commas
+    #[arg(long, value_name = "FIELDS")]
+    select: Option<Selection>,
+
+    /// Ship only lines whose field matches, filter the others out; repeatable, all must match
+    #[arg(long = "match", value_name = "FIELD=GLOB")]
+    matches: Vec<String>,
+
+    /// `lines` for Firehose, `kpl` for Kinesis
+    #[arg(long, value_enum, default_value_t = Container::Lines)]
+    container: Container,
+
+    /// Bytes of a record at most, after compression [default: 1024000 for lines, 51200 for kpl]
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    record_size: Option<u64>,
+
+    /// Cut records of lines just under a multiple of this [default: 5120, what Firehose bills in]
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    align: Option<u64>,
+
+    /// Let lines change their order within a block of 1 MiB where that fills records better; for small records
+    #[arg(long)]
+    reorder: bool,
+
+    /// none, gzip[:0-9] or zstd[:-7-22]: each record is a complete member or frame
+    #[arg(long, value_name = "CODEC[:LEVEL]", default_value = "none")]
+    compress: Codec,
+
+    /// What to do with a line that cannot be shipped
+    #[arg(long, value_enum, default_value_t = BadLines::Quarantine)]
+    on_bad_line: BadLines,
+
+    /// Where bad lines go, as JSON lines; an existing file is added to
+    #[arg(long, value_name = "PATH", default_value = "pixel-engine-quarantine.jsonl")]
+    quarantine: PathBuf,
+
+    /// Threads that scan, encode and compress [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// Write the numbers of the summary as JSON
+    #[arg(long, value_name = "PATH")]
+    summary_json: Option<PathBuf>,
+
+    /// Neither progress nor summary; errors are still said
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Told from the first line
+    Auto,
+    /// Real-time logs: tab-separated, no header
+    Realtime,
+    /// Standard logs with `#Fields` headers
+    Standard,
+    /// Standard logs v2 as JSON lines
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Encode {
+    /// As it came, or the selected fields split by tabs
+    Raw,
+    /// A JSON object with typed numbers and decoded query parameters
+    Jsonl,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Container {
+    /// Lines one after the other
+    Lines,
+    /// KPL aggregates
+    Kpl,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BadLines {
+    /// Keep it in the quarantine file
+    Quarantine,
+    /// Deliver what stands before it and exit with 1
+    Fail,
+    /// Leave it out and count it as filtered
+    Skip,
+}
+
+#[derive(Clone)]
+enum Target {
+    Dir(PathBuf),
+    Stdout(Option<String>),
+    Null,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Target, String> {
+        match text.split_once(':') {
+            Some(("dir", path)) if !path.is_empty() => Ok(Target::Dir(path.into())),
+            Some(("stdout", stream)) => Ok(Target::Stdout((!stream.is_empty()).then(|| stream.to_owned()))),
+            Some(("null", "")) => Ok(Target::Null),
+            _ => Err("not one of dir:PATH, stdout:, stdout:STREAM, null:".to_owned()),
+        }
+    }
+}
+
+impl Ingest {
+    pub(crate) fn run(self) -> Outcome {
+        let options = self.options().unwrap_or_else(|message| {
+            Cli::command().error(ErrorKind::ValueValidation, message).exit();
+        });
+        let mut failed = false;
+        let inputs = self.inputs(&mut failed);
+        if inputs.is_empty() {
+            return Outcome::Failed;
+        }
+        let mut sink = match self.sink(&inputs) {
+            Ok(sink) => sink,
+            Err(error) => {
+                eprintln!("pixel-engine: {error}");
+                return Outcome::Failed;
+            }
+        };
+        let stop = match stop_on_signals() {
+            Ok(stop) => stop,
+            Err(error) => {
+                eprintln!("pixel-engine: listening for Ctrl-C: {error}");
+                return Outcome::Failed;
+            }
+        };
+        let mut quarantine = Quarantine::new(&self.quarantine);
+        let progress = Progress::default();
+        let total: Option<u64> = inputs.iter().map(Input::size).sum();
+        let report = progress::shown(&progress, total, self.quiet, || {
+            pipeline::run(&inputs, options, &mut *sink, &mut quarantine, &progress, &stop)
+        });
+        failed |= !self.tell(&report);
+        if failed {
+            Outcome::Failed
+        } else if report.summary.interrupted {
+            Outcome::Stopped
+        } else {
+            Outcome::Done
+        }
+    }
+
+    fn options(&self) -> Result<Options, String> {
+        let packing = match self.container {
+            Container::Lines => Packing::Lines,
+            Container::Kpl => Packing::Kpl,
+        };
+        if packing == Packing::Kpl {
+            let refused = [
+                (self.compress != Codec::None, "--compress", "consumers could not unpack a compressed aggregate"),
+                (self.align.is_some(), "--align", "aggregates are filled to the last line that fits"),
+                (self.reorder, "--reorder", "aggregates are filled to the last line that fits"),
+            ];
+            if let Some((_, flag, why)) = refused.iter().find(|(given, ..)| *given) {
+                return Err(format!("{flag} does not go with --container kpl: {why}"));
+            }
+        }
+        let (default, least, most) = match packing {
+            Packing::Lines => (lines::MAX_RECORD_SIZE, 1_024, lines::MAX_RECORD_SIZE),
+            Packing::Kpl => (kpl::DEFAULT_RECORD_SIZE, kpl::MIN_RECORD_SIZE, kpl::MAX_RECORD_SIZE),
+        };
+        let record_size = self.record_size.map_or(default, |size| usize::try_from(size).unwrap_or(usize::MAX));
+        if !(least..=most).contains(&record_size) {
+            return Err(format!("--record-size {record_size}: from {least} to {most} bytes"));
+        }
+        let align = self.align.map_or(5_120, |align| usize::try_from(align).unwrap_or(usize::MAX));
+        if align == 0 || align > record_size.max(5_120) {
+            return Err(format!("--align {align}: from 1 to the record size, {record_size}"));
+        }
+        let (schemas, standard_schema) = self.schemas()?;
+        Ok(Options {
+            format: match self.format {
+                LogFormat::Auto => Format::Auto,
+                LogFormat::Realtime => Format::RealTime,
+                LogFormat::Standard => Format::Standard,
+                LogFormat::Json => Format::Json,
+            },
+            schemas,
+            standard_schema,
+            encoding: match (self.encode, &self.select) {
+                (Encode::Raw, None) => Encoding::Raw,
+                (Encode::Raw, Some(selection)) => Encoding::Projection(selection.clone()),
+                (Encode::Jsonl, selection) => Encoding::Json(selection.clone()),
+            },
+            matcher: Matcher::new(self.matches.iter().map(String::as_str))
+                .map_err(|error| format!("--match: {error}"))?,
+            on_bad_line: match self.on_bad_line {
+                BadLines::Quarantine => OnBadLine::Quarantine,
+                BadLines::Fail => OnBadLine::Fail,
+                BadLines::Skip => OnBadLine::Skip,
+            },
+            packing,
+            record_size,
+            align,
+            reorder: self.reorder,
+            codec: self.compress,
+            threads: self.threads.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+        })
+    }
+
+    /// The accepted real-time schemas, and the fields of standard logs without a header.
+    fn schemas(&self) -> Result<(Schemas, Option<Arc<Schema>>), String> {
+        let kind = if self.format == LogFormat::Standard { LogKind::Standard } else { LogKind::RealTime };
+        let mut schemas = Vec::new();
+        for argument in &self.fields {
+            schemas.push(schema(kind, argument).map_err(|message| format!("--fields {argument}: {message}"))?);
+        }
+        match (kind, schemas.as_slice()) {
+            (_, []) => Ok((Schemas::all_presets(), None)),
+            (LogKind::Standard, [one]) => Ok((Schemas::default(), Some(Arc::new(one.clone())))),
+            (LogKind::Standard, _) => Err("--fields: standard logs without a header take one list".to_owned()),
+            (LogKind::RealTime, _) => {
+                let schemas = Schemas::new(schemas).map_err(|error| format!("--fields: {error}"))?;
+                Ok((schemas, None))
+            }
+        }
+    }
+
+    fn inputs(&self, failed: &mut bool) -> Vec<Input> {
+        if self.inputs.is_empty() {
+            return vec![Input::Stdin];
+        }
+        let mut inputs = Vec::new();
+        for argument in &self.inputs {
+            match expand(argument) {
+                Ok(found) => inputs.extend(found),
+                Err(error) => {
+                    eprintln!("pixel-engine: {error}");
+                    *failed = true;
+                }
+            }
+        }
+        inputs
+    }
+
+    fn sink(&self, inputs: &[Input]) -> Result<Box<dyn Sink>, SinkError> {
+        let (api, format) = match self.container {
+            Container::Lines => (Api::PutRecordBatch, ObjectFormat::Data),
+            Container::Kpl => (Api::PutRecords, ObjectFormat::PutRecordsEntries),
+        };
+        Ok(match &self.to {
+            Target::Null => Box::new(Null::new(api)),
+            Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), api, stream.clone())),
+            Target::Dir(folder) => {
+                let json = self.container == Container::Kpl || self.encode == Encode::Jsonl || self.raw_json(inputs);
+                let name = if json { ".jsonl" } else { ".tsv" };
+                Box::new(Dir::new(folder, format!("{name}{}", self.compress.extension()), format)?)
+            }
+        })
+    }
+
+    /// Whether lines that stay as they came are JSON: by `--format`, else by the first file.
+    fn raw_json(&self, inputs: &[Input]) -> bool {
+        match (self.format, &self.select, inputs) {
+            (LogFormat::Json, None, _) => true,
+            (LogFormat::Auto, None, [file @ Input::File(_), ..]) => file.begins_with(b'{'),
+            _ => false,
+        }
+    }
+
+    /// Says what happened; whether it went well.
+    fn tell(&self, report: &Report) -> bool {
+        let mut good = true;
+        for error in &report.errors {
+            if !matches!(error, Error::Sink(error) if error.is_broken_pipe()) {
+                eprintln!("pixel-engine: {error}");
+                good = false;
+            }
+        }
+        let mut unfinished = report.unfinished.iter();
+        if let Some(first) = unfinished.next() {
+            let (name, position) = (&first.source.name, first.position);
+            eprintln!(
+                "pixel-engine: stopped in {name}: everything before byte {} (line {}) is delivered{}",
+                position.offset,
+                position.lines + 1,
+                match unfinished.len() {
+                    0 => String::new(),
+                    more => format!("; {more} more inputs were not read to their end"),
+                }
+            );
+        }
+        if let Some(path) = &self.summary_json {
+            let json = serde_json::to_vec_pretty(&report.summary).map_err(io::Error::from);
+            if let Err(error) = json.and_then(|json| fs::write(path, json)) {
+                eprintln!("pixel-engine: {}: {error}", path.display());
+                good = false;
+            }
+        }
+        if !self.quiet {
+            eprintln!("{}", Table(&report.summary));
+            if let (Target::Dir(folder), 1..) = (&self.to, report.summary.records) {
+                eprintln!("objects   below {}", folder.display());
+            }
+            if report.summary.lines_quarantined > 0 {
+                eprintln!("bad lines in {}", self.quarantine.display());
+            }
+        }
+        good
+    }
+}
+
+fn schema(kind: LogKind, argument: &str) -> Result<Schema, String> {
+    let list = match argument.strip_prefix('@') {
+        Some(path) => fs::read_to_string(path).map_err(|error| error.to_string())?,
+        None => argument.to_owned(),
+    };
+    if let Some(preset) = Schema::preset(list.trim()) {
+        return Ok(preset);
+    }
+    Schema::parse(kind, &list).map_err(|error| match error {
+        SchemaError::UnknownField { suggestion: None, .. } => {
+            let presets: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+            format!("{error}; presets are {}", presets.join(", "))
+        }
+        error => error.to_string(),
+    })
+}
+
+/// Set by the first Ctrl-C or SIGTERM; a second one ends the program at once.
+fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}

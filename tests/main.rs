@@ -1,0 +1,3 @@
+//! End-to-end tests: through the binary, and against programs that others wrote.
+
+mod peers;
