@@ -5,9 +5,9 @@
 //!
 //! | what is wrong | what the KCL delivers | here |
 //! |---|---|---|
-//! | no magic, nothing between magic and MD5, another MD5, not a protobuf | the bytes, as a plain record | [`Decoded::Plain`] |
+//! | no magic, too short, another MD5, no protobuf | the bytes, as a plain record | [`Decoded::Plain`] |
 //! | a user record's key index or explicit hash key is no use | the user records before it | [`Decoded::Partial`] |
-//! | a user record's hash key is outside the shard | nothing | [`Aggregate::delivered_within`] |
+//! | the hash key of a user record is outside the shard | nothing | [`Aggregate::delivered_within`] |
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -720,7 +720,9 @@ mod tests {
         }
 
         #[test]
-        fn any_change_of_an_aggregate(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        fn any_change_of_an_aggregate(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
             let mut data = three_records();
             for (index, byte) in changes {
                 let index = index.index(data.len());

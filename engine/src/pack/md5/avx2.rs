@@ -3,7 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{self, Arithmetic, Block, Kernel, Lanes, Pair, States};
+use super::lanes::{self, Lanes, Pair};
+use super::steps::{Arithmetic, Block, Kernel, States};
 
 /// 8 lanes. A value exists only where [`Avx2::detect`] found AVX2.
 #[derive(Clone, Copy)]

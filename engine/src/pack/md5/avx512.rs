@@ -3,7 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::{self, Arithmetic, Block, Kernel, Lanes, Pair, States};
+use super::lanes::{self, Lanes, Pair};
+use super::steps::{Arithmetic, Block, Kernel, States};
 
 /// 16 lanes. A value exists only where [`Avx512::detect`] found AVX-512F.
 #[derive(Clone, Copy)]

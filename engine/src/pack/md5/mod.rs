@@ -1,20 +1,22 @@
 //! MD5 of many messages at a time.
 //!
-//! Every KPL aggregate ends with the MD5 of what it holds. One MD5 stream is a chain of dependent instructions, about
-//! 0.7 GB/s on a core whatever its width, and no faster code can change that. A run packs many aggregates, though, and
-//! their digests do not depend on each other: SIMD lanes take one message each (`lanes` says how), and a lane whose
-//! message ends takes the next one.
+//! Every KPL aggregate ends with the MD5 of what it holds. One MD5 stream is a chain of dependent instructions:
+//! 0.65 GB/s on a Zen 4 core, whatever its width, and no faster code can change that. A run packs many aggregates,
+//! though, and their digests do not depend on each other: SIMD lanes take one message each (`steps` and `lanes` say
+//! how), and a lane whose message ends takes the next one.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
 mod lanes;
 mod portable;
+mod steps;
 
 use crate::simd::Isa;
-use lanes::{Block, INITIAL, Kernel, MAX_LANES, States};
 use portable::Portable;
+use steps::{Block, INITIAL, Kernel, MAX_LANES, States};
 
 /// An MD5 digest.
 pub type Digest = [u8; 16];
@@ -35,13 +37,15 @@ pub fn md5_many(messages: &[&[u8]]) -> Vec<Digest> {
 pub fn md5_many_with(isa: Isa, messages: &[&[u8]]) -> Vec<Digest> {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if let Some(lanes) = avx512::Avx512::detect() => {
-            hash(messages, &[Rung { at_least: 17, kernel: &lanes::Pair(lanes) }, Rung { at_least: 2, kernel: &lanes }])
-        }
+        Isa::Avx512 if let Some(vectors) = avx512::Avx512::detect() => hash(
+            messages,
+            &[Rung { at_least: 17, kernel: &lanes::Pair(vectors) }, Rung { at_least: 2, kernel: &vectors }],
+        ),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 if let Some(lanes) = avx2::Avx2::detect() => {
-            hash(messages, &[Rung { at_least: 9, kernel: &lanes::Pair(lanes) }, Rung { at_least: 2, kernel: &lanes }])
-        }
+        Isa::Avx2 if let Some(vectors) = avx2::Avx2::detect() => hash(
+            messages,
+            &[Rung { at_least: 9, kernel: &lanes::Pair(vectors) }, Rung { at_least: 2, kernel: &vectors }],
+        ),
         _ => hash(messages, &[Rung { at_least: 2, kernel: &Portable::<4> }]),
     }
 }

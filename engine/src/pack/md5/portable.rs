@@ -3,7 +3,7 @@
 //! One message after the other, all 64 steps of a block in the body of a loop over the lanes: the form that the
 //! compiler's loop vectoriser turns into whatever vectors the target has.
 
-use super::lanes::{Arithmetic, Block, Kernel, States, one_block};
+use super::steps::{Arithmetic, Block, Kernel, States, one_block};
 
 /// `N` lanes.
 pub(super) struct Portable<const N: usize>;
