@@ -65,7 +65,7 @@ impl Reader<'_> {
         let mut blocks = BlockReader::new(
             raw,
             Arc::clone(source),
-            *input != Input::Stdin,
+            input.is_regular_file(),
             self.format,
             self.standard_schema.clone(),
             self.buffers.clone(),

@@ -117,9 +117,20 @@ impl Input {
         }
     }
 
-    /// Whether its first byte that is no newline is that one, once decompressed; no error, as opening it again
-    /// will tell.
+    /// Whether it can be read again from any place: standard input and named pipes cannot.
+    pub fn is_regular_file(&self) -> bool {
+        match self {
+            Input::Stdin => false,
+            Input::File(path) => fs::metadata(path).is_ok_and(|metadata| metadata.is_file()),
+        }
+    }
+
+    /// Whether its first byte that is no newline is that one, once decompressed. `false` for what can be read
+    /// only once, and for an error, as opening it again will tell.
     pub fn begins_with(&self, byte: u8) -> bool {
+        if !self.is_regular_file() {
+            return false;
+        }
         let mut start = [0; 64];
         let read = self.open(Arc::default(), Arc::default()).map(|mut raw| fill(&mut raw, &mut start));
         matches!(read, Ok(Ok(_))) && start.iter().find(|byte| !matches!(byte, b'\r' | b'\n')) == Some(&byte)
