@@ -58,49 +58,87 @@ pub(crate) struct Decoded {
 }
 
 /// The room past the end that [`decode_range`] writes over.
-pub(crate) const SLACK: usize = 16;
+pub(crate) const SLACK: usize = 32;
 
 /// Decodes `bytes[start..end]` to the front of `out`, which must have room for as many bytes and [`SLACK`] more.
-/// `bytes` may go on past `end`: it is quicker to read 16 bytes there than to look where it stops.
+/// `bytes` may go on past `end`: it is quicker to read there than to look where it stops.
 #[inline]
 pub(crate) fn decode_range<const MODE: u8>(bytes: &[u8], start: usize, end: usize, out: &mut [u8]) -> Decoded {
+    let text = &bytes[..end];
     let mut class = 0;
     let mut at = start;
     let mut written = 0;
-    // Copies 16 bytes at a time, whatever they are, and goes on behind the first escape among them: a loop
-    // whose only branch that is hard to predict is the one on "is there an escape".
     while at < end {
-        let block: [u8; 16] = match bytes.get(at..at + 16) {
-            Some(block) => block.try_into().expect("the range is 16 long"),
-            None => padded(&bytes[at..end]),
+        // The escapes of 64 bytes are found at once, so that where the next one is does not wait for what the one
+        // before it was; a `%` that is part of one already decoded is masked off.
+        let base = at;
+        let left = (end - base).min(64);
+        let mut found = match bytes[base..].first_chunk() {
+            Some(block) => found_in::<MODE>(block),
+            None => {
+                let mut block = [0; 64];
+                block[..left].copy_from_slice(&bytes[base..base + left]);
+                found_in::<MODE>(&block)
+            }
         };
-        out[written..written + 16].copy_from_slice(&block);
-        let found = if MODE == PERCENT { masks::percents(&block) } else { masks::escapes(&block) };
-        let plain = (found.trailing_zeros() as usize).min(16).min(end - at);
-        at += plain;
-        written += plain;
-        if plain == 16 || at == end {
-            continue;
+        found &= u64::MAX >> (64 - left);
+        while found != 0 {
+            let escape = base + found.trailing_zeros() as usize;
+            copy_run(bytes, at, escape, out, written);
+            written += escape - at;
+            if MODE != PERCENT && text[escape] == b'+' {
+                out[written] = b' ';
+                at = escape + 1;
+            } else {
+                let (byte, next) = unescape::<MODE>(text, escape);
+                out[written] = byte;
+                class |= CLASS[usize::from(byte)];
+                at = next;
+            }
+            written += 1;
+            // An escape may reach beyond the block.
+            found &= u64::MAX.checked_shl((at - base) as u32).unwrap_or(0);
         }
-        if MODE != PERCENT && bytes[at] == b'+' {
-            out[written] = b' ';
-            at += 1;
-        } else {
-            let (byte, next) = unescape::<MODE>(&bytes[..end], at);
-            out[written] = byte;
-            class |= CLASS[usize::from(byte)];
-            at = next;
+        let block_end = base + left;
+        if at < block_end {
+            copy_run(bytes, at, block_end, out, written);
+            written += block_end - at;
+            at = block_end;
         }
-        written += 1;
     }
     Decoded { length: written, needs_json_escape: class & ESCAPE != 0, is_high: class & HIGH != 0 }
+}
+
+#[inline(always)]
+fn found_in<const MODE: u8>(block: &[u8; 64]) -> u64 {
+    if MODE == PERCENT { masks::percents(block) } else { masks::escapes(block) }
+}
+
+/// Copies up to 64 bytes, 32 at a time whatever they are.
+#[inline(always)]
+fn copy_run(bytes: &[u8], start: usize, end: usize, out: &mut [u8], to: usize) {
+    let length = end - start;
+    match bytes[start..].first_chunk::<32>() {
+        Some(block) if length <= 32 => {
+            *out[to..].first_chunk_mut().expect("the caller gives room enough") = *block;
+        }
+        _ => out[to..to + length].copy_from_slice(&bytes[start..end]),
+    }
 }
 
 /// Appends the decoded text to `out`.
 pub(crate) fn append<const MODE: u8>(text: &[u8], out: &mut Vec<u8>) {
     let before = out.len();
     out.resize(before + text.len() + SLACK, 0);
-    let decoded = decode_range::<MODE>(text, 0, text.len(), &mut out[before..]);
+    let to = &mut out[before..];
+    let decoded = if text.len() <= 64 {
+        // With something behind it.
+        let mut block = [0; 64 + 64];
+        block[..text.len()].copy_from_slice(text);
+        decode_range::<MODE>(&block, 0, text.len(), to)
+    } else {
+        decode_range::<MODE>(text, 0, text.len(), to)
+    };
     out.truncate(before + decoded.length);
 }
 
@@ -142,28 +180,6 @@ fn token(text: &[u8], at: usize) -> (u8, usize) {
 fn pair(high: u8, low: u8) -> Option<u8> {
     let (high, low) = (DIGIT[usize::from(high)], DIGIT[usize::from(low)]);
     (high | low < 16).then_some(high << 4 | low)
-}
-
-/// Up to 15 bytes with zeros behind them.
-#[inline(always)]
-fn padded(text: &[u8]) -> [u8; 16] {
-    let mut block = [0; 16];
-    match text.len() {
-        length @ 8..16 => {
-            block[..8].copy_from_slice(&text[..8]);
-            block[length - 8..length].copy_from_slice(&text[length - 8..]);
-        }
-        length @ 4..8 => {
-            block[..4].copy_from_slice(&text[..4]);
-            block[length - 4..length].copy_from_slice(&text[length - 4..]);
-        }
-        _ => {
-            for (place, &byte) in block.iter_mut().zip(text) {
-                *place = byte;
-            }
-        }
-    }
-    block
 }
 
 /// The value of a hexadecimal digit; 16 for any other byte.

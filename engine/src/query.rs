@@ -14,7 +14,7 @@
 //! is `%41` in clear and was encoded once (`%2541`): it reads as `A`. For text that has one level for sure there
 //! is [`Query::once`].
 //!
-//! Broken escapes stay as they are, as in [`percent`](crate::percent).
+//! Broken escapes stay as they are, as in [`percent`].
 //!
 //! ```
 //! use pixel_engine::query::Query;
@@ -33,7 +33,7 @@ use crate::scan::masks::{QueryMasks, query_masks};
 
 /// How many times the names and values of a query are encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
+pub enum Escaping {
     /// By the viewer, and by CloudFront as it logged: what CloudFront's logs hold.
     #[default]
     Logged,
@@ -51,26 +51,28 @@ pub struct Parameter<'a> {
     pub name: &'a [u8],
     /// What stands behind it; `None` when there is no `=`.
     pub value: Option<&'a [u8]>,
-    encoding: Encoding,
+    escaping: Escaping,
     name_is_escaped: bool,
     value_is_escaped: bool,
 }
 
 impl<'a> Parameter<'a> {
     /// The decoded name; borrowed when it has nothing to decode.
+    #[inline(always)]
     pub fn name_decoded(&self) -> Cow<'a, [u8]> {
-        decoded(self.name, self.name_is_escaped, self.encoding)
+        decoded(self.name, self.name_is_escaped, self.escaping)
     }
 
     /// The decoded value; borrowed when it has nothing to decode, `None` when there is no `=`.
+    #[inline(always)]
     pub fn value_decoded(&self) -> Option<Cow<'a, [u8]>> {
-        Some(decoded(self.value?, self.value_is_escaped, self.encoding))
+        Some(decoded(self.value?, self.value_is_escaped, self.escaping))
     }
 
     /// Appends the decoded name to `out`, which can be used again and again.
     #[inline]
     pub fn decode_name_into(&self, out: &mut Vec<u8>) {
-        append(self.name, self.name_is_escaped, self.encoding, out);
+        append(self.name, self.name_is_escaped, self.escaping, out);
     }
 
     /// Appends the decoded value to `out`; nothing when there is no `=`.
@@ -86,7 +88,7 @@ impl<'a> Parameter<'a> {
     /// ```
     #[inline]
     pub fn decode_value_into(&self, out: &mut Vec<u8>) {
-        append(self.value.unwrap_or_default(), self.value_is_escaped, self.encoding, out);
+        append(self.value.unwrap_or_default(), self.value_is_escaped, self.escaping, out);
     }
 
     /// Whether the decoded name is `name`.
@@ -101,14 +103,14 @@ impl<'a> Parameter<'a> {
 pub struct Query<'a> {
     text: &'a [u8],
     spans: Spans,
-    encoding: Encoding,
+    escaping: Escaping,
 }
 
 impl<'a> Query<'a> {
     /// The parameters of a `cs-uri-query` as CloudFront logs it.
     #[inline]
     pub fn new(text: &'a [u8]) -> Query<'a> {
-        Query::with_encoding(text, Encoding::Logged)
+        Query::with_escaping(text, Escaping::Logged)
     }
 
     /// The parameters of a query that is encoded once, as it stands in a URL: what the URL standard calls
@@ -120,13 +122,13 @@ impl<'a> Query<'a> {
     /// ```
     #[inline]
     pub fn once(text: &'a [u8]) -> Query<'a> {
-        Query::with_encoding(text, Encoding::Once)
+        Query::with_escaping(text, Escaping::Once)
     }
 
-    /// The parameters of a query with that encoding.
+    /// The parameters of a query with that escaping.
     #[inline]
-    pub fn with_encoding(text: &'a [u8], encoding: Encoding) -> Query<'a> {
-        Query { text, spans: Spans::new(text, 0, text.len()), encoding }
+    pub fn with_escaping(text: &'a [u8], escaping: Escaping) -> Query<'a> {
+        Query { text, spans: Spans::new(0, text.len()), escaping }
     }
 
     /// The last of the remaining parameters whose decoded name is `name`.
@@ -152,7 +154,7 @@ impl<'a> Iterator for Query<'a> {
         Some(Parameter {
             name: &self.text[span.start..span.name_end],
             value: span.has_value().then(|| &self.text[span.value_start()..span.end]),
-            encoding: self.encoding,
+            escaping: self.escaping,
             name_is_escaped: span.name_is_escaped,
             value_is_escaped: span.value_is_escaped,
         })
@@ -161,21 +163,26 @@ impl<'a> Iterator for Query<'a> {
 
 impl std::iter::FusedIterator for Query<'_> {}
 
-fn decoded(text: &[u8], is_escaped: bool, encoding: Encoding) -> Cow<'_, [u8]> {
-    if !is_escaped {
-        return Cow::Borrowed(text);
-    }
-    let mut out = Vec::new();
-    append(text, true, encoding, &mut out);
-    Cow::Owned(out)
+#[inline(always)]
+fn decoded(text: &[u8], is_escaped: bool, escaping: Escaping) -> Cow<'_, [u8]> {
+    if is_escaped { Cow::Owned(owned(text, escaping)) } else { Cow::Borrowed(text) }
 }
 
-#[inline]
-fn append(text: &[u8], is_escaped: bool, encoding: Encoding, out: &mut Vec<u8>) {
-    match (is_escaped, encoding) {
-        (false, _) => out.extend_from_slice(text),
-        (true, Encoding::Logged) => percent::append::<LOGGED_FORM>(text, out),
-        (true, Encoding::Once) => percent::append::<FORM>(text, out),
+fn owned(text: &[u8], escaping: Escaping) -> Vec<u8> {
+    let mut out = Vec::new();
+    append_escaped(text, escaping, &mut out);
+    out
+}
+
+#[inline(always)]
+fn append(text: &[u8], is_escaped: bool, escaping: Escaping, out: &mut Vec<u8>) {
+    if is_escaped { append_escaped(text, escaping, out) } else { out.extend_from_slice(text) }
+}
+
+fn append_escaped(text: &[u8], escaping: Escaping, out: &mut Vec<u8>) {
+    match escaping {
+        Escaping::Logged => percent::append::<LOGGED_FORM>(text, out),
+        Escaping::Once => percent::append::<FORM>(text, out),
     }
 }
 
@@ -212,71 +219,70 @@ pub(crate) struct Spans {
     /// Where the next parameter begins; past `end` after the last.
     start: usize,
     end: usize,
-    /// Where the block of the masks begins.
-    base: usize,
-    /// What is not yet used up of the block; an `&` is pretended at `end`.
+    /// What is not yet used up of a block of 64 bytes: bit 0 stands for `start`. An `&` is pretended at `end`.
     masks: QueryMasks,
 }
 
 impl Spans {
     /// The parameters of `bytes[start..end]`.
-    #[inline]
-    pub(crate) fn new(bytes: &[u8], start: usize, end: usize) -> Spans {
-        Spans { start, end, base: start, masks: block_masks(bytes, start, end) }
+    #[inline(always)]
+    pub(crate) fn new(start: usize, end: usize) -> Spans {
+        Spans { start, end, masks: QueryMasks::default() }
     }
 
     #[inline(always)]
     pub(crate) fn next(&mut self, bytes: &[u8]) -> Option<Span> {
-        loop {
-            if self.start >= self.end {
-                return None;
+        while self.start < self.end {
+            // A parameter of which the block has a part only is looked at again from its beginning: that is
+            // quicker than to put the parts together.
+            if self.masks.ampersands == 0 {
+                self.masks = block_masks(bytes, self.start, self.end);
+                if self.masks.ampersands == 0 {
+                    let span = long_span(bytes, self.start, self.end);
+                    self.start = span.end + 1;
+                    return Some(span);
+                }
             }
-            let span = self.take(bytes);
-            if span.start < span.end {
+            let QueryMasks { ampersands, equals, escapes } = self.masks;
+            let start = self.start;
+            let length = ampersands.trailing_zeros();
+            let name_length = (ampersands | equals).trailing_zeros();
+            let below = |bit: u32| (1_u64 << bit) - 1;
+            let span = Span {
+                start,
+                name_end: start + name_length as usize,
+                end: start + length as usize,
+                name_is_escaped: escapes & below(name_length) != 0,
+                value_is_escaped: escapes & (below(length) & !below(name_length)) != 0,
+            };
+            // Twice, since all 64 bits may go.
+            self.masks = QueryMasks {
+                ampersands: ampersands >> length >> 1,
+                equals: equals >> length >> 1,
+                escapes: escapes >> length >> 1,
+            };
+            self.start = span.end + 1;
+            if length > 0 {
                 return Some(span);
             }
         }
+        None
     }
+}
 
-    /// The parameter up to the next `&`, perhaps an empty one.
-    #[inline(always)]
-    fn take(&mut self, bytes: &[u8]) -> Span {
-        let start = self.start;
-        let mut name_end = usize::MAX;
-        let mut escapes_in_name = 0;
-        let mut escapes_in_value = 0;
-        loop {
-            let QueryMasks { ampersands, equals, escapes } = self.masks;
-            // The bits below the first `&`, all of them when the block has none.
-            let inside = ampersands.wrapping_sub(1) & !ampersands;
-            if name_end == usize::MAX {
-                let equals = equals & inside;
-                let before = equals.wrapping_sub(1) & !equals;
-                escapes_in_name |= escapes & inside & before;
-                escapes_in_value |= escapes & inside & !before;
-                if equals != 0 {
-                    name_end = self.base + equals.trailing_zeros() as usize;
-                }
-            } else {
-                escapes_in_value |= escapes & inside;
-            }
-            if ampersands != 0 {
-                let end = self.base + ampersands.trailing_zeros() as usize;
-                let behind = !(inside | (inside + 1));
-                self.masks =
-                    QueryMasks { ampersands: ampersands & behind, equals: equals & behind, escapes: escapes & behind };
-                self.start = end + 1;
-                return Span {
-                    start,
-                    name_end: name_end.min(end),
-                    end,
-                    name_is_escaped: escapes_in_name != 0,
-                    value_is_escaped: escapes_in_value != 0,
-                };
-            }
-            self.base += 64;
-            self.masks = block_masks(bytes, self.base, self.end);
-        }
+/// The parameter at `start` that is longer than a block.
+#[inline(never)]
+fn long_span(bytes: &[u8], start: usize, end: usize) -> Span {
+    let text = &bytes[start..end];
+    let text = memchr::memchr(b'&', text).map_or(text, |at| &text[..at]);
+    let name_length = memchr::memchr(b'=', text).unwrap_or(text.len());
+    let is_escaped = |part: &[u8]| memchr::memchr2(b'%', b'+', part).is_some();
+    Span {
+        start,
+        name_end: start + name_length,
+        end: start + text.len(),
+        name_is_escaped: is_escaped(&text[..name_length]),
+        value_is_escaped: is_escaped(&text[name_length..]),
     }
 }
 
@@ -284,8 +290,8 @@ impl Spans {
 #[inline]
 fn block_masks(bytes: &[u8], base: usize, end: usize) -> QueryMasks {
     let left = end - base;
-    let masks = match bytes.get(base..base + 64) {
-        Some(block) => query_masks(block.try_into().expect("the range is 64 long")),
+    let masks = match bytes[base..].first_chunk() {
+        Some(block) => query_masks(block),
         None => {
             let mut block = [0; 64];
             block[..left].copy_from_slice(&bytes[base..end]);
@@ -323,10 +329,10 @@ mod tests {
     }
 
     /// Splits, then decodes level by level: slow and plain.
-    fn naive(text: &[u8], encoding: Encoding) -> Pairs {
+    fn naive(text: &[u8], escaping: Escaping) -> Pairs {
         let decoded = |text: &[u8]| {
             let raw: Vec<(u8, bool)> = text.iter().map(|&byte| (byte, false)).collect();
-            let url = if encoding == Encoding::Logged { naive_level(&raw) } else { raw };
+            let url = if escaping == Escaping::Logged { naive_level(&raw) } else { raw };
             let spaces: Vec<(u8, bool)> = url
                 .into_iter()
                 .map(|(byte, escaped)| if byte == b'+' && !escaped { (b' ', true) } else { (byte, escaped) })
@@ -431,7 +437,7 @@ mod tests {
                 format!("a=1&{}", "f".repeat(length)),
                 format!("{}&a=1", "&".repeat(length)),
             ] {
-                assert_eq!(parsed(Query::new(text.as_bytes())), naive(text.as_bytes(), Encoding::Logged), "{text}");
+                assert_eq!(parsed(Query::new(text.as_bytes())), naive(text.as_bytes(), Escaping::Logged), "{text}");
             }
         }
     }
@@ -454,13 +460,13 @@ mod tests {
             text in r"([a-c&=]|[&=%+]|%25|%2525|%[0-9A-Fa-f]{2}|%25[0-9A-Fa-f]{2}|[a-z0-9%]{1,20}){0,40}"
         ) {
             let text = text.as_bytes();
-            prop_assert_eq!(parsed(Query::new(text)), naive(text, Encoding::Logged));
-            prop_assert_eq!(parsed(Query::once(text)), naive(text, Encoding::Once));
+            prop_assert_eq!(parsed(Query::new(text)), naive(text, Escaping::Logged));
+            prop_assert_eq!(parsed(Query::once(text)), naive(text, Escaping::Once));
         }
 
         #[test]
         fn arbitrary_bytes_are_parsed_like_the_naive_one(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(parsed(Query::new(&text)), naive(&text, Encoding::Logged));
+            prop_assert_eq!(parsed(Query::new(&text)), naive(&text, Escaping::Logged));
         }
 
         #[test]
@@ -468,7 +474,7 @@ mod tests {
             text in r"([a-c&=%+]|%25){0,80}", behind in r"[a-c&=%+]{0,80}"
         ) {
             let all = [text.as_bytes(), behind.as_bytes()].concat();
-            let mut spans = Spans::new(&all, 0, text.len());
+            let mut spans = Spans::new(0, text.len());
             for parameter in Query::new(text.as_bytes()) {
                 let span = spans.next(&all).unwrap();
                 prop_assert_eq!(&all[span.start..span.name_end], parameter.name);

@@ -27,6 +27,7 @@ pub struct JsonEncoder {
     frame: usize,
     /// The line is written here first: it has been initialised, so that 32 bytes can be copied where 5 are meant.
     scratch: Vec<u8>,
+    names: NameSet,
     duplicates: Duplicates,
 }
 
@@ -45,10 +46,10 @@ enum QueryKeys {
     Named(Box<[(Box<[u8]>, Key)]>),
 }
 
-/// `,"name":`, with room behind it so that it is copied in one go.
+/// `,"name":`, and the `"` of a value that is text, with room behind it so that it is copied in one go.
 #[derive(Clone, Debug)]
 struct Key {
-    padded: Box<[u8; Key::ROOM]>,
+    padded: [u8; Key::ROOM],
     length: usize,
     /// The whole of it, when it is longer than the room.
     long: Option<Box<[u8]>>,
@@ -57,17 +58,20 @@ struct Key {
 impl Key {
     const ROOM: usize = 48;
 
-    fn new(name: &str) -> Key {
-        let mut text = vec![0; 6 * name.len() + 4 + Copier::SLACK];
+    fn new(name: &str, is_number: bool) -> Key {
+        let mut text = vec![0; 6 * name.len() + 5 + Copier::SLACK];
         let mut out = Copier { bytes: &mut text, at: 0 };
         out.byte(b',');
         out.byte(b'"');
         out.escaped(name.as_bytes());
         out.byte(b'"');
         out.byte(b':');
+        if !is_number {
+            out.byte(b'"');
+        }
         let length = out.at;
         text.truncate(length);
-        let mut padded = Box::new([0; Key::ROOM]);
+        let mut padded = [0; Key::ROOM];
         let long = if length <= Key::ROOM {
             padded[..length].copy_from_slice(&text);
             None
@@ -101,11 +105,12 @@ impl JsonEncoder {
         let mut named = Vec::new();
         for selector in &selectors {
             if let Selector::Query(name) = selector {
-                named.push((name.as_bytes().into(), Key::new(name)));
+                named.push((name.as_bytes().into(), Key::new(name, false)));
             } else if let Some(place) = selector.place(schema) {
                 let kind = if let Selector::Field(field) = selector { field.kind() } else { Kind::Text };
-                let key = Key::new(&unique(selector.json_name(), &mut taken));
-                columns.push(Item { key, is_number: kind != Kind::Text, place });
+                let is_number = kind != Kind::Text;
+                let key = Key::new(&unique(selector.json_name(), &mut taken), is_number);
+                columns.push(Item { key, is_number, place });
             }
         }
         let keys = columns.iter().map(|item| &item.key).chain(named.iter().map(|(_, key)| key));
@@ -116,6 +121,7 @@ impl JsonEncoder {
             query_column: schema.position(Field::CsUriQuery),
             frame,
             scratch: Vec::new(),
+            names: NameSet::new(),
             duplicates: Duplicates::default(),
         }
     }
@@ -130,9 +136,7 @@ impl JsonEncoder {
         // line an escape of three can. A parameter has six bytes around it, and there is at most one for each byte
         // of the query.
         let room = self.frame + Copier::SLACK + raw.len() * if is_clean { 10 } else { 30 };
-        if self.scratch.len() < room {
-            self.scratch.resize(room, 0);
-        }
+        grow(&mut self.scratch, room);
         let mut writer = LineWriter {
             out: Copier { bytes: &mut self.scratch, at: 0 },
             source: line.block(),
@@ -140,18 +144,29 @@ impl JsonEncoder {
             last_end: line.start() + raw.len(),
             ends: line.ends(),
         };
-        if is_clean {
-            writer.columns::<true>(&self.columns);
-        } else {
-            writer.columns::<false>(&self.columns);
+        match (is_clean, &self.query) {
+            (true, QueryKeys::All) => writer.all_columns::<true>(&self.columns),
+            (false, QueryKeys::All) => writer.all_columns::<false>(&self.columns),
+            (true, QueryKeys::Named(_)) => writer.some_columns::<true>(&self.columns),
+            (false, QueryKeys::Named(_)) => writer.some_columns::<false>(&self.columns),
         }
         if let Some(column) = self.query_column {
             let (start, end) = writer.bounds(column);
             if &writer.source[start..end] != b"-" {
                 match &self.query {
-                    QueryKeys::All => writer.all_parameters(start, end, is_clean, &mut self.duplicates),
+                    QueryKeys::All => {
+                        writer.out.at = if is_clean
+                            && let Some(at) = distinct_parameters(writer.again(), start, end, &mut self.names)
+                        {
+                            at
+                        } else {
+                            any_parameters(writer.again(), start, end, is_clean, &mut self.duplicates)
+                        };
+                    }
                     QueryKeys::Named(names) if names.is_empty() => {}
-                    QueryKeys::Named(names) => writer.named_parameters(start, end, is_clean, names),
+                    QueryKeys::Named(names) => {
+                        writer.out.at = named_parameters(writer.again(), start, end, is_clean, names);
+                    }
                 }
             }
         }
@@ -160,13 +175,21 @@ impl JsonEncoder {
             writer.out.byte(b'{');
         }
         writer.out.bytes[0] = b'{';
-        writer.out.byte(b'}');
-        writer.out.byte(b'\n');
+        writer.out.block(b"}\n", 2);
         let length = writer.out.at;
         out.extend_from_slice(&self.scratch[..length]);
         if self.scratch.len() > MAX_KEPT_SCRATCH {
             self.scratch = Vec::new();
+            self.duplicates = Duplicates::default();
         }
+    }
+}
+
+/// Makes a buffer at least so long; what is in it does not matter, so it never gets shorter.
+#[inline(always)]
+fn grow(buffer: &mut Vec<u8>, length: usize) {
+    if buffer.len() < length {
+        buffer.resize(length, 0);
     }
 }
 
@@ -183,7 +206,7 @@ fn unique(name: String, taken: &mut Vec<String>) -> String {
 }
 
 /// Writes to the front of a buffer that is large enough for everything, with [`Copier::SLACK`] bytes to spare:
-/// short copies write 32 or 48 bytes, of which the next write takes back what was too much.
+/// short copies write 32, 48 or 64 bytes, of which the next write takes back what was too much.
 struct Copier<'a> {
     bytes: &'a mut [u8],
     at: usize,
@@ -201,7 +224,7 @@ impl Copier<'_> {
     /// Writes a whole block, of which `length` bytes count.
     #[inline(always)]
     fn block<const N: usize>(&mut self, block: &[u8; N], length: usize) {
-        self.bytes[self.at..self.at + N].copy_from_slice(block);
+        *self.bytes[self.at..].first_chunk_mut().expect("there is room for the longest line") = *block;
         self.at += length;
     }
 
@@ -209,12 +232,31 @@ impl Copier<'_> {
     #[inline(always)]
     fn copy(&mut self, source: &[u8], start: usize, end: usize) {
         let length = end - start;
-        if length <= 32
-            && let Some(block) = source.get(start..start + 32)
-        {
-            self.block::<32>(block.try_into().expect("the range is 32 long"), length);
-        } else {
-            self.slice(&source[start..end]);
+        match source[start..].first_chunk::<32>() {
+            Some(block) if length <= 32 => self.block(block, length),
+            // Identifiers of 36 bytes are common.
+            _ => match source[start..].first_chunk::<64>() {
+                Some(block) if length <= 64 => self.block(block, length),
+                _ => self.copy_long(source, start, end),
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn copy_long(&mut self, source: &[u8], start: usize, end: usize) {
+        let length = end - start;
+        let whole = length.next_multiple_of(32);
+        match source.get(start..start + whole) {
+            // For up to some hundred bytes quicker than to call the system's copy.
+            Some(blocks) if length <= 256 => {
+                let (from, _) = blocks.as_chunks::<32>();
+                let (to, _) = self.bytes[self.at..self.at + whole].as_chunks_mut::<32>();
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = *from;
+                }
+                self.at += length;
+            }
+            _ => self.slice(&source[start..end]),
         }
     }
 
@@ -233,18 +275,33 @@ impl Copier<'_> {
     }
 
     /// Writes text as the inside of a JSON string.
+    #[inline(always)]
     fn escaped(&mut self, text: &[u8]) {
-        if text.is_ascii() {
-            return self.escaped_utf8(text);
-        }
-        for chunk in text.utf8_chunks() {
-            self.escaped_utf8(chunk.valid().as_bytes());
-            if !chunk.invalid().is_empty() {
-                self.slice("\u{fffd}".as_bytes());
-            }
+        self.at = escape(self.bytes, self.at, text);
+    }
+
+    /// A parameter's decoded value, as the inside of a JSON string.
+    #[inline]
+    fn value(&mut self, source: &[u8], span: &Span, is_clean: bool) {
+        if is_clean {
+            self.parameter::<true>(source, span.value_start(), span.end, span.value_is_escaped);
+        } else {
+            self.parameter::<false>(source, span.value_start(), span.end, span.value_is_escaped);
         }
     }
 
+    #[inline(always)]
+    fn parameter<const CLEAN: bool>(&mut self, source: &[u8], start: usize, end: usize, is_escaped: bool) {
+        if is_escaped {
+            self.at = decode::<CLEAN>(self.bytes, self.at, source, start, end);
+        } else if CLEAN {
+            self.copy(source, start, end);
+        } else {
+            self.escaped(&source[start..end]);
+        }
+    }
+
+    #[inline]
     fn escaped_utf8(&mut self, text: &[u8]) {
         let (blocks, rest) = text.as_chunks::<16>();
         for block in blocks {
@@ -254,7 +311,13 @@ impl Copier<'_> {
                 block.iter().for_each(|&byte| self.escaped_byte(byte));
             }
         }
-        rest.iter().for_each(|&byte| self.escaped_byte(byte));
+        let mut last = [b' '; 16];
+        last[..rest.len()].copy_from_slice(rest);
+        if json_specials(&last) == 0 {
+            self.block(&last, rest.len());
+        } else {
+            rest.iter().for_each(|&byte| self.escaped_byte(byte));
+        }
     }
 
     #[inline]
@@ -273,6 +336,24 @@ impl Copier<'_> {
             _ => self.byte(byte),
         }
     }
+}
+
+/// Writes text as the inside of a JSON string at `at` and gives the new place. Not a method: a copier whose address
+/// goes to a call lives in memory instead of in registers, and each byte written would wait for the one before.
+#[inline(never)]
+fn escape(bytes: &mut [u8], at: usize, text: &[u8]) -> usize {
+    let mut out = Copier { bytes, at };
+    if text.is_ascii() {
+        out.escaped_utf8(text);
+        return out.at;
+    }
+    for chunk in text.utf8_chunks() {
+        out.escaped_utf8(chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.slice("\u{fffd}".as_bytes());
+        }
+    }
+    out.at
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -296,8 +377,24 @@ impl LineWriter<'_, '_> {
         (start, (self.ends[column] as usize).min(self.last_end))
     }
 
+    /// The same writer, for a call that gives back the new place: this one stays in registers.
     #[inline(always)]
-    fn columns<const CLEAN: bool>(&mut self, items: &[Item]) {
+    fn again(&mut self) -> LineWriter<'_, '_> {
+        LineWriter { out: Copier { bytes: self.out.bytes, at: self.out.at }, ..*self }
+    }
+
+    /// All columns in their order.
+    #[inline(always)]
+    fn all_columns<const CLEAN: bool>(&mut self, items: &[Item]) {
+        let mut start = self.start;
+        for (item, &end) in items.iter().zip(self.ends) {
+            self.column::<CLEAN>(item, start, (end as usize).min(self.last_end));
+            start = end as usize + 1;
+        }
+    }
+
+    #[inline(always)]
+    fn some_columns<const CLEAN: bool>(&mut self, items: &[Item]) {
         for item in items {
             let (start, end) = match item.place {
                 Place::Column(column) => self.bounds(column),
@@ -306,165 +403,176 @@ impl LineWriter<'_, '_> {
                     (start, memchr::memchr(b'?', &self.source[start..end]).map_or(end, |at| start + at))
                 }
             };
-            if end - start == 1 && self.source[start] == b'-' {
-                continue;
-            }
-            self.out.key(&item.key);
-            if item.is_number && self.number(start, end) {
-                continue;
-            }
-            self.out.byte(b'"');
-            if CLEAN {
-                self.out.copy(self.source, start, end);
-            } else {
-                self.out.escaped(&self.source[start..end]);
+            self.column::<CLEAN>(item, start, end);
+        }
+    }
+
+    #[inline(always)]
+    fn column<const CLEAN: bool>(&mut self, item: &Item, start: usize, end: usize) {
+        if end - start == 1 && self.source[start] == b'-' {
+            return;
+        }
+        self.out.key(&item.key);
+        if item.is_number {
+            if self.number(start, end) {
+                return;
             }
             self.out.byte(b'"');
         }
+        if CLEAN {
+            self.out.copy(self.source, start, end);
+        } else {
+            self.out.escaped(&self.source[start..end]);
+        }
+        self.out.byte(b'"');
     }
 
     /// Writes a plain number; `false` and nothing written when it is none.
     #[inline(always)]
     fn number(&mut self, start: usize, end: usize) -> bool {
         let length = end - start;
-        if (1..=16).contains(&length)
-            && let Some(block) = self.source.get(start..start + 16)
+        if let Some(block) = self.source[start..].first_chunk()
+            && (1..=16).contains(&length)
+            && is_usual_number(block, length)
         {
-            let block: &[u8; 16] = block.try_into().expect("the range is 16 long");
-            if is_usual_number(block, length) {
-                self.out.block(block, length);
-                return true;
+            self.out.block(block, length);
+            return true;
+        }
+        match plain_number(&self.source[start..end]) {
+            Some((sign, digits)) => {
+                self.out.slice(sign);
+                self.out.slice(digits);
+                true
             }
+            None => false,
         }
-        self.unusual_number(start, end)
     }
+}
 
-    #[inline(never)]
-    fn unusual_number(&mut self, start: usize, end: usize) -> bool {
-        let Some((sign, digits)) = plain_number(&self.source[start..end]) else { return false };
-        self.out.slice(sign);
-        self.out.slice(digits);
-        true
-    }
-
-    /// `,"query":{...}` with every parameter.
-    #[inline(always)]
-    fn all_parameters(&mut self, start: usize, end: usize, is_clean: bool, duplicates: &mut Duplicates) {
-        self.out.slice(QUERY);
-        let first = self.out.at;
-        if !(is_clean && self.distinct_parameters(start, end)) {
-            self.out.at = first;
-            self.any_parameters(start, end, is_clean, duplicates);
-        }
-        if self.out.at > first {
-            self.out.at -= 1;
-        }
-        self.out.byte(b'}');
-    }
-
-    /// The parameters of a clean line while their names need no decoding and none repeats; else `false`.
-    #[inline(always)]
-    fn distinct_parameters(&mut self, start: usize, end: usize) -> bool {
-        let mut names = NameSet::default();
-        let mut spans = Spans::new(self.source, start, end);
-        while let Some(span) = spans.next(self.source) {
-            if span.name_is_escaped || !names.insert(self.source, start, end, &span) {
-                return false;
+/// `,"query":{...}` of a clean line, while names are plain once decoded and none repeats; gives the new place.
+#[inline(never)]
+fn distinct_parameters(writer: LineWriter<'_, '_>, start: usize, end: usize, names: &mut NameSet) -> Option<usize> {
+    // Moved, so that it lives in registers.
+    let LineWriter { mut out, source, .. } = writer;
+    names.clear();
+    out.block(QUERY, QUERY.len());
+    let first = out.at;
+    let mut spans = Spans::new(start, end);
+    while let Some(span) = spans.next(source) {
+        out.byte(b'"');
+        let hash = if span.name_is_escaped {
+            let name = out.at;
+            let decoded = decode_logged(source, span.start, span.name_end, &mut out.bytes[name..]);
+            if decoded.needs_json_escape || decoded.is_high {
+                return None;
             }
-            self.out.byte(b'"');
-            self.out.copy(self.source, span.start, span.name_end);
-            self.out.block(b"\":\"\0", 3);
-            self.parameter_text::<true>(span.value_start(), span.end, span.value_is_escaped);
-            self.out.block(b"\",", 2);
-        }
-        true
-    }
-
-    /// The parameters of any line.
-    #[inline(never)]
-    fn any_parameters(&mut self, start: usize, end: usize, is_clean: bool, duplicates: &mut Duplicates) {
-        duplicates.collect(self.source, start, end);
-        for entry in &duplicates.entries {
-            if entry.is_repeated {
-                continue;
-            }
-            self.out.byte(b'"');
-            self.out.slice(&duplicates.names[entry.name_start..entry.name_end]);
-            self.out.block(b"\":\"\0", 3);
-            self.value(&entry.span, is_clean);
-            self.out.block(b"\",", 2);
-        }
-    }
-
-    /// `,"query":{...}` with the last parameters of these names, in this order; nothing when there are none.
-    #[inline(never)]
-    fn named_parameters(&mut self, start: usize, end: usize, is_clean: bool, names: &[(Box<[u8]>, Key)]) {
-        let before = self.out.at;
-        self.out.slice(QUERY);
-        let first = self.out.at;
-        for (name, key) in names {
-            let mut spans = Spans::new(self.source, start, end);
-            let mut last = None;
-            while let Some(span) = spans.next(self.source) {
-                let text = &self.source[span.start..span.name_end];
-                let is_it = if span.name_is_escaped { decodes_to(text, name) } else { text == &**name };
-                last = if is_it { Some(span) } else { last };
-            }
-            if let Some(span) = last {
-                self.out.key(key);
-                self.out.byte(b'"');
-                self.value(&span, is_clean);
-                self.out.byte(b'"');
-            }
-        }
-        if self.out.at == first {
-            self.out.at = before;
-            return;
-        }
-        // The first key's comma.
-        self.out.bytes.copy_within(first + 1..self.out.at, first);
-        self.out.at -= 1;
-        self.out.byte(b'}');
-    }
-
-    #[inline]
-    fn value(&mut self, span: &Span, is_clean: bool) {
-        if is_clean {
-            self.parameter_text::<true>(span.value_start(), span.end, span.value_is_escaped);
+            out.at += decoded.length;
+            name_hash(out.bytes, name, out.at)
         } else {
-            self.parameter_text::<false>(span.value_start(), span.end, span.value_is_escaped);
+            out.copy(source, span.start, span.name_end);
+            name_hash(source, span.start, span.name_end)
+        };
+        if !names.insert(hash) {
+            return None;
         }
+        out.block(b"\":\"\0", 3);
+        out.parameter::<true>(source, span.value_start(), span.end, span.value_is_escaped);
+        out.block(b"\",", 2);
     }
+    Some(close(out, first))
+}
 
-    /// A decoded value, as the inside of a JSON string.
-    #[inline(always)]
-    fn parameter_text<const CLEAN: bool>(&mut self, start: usize, end: usize, is_escaped: bool) {
-        if !is_escaped {
-            if CLEAN {
-                self.out.copy(self.source, start, end);
-            } else {
-                self.out.escaped(&self.source[start..end]);
+/// Closes the object that began at `first`, over the comma behind the last entry if there is one.
+#[inline(always)]
+fn close(mut out: Copier<'_>, first: usize) -> usize {
+    if out.at > first {
+        out.at -= 1;
+    }
+    out.byte(b'}');
+    out.at
+}
+
+/// `,"query":{...}` of any line; gives the new place.
+#[inline(never)]
+fn any_parameters(
+    mut writer: LineWriter<'_, '_>,
+    start: usize,
+    end: usize,
+    is_clean: bool,
+    duplicates: &mut Duplicates,
+) -> usize {
+    duplicates.collect(writer.source, start, end);
+    writer.out.block(QUERY, QUERY.len());
+    let first = writer.out.at;
+    for entry in &duplicates.entries {
+        if entry.is_repeated {
+            continue;
+        }
+        writer.out.byte(b'"');
+        writer.out.slice(&duplicates.names[entry.name_start..entry.name_end]);
+        writer.out.block(b"\":\"\0", 3);
+        writer.out.value(writer.source, &entry.span, is_clean);
+        writer.out.block(b"\",", 2);
+    }
+    close(writer.out, first)
+}
+
+/// `,"query":{...}` with the last parameters of these names, in this order; nothing when there are none. Gives the
+/// new place.
+#[inline(never)]
+fn named_parameters(
+    mut writer: LineWriter<'_, '_>,
+    start: usize,
+    end: usize,
+    is_clean: bool,
+    names: &[(Box<[u8]>, Key)],
+) -> usize {
+    let before = writer.out.at;
+    writer.out.block(QUERY, QUERY.len());
+    let first = writer.out.at;
+    for (name, key) in names {
+        let mut spans = Spans::new(start, end);
+        let mut last = None;
+        while let Some(span) = spans.next(writer.source) {
+            let text = &writer.source[span.start..span.name_end];
+            let is_it = if span.name_is_escaped { decodes_to(text, name) } else { text == &**name };
+            last = if is_it { Some(span) } else { last };
+        }
+        if let Some(span) = last {
+            // No comma before the first.
+            let at = writer.out.at;
+            writer.out.key(key);
+            if at == first {
+                writer.out.bytes.copy_within(first + 1..writer.out.at, first);
+                writer.out.at -= 1;
             }
-            return;
-        }
-        let at = self.out.at;
-        let decoded = decode_logged(self.source, start, end, &mut self.out.bytes[at..]);
-        // What needs care can only have come out of an escape when the line is clean.
-        let is_fine = CLEAN
-            && !decoded.needs_json_escape
-            && (!decoded.is_high || std::str::from_utf8(&self.out.bytes[at..at + decoded.length]).is_ok());
-        if is_fine {
-            self.out.at += decoded.length;
-        } else {
-            self.escape_written(decoded.length);
+            writer.out.value(writer.source, &span, is_clean);
+            writer.out.byte(b'"');
         }
     }
+    if writer.out.at == first {
+        return before;
+    }
+    writer.out.byte(b'}');
+    writer.out.at
+}
 
-    #[cold]
-    fn escape_written(&mut self, length: usize) {
-        let text = self.out.bytes[self.out.at..self.out.at + length].to_vec();
-        self.out.escaped(&text);
-    }
+/// Writes a decoded value as the inside of a JSON string at `at`; gives the new place.
+#[inline(never)]
+fn decode<const CLEAN: bool>(bytes: &mut [u8], at: usize, source: &[u8], start: usize, end: usize) -> usize {
+    let decoded = decode_logged(source, start, end, &mut bytes[at..]);
+    // What needs care can only have come out of an escape when the line is clean.
+    let is_fine = CLEAN
+        && !decoded.needs_json_escape
+        && (!decoded.is_high || std::str::from_utf8(&bytes[at..at + decoded.length]).is_ok());
+    if is_fine { at + decoded.length } else { escape_written(bytes, at, decoded.length) }
+}
+
+/// Escapes what stands at `at` already; gives the new place.
+#[cold]
+fn escape_written(bytes: &mut [u8], at: usize, length: usize) -> usize {
+    let text = bytes[at..at + length].to_vec();
+    escape(bytes, at, &text)
 }
 
 const QUERY: &[u8; 10] = b",\"query\":{";
@@ -484,7 +592,7 @@ fn is_usual_number(block: &[u8; 16], length: usize) -> bool {
     const HIGH: u128 = BYTES * 0x80;
     // A digit becomes 0 to 9; of what is above, the sum or the byte itself has the highest bit.
     let digits = u128::from_le_bytes(*block) ^ (BYTES * 0x30);
-    let others = (((digits & !HIGH) + BYTES * 0x76) | digits) & HIGH & (u128::MAX >> (128 - 8 * length));
+    let others = (((digits & !HIGH) + BYTES * 0x76) | digits) & HIGH & FIRST_BYTES[length];
     if block[0] == b'0' && length > 1 && block[1] != b'.' {
         return false;
     }
@@ -494,6 +602,17 @@ fn is_usual_number(block: &[u8; 16], length: usize) -> bool {
     let at = (others.trailing_zeros() / 8) as usize;
     others & (others - 1) == 0 && block[at] == b'.' && at > 0 && at + 1 < length
 }
+
+/// The first so many bytes of a block.
+static FIRST_BYTES: [u128; 17] = {
+    let mut masks = [0; 17];
+    let mut length = 1;
+    while length <= 16 {
+        masks[length] = u128::MAX >> (128 - 8 * length);
+        length += 1;
+    }
+    masks
+};
 
 /// The sign, and the digits with their fraction and without leading zeros, of `-?digits(.digits)?` with at most 18
 /// digits.
@@ -512,70 +631,59 @@ fn plain_number(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((sign, &digits[zeros..]))
 }
 
-/// Tells whether a name was there before, without keeping any: bits of a hash first, and the query itself when
-/// the bit is set already.
-#[derive(Default)]
+/// Tells whether a name was there before: by a bit of its hash, then by the hash.
+#[derive(Clone, Debug)]
 struct NameSet {
     bits: [u64; 16],
-    doubts: u32,
+    hashes: [u64; NameSet::ROOM],
+    count: usize,
 }
 
 impl NameSet {
-    /// More doubts than this are too many to look each of them up.
-    const MAX_DOUBTS: u32 = 8;
+    /// More names than this are not looked for one by one.
+    const ROOM: usize = 64;
 
-    /// `false` when the query, which is at `start..end`, has the name before the span, or when that would take
-    /// too long to find out.
-    #[inline(always)]
-    fn insert(&mut self, source: &[u8], start: usize, end: usize, span: &Span) -> bool {
-        let hash = name_hash(source, span.start, span.name_end);
-        let (word, bit) = ((hash >> 60) as usize, 1 << (hash >> 54 & 63));
-        let is_new = self.bits[word] & bit == 0;
-        self.bits[word] |= bit;
-        is_new || self.is_absent_before(source, start, end, span)
+    fn new() -> NameSet {
+        NameSet { bits: [0; 16], hashes: [0; NameSet::ROOM], count: 0 }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn is_absent_before(&mut self, source: &[u8], start: usize, end: usize, span: &Span) -> bool {
-        self.doubts += 1;
-        if self.doubts > NameSet::MAX_DOUBTS {
+    #[inline(always)]
+    fn clear(&mut self) {
+        self.bits = [0; 16];
+        self.count = 0;
+    }
+
+    /// `false` when the name may have been there, or when there are too many.
+    #[inline(always)]
+    fn insert(&mut self, hash: u64) -> bool {
+        let count = self.count;
+        if count >= NameSet::ROOM {
             return false;
         }
-        let name = &source[span.start..span.name_end];
-        let mut spans = Spans::new(source, start, end);
-        while let Some(other) = spans.next(source) {
-            if other.start == span.start {
-                return true;
-            }
-            if source[other.start..other.name_end] == *name {
-                return false;
-            }
-        }
-        true
+        let (word, bit) = ((hash >> 60) as usize, 1 << (hash >> 54 & 63));
+        let is_new = self.bits[word] & bit == 0 || !self.hashes[..count].contains(&hash);
+        self.bits[word] |= bit;
+        self.hashes[count] = hash;
+        self.count = count + 1;
+        is_new
     }
 }
 
-/// A hash of the length and of the first and last 8 bytes.
+/// A hash of the length and of the last 8 bytes: names are more alike in front.
 #[inline(always)]
 fn name_hash(source: &[u8], start: usize, end: usize) -> u64 {
     let length = end - start;
-    let word = |at: usize| {
-        let block = source.get(at..at + 8).and_then(<[u8]>::first_chunk::<8>);
-        block.map(|block| u64::from_le_bytes(*block))
-    };
-    let (first, last) = match (length, word(start)) {
-        (0, _) => (0, 0),
-        (1..8, Some(first)) => (first & (u64::MAX >> (64 - 8 * length)), 0),
-        (_, Some(first)) => (first, word(end - 8).unwrap_or_default()),
-        (_, None) => {
+    let last = match source[..end].last_chunk::<8>() {
+        Some(block) => u64::from_le_bytes(*block),
+        None => {
             let mut block = [0; 8];
-            block[..length].copy_from_slice(&source[start..end]);
-            (u64::from_le_bytes(block), 0)
+            block[8 - end..].copy_from_slice(&source[..end]);
+            u64::from_le_bytes(block)
         }
     };
-    let mixed = (first ^ (length as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ last;
-    mixed.wrapping_mul(0xd6e8_feb8_6659_fd93)
+    // Without what is before a shorter name.
+    let name = if length == 0 { 0 } else { last >> (64 - 8 * length.min(8)) };
+    (name ^ (length as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The parameters of one query with their names as JSON has them, and which of them are repeated later. Two names
@@ -584,7 +692,7 @@ fn name_hash(source: &[u8], start: usize, end: usize) -> u64 {
 struct Duplicates {
     names: Vec<u8>,
     entries: Vec<Entry>,
-    order: Vec<usize>,
+    hashes: Vec<u64>,
     decoded: Vec<u8>,
 }
 
@@ -599,11 +707,11 @@ struct Entry {
 impl Duplicates {
     fn collect(&mut self, source: &[u8], start: usize, end: usize) {
         self.entries.clear();
-        self.order.clear();
-        self.decoded.resize(end - start + SLACK, 0);
-        self.names.resize(6 * (end - start) + Copier::SLACK, 0);
+        self.hashes.clear();
+        grow(&mut self.decoded, end - start + SLACK);
+        grow(&mut self.names, 6 * (end - start) + Copier::SLACK);
         let mut names = Copier { bytes: &mut self.names, at: 0 };
-        let mut spans = Spans::new(source, start, end);
+        let mut spans = Spans::new(start, end);
         while let Some(span) = spans.next(source) {
             let name_start = names.at;
             if span.name_is_escaped {
@@ -612,18 +720,39 @@ impl Duplicates {
             } else {
                 names.escaped(&source[span.start..span.name_end]);
             }
-            self.order.push(self.entries.len());
+            self.hashes.push(name_hash(names.bytes, name_start, names.at));
             self.entries.push(Entry { span, name_start, name_end: names.at, is_repeated: false });
         }
-        let name = |index: usize| &self.names[self.entries[index].name_start..self.entries[index].name_end];
-        self.order.sort_unstable_by(|&left, &right| name(left).cmp(name(right)).then(left.cmp(&right)));
-        for pair in 1..self.order.len() {
-            let (before, after) = (self.order[pair - 1], self.order[pair]);
-            let name = |index: usize| &self.names[self.entries[index].name_start..self.entries[index].name_end];
-            if name(before) == name(after) {
+        if self.entries.len() <= NameSet::ROOM {
+            self.mark_by_search();
+        } else {
+            self.mark_by_order();
+        }
+    }
+
+    fn mark_by_search(&mut self) {
+        for index in 1..self.entries.len() {
+            let hash = self.hashes[index];
+            let is_it = |other: &usize| self.hashes[*other] == hash && self.name(*other) == self.name(index);
+            if let Some(before) = (0..index).rev().find(is_it) {
                 self.entries[before].is_repeated = true;
             }
         }
+    }
+
+    /// For so many names that a search for each would take a time that grows with their square.
+    fn mark_by_order(&mut self) {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_unstable_by(|&left, &right| self.name(left).cmp(self.name(right)).then(left.cmp(&right)));
+        for pair in order.windows(2) {
+            if self.name(pair[0]) == self.name(pair[1]) {
+                self.entries[pair[0]].is_repeated = true;
+            }
+        }
+    }
+
+    fn name(&self, index: usize) -> &[u8] {
+        &self.names[self.entries[index].name_start..self.entries[index].name_end]
     }
 }
 
@@ -733,6 +862,11 @@ mod tests {
     fn the_last_of_a_repeated_name_stands_once() {
         assert_eq!(query("a=1&b=2&a=3"), "{\"b\":\"2\",\"a\":\"3\"}");
         assert_eq!(query("a=1&%61=2&%2561=3"), "{\"a\":\"3\"}");
+        assert_eq!(
+            query("cd%255Bvalue%255D=1&cd%255Bvalue%255C=2&cd%5Bvalue%5D=3"),
+            r#"{"cd[value\\":"2","cd[value]":"3"}"#
+        );
+        assert_eq!(query("a1234567=1&b1234567=2&a1234567=3"), r#"{"b1234567":"2","a1234567":"3"}"#);
         assert_eq!(query("%25FF=1&%25FE=2"), "{\"\u{fffd}\":\"2\"}");
         let many: Vec<String> = (0..300).map(|index| format!("name{}={index}", index % 100)).collect();
         let expected: Vec<String> = (200..300).map(|index| format!("\"name{}\":\"{index}\"", index % 100)).collect();

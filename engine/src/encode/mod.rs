@@ -55,7 +55,7 @@ struct Prepared {
 #[derive(Clone, Debug)]
 enum Writer {
     Projection(ProjectionEncoder),
-    Json(JsonEncoder),
+    Json(Box<JsonEncoder>),
 }
 
 /// More schemas than one program meets; standard logs bring their own, so there must be some bound.
@@ -100,7 +100,7 @@ impl Encoder {
             return index;
         }
         let writer = match &self.format {
-            Encoding::Json(selection) => Writer::Json(JsonEncoder::new(schema, selection.as_ref())),
+            Encoding::Json(selection) => Writer::Json(Box::new(JsonEncoder::new(schema, selection.as_ref()))),
             Encoding::Projection(selection) => Writer::Projection(ProjectionEncoder::new(schema, selection)),
             Encoding::Raw => unreachable!("raw lines are written without a writer"),
         };

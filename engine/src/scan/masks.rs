@@ -23,14 +23,14 @@ pub(crate) fn query_masks(block: &[u8; 64]) -> QueryMasks {
 
 /// Where `%` stands.
 #[inline(always)]
-pub(crate) fn percents(block: &[u8; 16]) -> u32 {
-    Native::load(block).equal(b'%').bits()
+pub(crate) fn percents(block: &[u8; 64]) -> u64 {
+    mask_with(block, |vector: Native| vector.equal(b'%'))
 }
 
 /// Where `%` or `+` stands.
 #[inline(always)]
-pub(crate) fn escapes(block: &[u8; 16]) -> u32 {
-    escapes_of(Native::load(block)).bits()
+pub(crate) fn escapes(block: &[u8; 64]) -> u64 {
+    mask_with(block, |vector: Native| escapes_of(vector))
 }
 
 /// Where a byte stands that a JSON string cannot hold as it is, or that may not be UTF-8: `"`, `\`, below
@@ -60,6 +60,18 @@ trait Bytes16: Copy {
     fn or(self, other: Self) -> Self;
     /// One bit per byte of a comparison's result.
     fn bits(self) -> u32;
+    /// No matches counted.
+    fn none() -> Self;
+    /// The counts of each byte's place, one more where a comparison matched; they wrap at 256.
+    fn count(self, matches: Self) -> Self;
+    /// The sum of the counts.
+    fn total(self) -> usize;
+}
+
+#[inline(always)]
+fn mask_with<V: Bytes16>(block: &[u8; 64], compare: impl Fn(V) -> V) -> u64 {
+    let parts = block.as_chunks::<16>().0.iter().enumerate();
+    parts.fold(0, |mask, (index, part)| mask | u64::from(compare(V::load(part)).bits()) << (16 * index))
 }
 
 #[inline(always)]
@@ -88,17 +100,31 @@ fn query_masks_with<V: Bytes16>(block: &[u8; 64]) -> QueryMasks {
 #[inline(always)]
 fn count_json_specials_with<V: Bytes16>(bytes: &[u8]) -> usize {
     let (blocks, rest) = bytes.as_chunks::<16>();
-    let count = |block: &[u8; 16]| json_specials_of(V::load(block)).bits().count_ones() as usize;
-    let mut last = [b' '; 16];
-    last[..rest.len()].copy_from_slice(rest);
-    blocks.iter().map(count).sum::<usize>() + count(&last)
+    let bits_of = |block: &[u8; 16]| json_specials_of(V::load(block)).bits();
+    // The rest is the end of the last 16 bytes, where there are so many: no short copy then.
+    let last = match bytes.last_chunk() {
+        Some(last) => bits_of(last) >> (16 - rest.len()),
+        None => {
+            let mut last = [b' '; 16];
+            last[..rest.len()].copy_from_slice(rest);
+            bits_of(&last)
+        }
+    };
+    let mut total = last.count_ones() as usize;
+    // Counted within the vectors: counting bits needs an instruction that not every x86-64 has.
+    for blocks in blocks.chunks(255) {
+        let counts = blocks.iter().fold(V::none(), |counts, block| counts.count(json_specials_of(V::load(block))));
+        total += counts.total();
+    }
+    total
 }
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod sse2 {
     use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+        __m128i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_extract_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128,
+        _mm_sad_epu8, _mm_set1_epi8, _mm_setzero_si128, _mm_sub_epi8,
     };
 
     use super::Bytes16;
@@ -135,6 +161,27 @@ mod sse2 {
         fn bits(self) -> u32 {
             // SAFETY: SSE2 is part of x86-64.
             unsafe { _mm_movemask_epi8(self.0) as u32 }
+        }
+
+        #[inline(always)]
+        fn none() -> Vector {
+            // SAFETY: SSE2 is part of x86-64.
+            Vector(unsafe { _mm_setzero_si128() })
+        }
+
+        #[inline(always)]
+        fn count(self, matches: Vector) -> Vector {
+            // SAFETY: SSE2 is part of x86-64. A match is all ones, which is -1.
+            Vector(unsafe { _mm_sub_epi8(self.0, matches.0) })
+        }
+
+        #[inline(always)]
+        fn total(self) -> usize {
+            // SAFETY: SSE2 is part of x86-64. Two sums of eight bytes each, far below 16 bits.
+            unsafe {
+                let sums = _mm_sad_epu8(self.0, _mm_setzero_si128());
+                (_mm_extract_epi16::<0>(sums) + _mm_extract_epi16::<4>(sums)) as usize
+            }
         }
     }
 }
@@ -190,6 +237,24 @@ mod swar {
             let [low, high] = self.0.map(|word| ((word >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32);
             low | high << 8
         }
+
+        #[inline(always)]
+        fn none() -> Vector {
+            Vector([0; 2])
+        }
+
+        #[inline(always)]
+        fn count(self, matches: Vector) -> Vector {
+            Vector([self.0[0] + (matches.0[0] >> 7), self.0[1] + (matches.0[1] >> 7)])
+        }
+
+        #[inline(always)]
+        fn total(self) -> usize {
+            const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
+            // Pairs of bytes in 16 bits each, then all four of them in the topmost.
+            let sum = |word: u64| ((word & EVEN) + (word >> 8 & EVEN)).wrapping_mul(0x0001_0001_0001_0001) >> 48;
+            (sum(self.0[0]) + sum(self.0[1])) as usize
+        }
     }
 }
 
@@ -212,9 +277,10 @@ mod tests {
         assert_eq!(masks.ampersands, naive(block, |byte| byte == b'&'));
         assert_eq!(masks.equals, naive(block, |byte| byte == b'='));
         assert_eq!(masks.escapes, naive(block, |byte| byte == b'%' || byte == b'+'));
+        assert_eq!(mask_with(block, |vector: V| vector.equal(b'%')), naive(block, |byte| byte == b'%'));
+        assert_eq!(mask_with(block, escapes_of::<V>), masks.escapes);
         for part in block.as_chunks::<16>().0 {
             let vector = V::load(part);
-            assert_eq!(u64::from(vector.equal(b'%').bits()), naive(part, |byte| byte == b'%'));
             assert_eq!(u64::from(json_specials_of(vector).bits()), naive(part, json_special));
         }
         for length in 0..=block.len() {
@@ -235,6 +301,15 @@ mod tests {
                     check::<swar::Vector>(&block);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn counts_of_many_blocks_do_not_wrap() {
+        for length in [254 * 16, 255 * 16, 256 * 16, 256 * 16 + 3, 600 * 16] {
+            let bytes = vec![b'"'; length];
+            assert_eq!(count_json_specials_with::<Native>(&bytes), length);
+            assert_eq!(count_json_specials_with::<swar::Vector>(&bytes), length);
         }
     }
 
