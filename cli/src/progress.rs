@@ -15,8 +15,8 @@ pub(crate) fn shown<T>(progress: &Progress, total: Option<u64>, quiet: bool, wor
     }
     let bar = match total {
         Some(total) => ProgressBar::new(total)
-            .with_style(style("{bar:30} {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {msg}  {eta} left")),
-        None => ProgressBar::new_spinner().with_style(style("{spinner} {binary_bytes}  {msg}")),
+            .with_style(style("{wide_bar} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {msg}  {eta} left")),
+        None => ProgressBar::new_spinner().with_style(style("{spinner} {decimal_bytes}  {msg}")),
     };
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -23,23 +23,16 @@ impl Display for Table<'_> {
             write!(out, " + {} NOT DELIVERED", Count(summary.lines_undelivered))?;
         }
         writeln!(out)?;
-        for (count, what) in [
-            (summary.lines_skipped, "of the filtered were bad lines, skipped"),
-            (summary.lines_header, "header lines beside them"),
-            (summary.lines_empty, "empty lines beside them"),
-        ] {
+        if summary.lines_skipped > 0 {
+            writeln!(out, "          {} of the filtered skipped as bad", counted(summary.lines_skipped, "line"))?;
+        }
+        for (count, what) in [(summary.lines_header, "header line"), (summary.lines_empty, "empty line")] {
             if count > 0 {
-                writeln!(out, "          {} {what}", Count(count))?;
+                writeln!(out, "          {} beside them", counted(count, what))?;
             }
         }
-        writeln!(
-            out,
-            "records   {} in {} requests, {} B of payload from {} B of log",
-            Count(summary.records),
-            Count(summary.requests),
-            Count(summary.payload_bytes),
-            Count(summary.bytes_in),
-        )?;
+        writeln!(out, "bytes     {} of log, {} of payload", Count(summary.bytes_in), Count(summary.payload_bytes))?;
+        writeln!(out, "records   {} in {}", Count(summary.records), counted(summary.requests, "request"))?;
         writeln!(out, "billed bytes                  packed     one line a record       ratio")?;
         for (name, packed, unpacked) in [
             ("Firehose", summary.billed_bytes_firehose, summary.billed_bytes_unpacked),
@@ -60,12 +53,17 @@ impl Display for Table<'_> {
         }
         write!(
             out,
-            "time      {:.2} s, {:.0} MB/s, {} lines/s, {} threads, scan {}",
+            "time      {:.2} s, {:.0} MB/s, {} lines/s, {}, scan {}",
             summary.elapsed_seconds,
             summary.megabytes_per_second,
             Count(summary.lines_per_second as u64),
-            summary.threads,
+            counted(summary.threads as u64, "thread"),
             summary.simd,
         )
     }
+}
+
+/// `1 request`, `2 requests`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", Count(count), if count == 1 { "" } else { "s" })
 }
