@@ -22,3 +22,8 @@ pub mod select;
 pub mod ship;
 pub mod simd;
 pub mod source;
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
