@@ -1,7 +1,7 @@
 //! Where lines go that cannot be shipped: a file of JSON lines that holds each of them to the byte.
 //!
 //! ```json
-//! {"reason":"3 columns; accepted are 4, 40","source":"a.log","line":7,"offset":5120,"line_text":"x\ty\tz"}
+//! {"reason":"3 columns; accepted are: 4, 40","source":"a.log","line":7,"offset":5120,"line_text":"x\ty\tz"}
 //! ```
 //! A line that is not UTF-8 stands in `line_base64` instead of `line_text`. A line longer than a block comes in
 //! several entries with `part` 1, 2, ... and `last_part`: the pieces joined are the line.

@@ -3,7 +3,7 @@
 //! CloudFront percent-encodes every control character and never quotes, so a tab always ends a column and a
 //! newline always ends a line: no quote state is needed, and 64 bytes become one 64-bit mask of hits. With 46
 //! columns in 750 bytes there is a hit every 16 bytes; turning mask bits into positions costs more than the
-//! compares do. The loop (`kernel.rs`) is written once over a small [`kernel::Vector`] trait; a file per
+//! compares do. The loop (`kernel.rs`) is written once over a small `Vector` trait; a file per
 //! instruction set gives the loads, the compares, and the way from mask to positions:
 //!
 //! | path | mask to positions |
