@@ -1,7 +1,8 @@
 //! Writes aggregates, and knows their size beforehand.
 
 use super::{DIGEST_LEN, MAGIC, PartitionKey};
-use crate::pack::md5::md5_many;
+use crate::pack::md5::md5_many_with;
+use crate::simd::Isa;
 
 /// Field 1 of an AggregatedRecord, length-delimited.
 const PARTITION_KEY_TABLE: u8 = 0x0A;
@@ -73,12 +74,20 @@ pub fn write_aggregate<'a>(out: &mut Vec<u8>, key: &PartitionKey, records: impl 
 
 /// Writes the MD5 of each aggregate over its last 16 bytes.
 ///
-/// The more aggregates a call has, the faster it is: see [`md5_many`]. From 32 on, all lanes of the widest instruction
+/// The more aggregates a call has, the faster it is: see [`md5_many`](crate::pack::md5::md5_many). From 32 on, all lanes of the widest instruction
 /// set are busy.
 ///
 /// # Panics
 /// When one is shorter than magic and MD5 together: it was not written by [`write_aggregate`].
 pub fn seal(aggregates: &mut [impl AsRef<[u8]> + AsMut<[u8]>]) {
+    seal_with(Isa::chosen(), aggregates);
+}
+
+/// [`seal`] with the lanes of one instruction set; plain Rust where this machine does not have it.
+///
+/// # Panics
+/// As [`seal`] does.
+pub fn seal_with(isa: Isa, aggregates: &mut [impl AsRef<[u8]> + AsMut<[u8]>]) {
     let messages: Vec<&[u8]> = aggregates
         .iter()
         .map(|aggregate| {
@@ -86,7 +95,7 @@ pub fn seal(aggregates: &mut [impl AsRef<[u8]> + AsMut<[u8]>]) {
             &bytes[MAGIC.len()..bytes.len() - DIGEST_LEN]
         })
         .collect();
-    let digests = md5_many(&messages);
+    let digests = md5_many_with(isa, &messages);
     for (aggregate, digest) in aggregates.iter_mut().zip(digests) {
         let trailer = aggregate.as_mut().last_chunk_mut().expect("longer than a digest, as was seen above");
         *trailer = digest;

@@ -1,0 +1,156 @@
+//! Cutting records of lines: what they are billed, and how fast it goes.
+
+use std::error::Error;
+use std::io::Write;
+use std::sync::Arc;
+
+use pixel_engine::ack::{AckToken, Acknowledgements};
+use pixel_engine::billing::FIREHOSE_STEP;
+use pixel_engine::block::{Block, BufferPool, Layout, Source};
+use pixel_engine::encode::Encoding;
+use pixel_engine::encode::block::{EncodedBlock, Rules, Scratch};
+use pixel_engine::pack::lines::{LinesPacker, MAX_RECORD_SIZE};
+use pixel_engine::schema::Schemas;
+use pixel_engine::select::Matcher;
+use pixel_engine::source::Input;
+use pixel_engine_benches::data;
+use pixel_engine_benches::run::Variant;
+use pixel_engine_benches::{Contest, EVERY_PATH, Row, Stage, Target, is_quick};
+
+const GREEDY: &str = "filled to the last line that fits";
+const SINGLE: &str = "one record a line";
+const ALIGN: usize = 5_120;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut stage = Stage::new(
+        "pack",
+        "records of lines, uncompressed. billed/payload: bytes that Firehose bills, in steps of 5,120 B a record, by \
+         bytes in the records, of a run of the whole pipeline; beside it the same of a packer that only fills each \
+         record in order, and of one record for each line. GB/s: cutting encoded blocks into lists of slices, beside \
+         that packer copying the lines into buffers.",
+    );
+    let size = if is_quick() { 8_000_000 } else { 64_000_000 };
+    let logs = [
+        ("realtime-46", data::log("realtime-46", size)),
+        ("lines of 600 to 900 B", data::uniform_lines(size)),
+        ("pixel-4", data::log("pixel-4", size)),
+    ];
+    for (name, log) in &logs {
+        if stage.is_measuring() {
+            billed(&mut stage, name, log)?;
+        }
+        speed(&mut stage, name, log);
+    }
+    stage.finish()
+}
+
+fn billed(stage: &mut Stage, name: &str, log: &[u8]) -> Result<(), Box<dyn Error>> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(log)?;
+    let lines = log.split_inclusive(|&byte| byte == b'\n');
+    let single: u64 = lines.clone().map(|line| (line.len() as u64).next_multiple_of(FIREHOSE_STEP)).sum();
+    for (record_size, reorder, most) in
+        [(MAX_RECORD_SIZE, false, 1.002), (MAX_RECORD_SIZE, true, 1.002), (ALIGN, false, 1.10), (ALIGN, true, 1.10)]
+    {
+        let variant = Variant { record_size, reorder, ..Variant::RAW };
+        let summary = variant.run(Input::File(file.path().to_owned()), 2);
+        let mut greedy = 0;
+        fill(record_size, lines.clone(), |record| greedy += (record.len() as u64).next_multiple_of(FIREHOSE_STEP));
+        let row = |rival: &str, billed: u64| Row {
+            what: format!("{name}, records of {record_size} B"),
+            path: if reorder { "reordered" } else { "in order" }.to_owned(),
+            unit: "billed/payload".to_owned(),
+            ours: summary.billed_bytes_firehose as f64 / summary.payload_bytes as f64,
+            rival: Some(rival.to_owned()),
+            rival_value: Some(billed as f64 / log.len() as f64),
+            ratio: None,
+            median_ratio: None,
+            target: Some(Target::AtMost(most)),
+            correct: summary.payload_bytes == log.len() as u64 && summary.lines_shipped == lines.clone().count() as u64,
+            checked: "lines and bytes of input and records".to_owned(),
+        };
+        stage.row(row(GREEDY, greedy));
+        stage.row(Row { target: None, ..row(SINGLE, single) });
+    }
+    Ok(())
+}
+
+fn speed(stage: &mut Stage, name: &str, log: &[u8]) {
+    let blocks = encoded_blocks(log);
+    for record_size in [MAX_RECORD_SIZE, ALIGN] {
+        let cut = || {
+            let mut packer = LinesPacker::new(record_size, ALIGN);
+            let mut length = 0;
+            let mut emit = |packed: pixel_engine::pack::Packed| length += packed.length();
+            for (block, token) in &blocks {
+                packer.add(block, token, &mut emit);
+            }
+            packer.flush(&mut emit);
+            length
+        };
+        let copy = || {
+            let mut length = 0;
+            for (block, _) in &blocks {
+                let lines = (0..block.line_count()).map(|index| block.lines(index..index + 1));
+                fill(record_size, lines, |record| length += record.len());
+            }
+            length
+        };
+        let same = cut() == log.len() && copy() == log.len();
+        stage.contest(
+            Contest::new(format!("{name}, records of {record_size} B"), log.len())
+                .ours(EVERY_PATH, cut)
+                .rival("copying each line", copy)
+                .checked("bytes of input and records", same),
+        );
+    }
+}
+
+/// The packer to compare with: one buffer, and a new record when a line does not fit any more.
+fn fill<'a>(record_size: usize, lines: impl Iterator<Item = &'a [u8]>, mut emit: impl FnMut(&[u8])) {
+    let mut record = Vec::with_capacity(record_size);
+    for line in lines {
+        if record.len() + line.len() > record_size {
+            emit(&record);
+            record.clear();
+        }
+        record.extend_from_slice(line);
+    }
+    if !record.is_empty() {
+        emit(&record);
+    }
+}
+
+fn encoded_blocks(log: &[u8]) -> Vec<(Arc<EncodedBlock>, AckToken)> {
+    let rules = Rules {
+        schemas: Schemas::all_presets(),
+        encoding: Encoding::Raw,
+        matcher: Matcher::default(),
+        longest_line: ALIGN,
+        stop_at_bad_line: true,
+        reorder_for: None,
+        pool: BufferPool::new(1),
+    };
+    let source = Arc::new(Source { number: 0, name: "log".to_owned() });
+    let acknowledgements = Acknowledgements::default();
+    let mut scratch = Scratch::default();
+    let mut blocks = Vec::new();
+    let mut rest = log;
+    while !rest.is_empty() {
+        let bytes = data::block(rest[..rest.len().min(1 << 20)].to_vec());
+        let (offset, length) = ((log.len() - rest.len()) as u64, bytes.len() as u64);
+        rest = &rest[bytes.len()..];
+        let block = Block {
+            bytes,
+            source: Arc::clone(&source),
+            offset,
+            source_bytes: length,
+            layout: Layout::RealTime,
+            cut: None,
+            token: acknowledgements.token(0, offset..offset + length),
+        };
+        let encoded = rules.encode(block, &mut scratch);
+        blocks.push((encoded.block, encoded.token));
+    }
+    blocks
+}

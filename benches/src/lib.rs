@@ -1,0 +1,34 @@
+//! What the benchmarks share: contests with rivals in the same run, tables of results, and the data they run on.
+//!
+//! A [`Stage`] is one benchmark file. It runs [`Contest`]s, prints their table at its end, and adds the table to
+//! `benches/results` when [`RECORD`] is set.
+
+mod contest;
+pub mod data;
+mod machine;
+mod results;
+pub mod run;
+mod stage;
+
+pub use contest::Contest;
+pub use results::{Row, Target};
+pub use stage::Stage;
+
+/// Set to anything but `0`, the results are added to the file of this machine and day in `benches/results`.
+pub const RECORD: &str = "PIXEL_ENGINE_BENCH_RECORD";
+
+/// Set to anything but `0`, everything runs with less data and fewer rounds: a smoke test, not a measurement.
+pub const QUICK: &str = "PIXEL_ENGINE_BENCH_QUICK";
+
+/// The path of code that does not choose one at run time.
+pub const EVERY_PATH: &str = "every";
+
+/// Whether an environment variable is set to anything but `0`.
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+/// Whether this is a quick run.
+pub fn is_quick() -> bool {
+    is_set(QUICK)
+}

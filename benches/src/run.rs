@@ -1,0 +1,87 @@
+//! Runs of the whole pipeline to nowhere.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use pixel_engine::compress::Codec;
+use pixel_engine::encode::Encoding;
+use pixel_engine::pack::{kpl, lines};
+use pixel_engine::pipeline::{self, OnBadLine, Options, Packing, Progress, Summary};
+use pixel_engine::quarantine::Quarantine;
+use pixel_engine::schema::Schemas;
+use pixel_engine::select::Matcher;
+use pixel_engine::ship::limits::Api;
+use pixel_engine::ship::null::Null;
+use pixel_engine::source::{Format, Input};
+
+/// What varies between runs.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// What it is called in tables.
+    pub name: &'static str,
+    /// What a line becomes.
+    pub encoding: Encoding,
+    /// The container.
+    pub packing: Packing,
+    /// How records are compressed.
+    pub codec: Codec,
+    /// Bytes of a record at most.
+    pub record_size: usize,
+    /// Whether lines may change their order within a block.
+    pub reorder: bool,
+}
+
+impl Variant {
+    /// Lines as they came, in the largest records.
+    pub const RAW: Variant = Variant {
+        name: "raw",
+        encoding: Encoding::Raw,
+        packing: Packing::Lines,
+        codec: Codec::None,
+        record_size: lines::MAX_RECORD_SIZE,
+        reorder: false,
+    };
+
+    /// JSON lines, in the largest records.
+    pub const JSON: Variant = Variant { name: "jsonl", encoding: Encoding::Json(None), ..Variant::RAW };
+
+    /// Lines as they came, in KPL aggregates of the usual size.
+    pub const KPL: Variant =
+        Variant { name: "kpl", packing: Packing::Kpl, record_size: kpl::DEFAULT_RECORD_SIZE, ..Variant::RAW };
+
+    /// Lines as they came, compressed into the largest records.
+    pub const ZSTD: Variant = Variant { name: "zstd:1", codec: Codec::Zstd(1), ..Variant::RAW };
+
+    /// All of these.
+    pub const ALL: [Variant; 4] = [Variant::RAW, Variant::JSON, Variant::KPL, Variant::ZSTD];
+
+    /// Runs over one input.
+    ///
+    /// # Panics
+    /// When anything goes wrong, a bad line included.
+    pub fn run(&self, input: Input, threads: usize) -> Summary {
+        let options = Options {
+            format: Format::Auto,
+            schemas: Schemas::all_presets(),
+            standard_schema: None,
+            encoding: self.encoding.clone(),
+            matcher: Matcher::default(),
+            on_bad_line: OnBadLine::Fail,
+            packing: self.packing,
+            record_size: self.record_size,
+            align: 5_120,
+            reorder: self.reorder,
+            codec: self.codec,
+            threads: NonZeroUsize::new(threads).expect("at least one thread"),
+        };
+        let api = if self.packing == Packing::Kpl { Api::PutRecords } else { Api::PutRecordBatch };
+        let mut quarantine = Quarantine::new(Path::new("/dev/null"));
+        let stop = Arc::new(AtomicBool::new(false));
+        let report =
+            pipeline::run(&[input], options, &mut Null::new(api), &mut quarantine, &Progress::default(), &stop);
+        assert!(report.errors.is_empty(), "{:?}", report.errors);
+        report.summary
+    }
+}
