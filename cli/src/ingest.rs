@@ -201,9 +201,11 @@ impl Ingest {
             pipeline::run(&inputs, options, &mut *sink, &mut quarantine, &progress, &stop)
         });
         failed |= !self.tell(&report);
+        // A reader that has seen enough ends the run before its input, and means it.
+        let wanted_no_more = report.errors.iter().any(is_broken_pipe);
         if failed {
             Outcome::Failed
-        } else if report.summary.interrupted {
+        } else if report.summary.interrupted && !wanted_no_more {
             Outcome::Stopped
         } else {
             Outcome::Done
@@ -332,7 +334,7 @@ impl Ingest {
     fn tell(&self, report: &Report) -> bool {
         let mut good = true;
         for error in &report.errors {
-            if !matches!(error, Error::Sink(error) if error.is_broken_pipe()) {
+            if !is_broken_pipe(error) {
                 eprintln!("pixel-engine: {error}");
                 good = false;
             }
@@ -368,6 +370,10 @@ impl Ingest {
         }
         good
     }
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    matches!(error, Error::Sink(error) if error.is_broken_pipe())
 }
 
 fn schema(kind: LogKind, argument: &str) -> Result<Schema, String> {
