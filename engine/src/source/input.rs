@@ -156,7 +156,8 @@ impl Input {
                 let bytes = BufReader::with_capacity(READ_SIZE, start.chain(raw));
                 Box::new(flate2::bufread::MultiGzDecoder::new(bytes))
             }
-            [0x28, 0xb5, 0x2f, 0xfd] => {
+            // A frame, or the skippable one that `pzstd` begins with.
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
                 let bytes = BufReader::with_capacity(READ_SIZE, start.chain(raw));
                 Box::new(zstd_decoder(bytes).map_err(io_error)?)
             }
