@@ -111,6 +111,8 @@ impl BlockReader {
                 Ok(0) => self.end = Some(Ok(())),
                 Ok(count) => length += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // To a decompressor, standard input that ends for a stop looks cut short.
+                Err(_) if self.stop.load(Ordering::Relaxed) => self.end = Some(Ok(())),
                 Err(error) => self.end = Some(Err(error)),
             }
         }
