@@ -119,7 +119,9 @@ impl BlockReader {
         if self.resumable && self.stop.load(Ordering::Relaxed) {
             length = memchr::memrchr(b'\n', &bytes[..length]).map_or(0, |last| last + 1);
         }
-        if length == 0 {
+        // A long line may end with the piece before, at the end of the input: that must still be said.
+        let ends_long_line = self.parts_of_long_line > 0 && !self.stop.load(Ordering::Relaxed);
+        if length == 0 && !ends_long_line {
             return match self.end.take() {
                 Some(Err(error)) => {
                     self.end = Some(Ok(()));
