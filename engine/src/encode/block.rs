@@ -252,15 +252,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A line longer than a block counts as one line, when its last piece comes.
+    /// A line longer than a block counts as one line, when its last piece comes or no more are wanted.
     fn piece_of_long_line(&mut self, bytes: &[u8], part: u32, last: bool) {
         self.output.leave_out(bytes, 0);
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        self.counts.lines_in += u64::from(last);
-        self.bad_line(Reason::TooLong, 0, text, Some((part, last)));
-        self.counts.bad -= u64::from(!last);
-        self.counts.newlines += u64::from(last);
         self.stopped = self.rules.stop_at_bad_line;
+        let counts = last || self.stopped;
+        self.counts.lines_in += u64::from(counts);
+        self.bad_line(Reason::TooLong, 0, text, Some((part, last)));
+        self.counts.bad -= u64::from(!counts);
+        self.counts.newlines += u64::from(last);
     }
 
     fn bad_line(&mut self, reason: Reason, start: u32, text: &[u8], part: Option<(u32, bool)>) {
