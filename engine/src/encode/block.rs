@@ -134,6 +134,7 @@ impl Rules {
     /// Encodes every line of the block.
     pub fn encode(&self, block: Block, scratch: &mut Scratch) -> Encoded {
         let Block { bytes, source, offset, source_bytes, layout, cut, token } = block;
+        let length = bytes.len() as u64;
         let mut run = Run {
             rules: self,
             source: &source,
@@ -148,7 +149,12 @@ impl Rules {
             Some(Cut::TooLong { part, last }) => run.piece_of_long_line(&bytes, part, last),
             cut => run.lines(&bytes, layout, cut, scratch),
         }
-        let Run { output, counts, unpacked, bad_lines, stopped, .. } = run;
+        let Run { output, mut counts, unpacked, bad_lines, stopped, .. } = run;
+        if !stopped && source_bytes < length {
+            // The last newline was added: the source goes on in the same line, or ends. A piece from the middle
+            // of a long line counts none anyway.
+            counts.newlines = counts.newlines.saturating_sub(1);
+        }
         let (mut bytes, mut line_ends) = output.finish(bytes);
         if let Some(record_size) = self.reorder_for {
             let reordered = reorder(&bytes, &line_ends, record_size, self.pool.take_empty());
