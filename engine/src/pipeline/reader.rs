@@ -72,9 +72,11 @@ impl Reader<'_> {
             self.acknowledgements.clone(),
             Arc::clone(self.stop),
         );
+        let mut is_empty = true;
         loop {
             match blocks.next_block() {
                 Ok(Some(block)) => {
+                    is_empty = false;
                     let rules = Arc::clone(&self.rules);
                     let encoded = on_pool(self.pool, move || {
                         thread_local! {
@@ -84,7 +86,12 @@ impl Reader<'_> {
                     });
                     self.output.send(FromReader::Block(encoded))?;
                 }
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    if is_empty && !self.stop.load(Ordering::Relaxed) {
+                        tracing::warn!("{}: the input is empty", source.name);
+                    }
+                    return Ok(());
+                }
                 Err(error) => return Ok(self.output.send(FromReader::Error(error.into()))?),
             }
         }
