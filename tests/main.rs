@@ -1,3 +1,34 @@
 //! End-to-end tests: through the binary, and against programs that others wrote.
 
+/// What each record codec delivers, read by other people's programs.
+mod compress;
+/// Completions and the manual.
+mod docs;
+/// Inputs and outputs that cannot be used, and the exit codes.
+mod errors;
+/// The generator as a command.
+mod generate;
+/// What is read: formats, compression, files, folders, globs, stdin.
+mod ingest;
+/// JSON lines as DuckDB reads them.
+mod jsonl;
+/// The `kpl` container, in both directions, with other people's code.
+mod kpl;
+/// The `lines` container: limits, alignment, billed bytes.
+mod lines;
+/// Every request id through the whole path: none lost, none twice.
+mod loss;
+/// Peak memory, whatever the input's size.
+mod memory;
+/// Other people's programs, and these held against each other.
 mod peers;
+/// Bad lines: reason, place, every byte.
+mod quarantine;
+/// `--select` and `--match`.
+mod select_match;
+/// The same output on every SIMD path.
+mod simd;
+/// Ctrl-C.
+mod stop;
+/// A folder for each test, the binary, and what it delivered.
+mod support;

@@ -1,0 +1,72 @@
+use std::time::{Duration, Instant};
+
+use crate::support::*;
+
+fn generate(arguments: &[&str]) -> Vec<u8> {
+    run(&mut Workspace::new().command(&[&["generate"], arguments].concat()), b"").ok().stdout
+}
+
+#[test]
+fn the_same_seed_gives_the_same_log() {
+    let first = generate(&["--lines", "5000", "--seed", "7"]);
+    assert!(first == log("realtime-46", 5_000));
+    assert!(first == generate(&["--lines", "5000", "--seed", "7", "--schema", "realtime-46"]));
+    assert!(first != generate(&["--lines", "5000", "--seed", "8"]));
+    // A shorter log is the beginning of a longer one.
+    let shorter = generate(&["--lines", "100", "--seed", "7"]);
+    assert!(first.starts_with(&shorter));
+}
+
+#[test]
+fn every_shape_has_as_many_lines_as_were_asked_for() {
+    for (shape, headers) in [
+        ("pixel-4", 0),
+        ("realtime-40", 0),
+        ("realtime-71", 0),
+        ("standard", 2),
+        ("standard-json", 0),
+        ("timestamp,c-ip,+x", 0),
+    ] {
+        let text = generate(&["--lines", "1234", "--schema", shape]);
+        assert_eq!(count_lines(&text), 1_234 + headers, "{shape}");
+        assert_eq!(text.last(), Some(&b'\n'));
+    }
+    let standard = generate(&["--lines", "1", "--schema", "standard"]);
+    assert!(standard.starts_with(b"#Version: 1.0\n#Fields: date time "));
+    assert_eq!(generate(&["--lines", "0"]), b"");
+}
+
+#[test]
+fn a_size_is_met_to_the_end_of_a_line() {
+    for size in ["1", "5000", "300KB", "2MiB"] {
+        let bytes = match size {
+            "300KB" => 300_000,
+            "2MiB" => 2 << 20,
+            size => size.parse().expect("a number"),
+        };
+        let text = generate(&["--bytes", size]);
+        assert!((bytes..bytes + 8_192).contains(&text.len()), "{size}: {}", text.len());
+        assert_eq!(text.last(), Some(&b'\n'));
+    }
+}
+
+#[test]
+fn a_rate_paces_the_output() {
+    let begun = Instant::now();
+    let text = generate(&["--lines", "600", "--rate", "1000"]);
+    let elapsed = begun.elapsed();
+    assert_eq!(count_lines(&text), 600);
+    // Much later is the machine's business, earlier is ours.
+    assert!(elapsed >= Duration::from_millis(500), "{elapsed:?}");
+}
+
+#[test]
+fn an_amount_and_a_known_shape_are_needed() {
+    let workspace = Workspace::new();
+    run(&mut workspace.command(&["generate"]), b"").exits(2);
+    run(&mut workspace.command(&["generate", "--lines", "1", "--bytes", "1"]), b"").exits(2);
+    run(&mut workspace.command(&["generate", "--lines", "1", "--rate", "0"]), b"").exits(2);
+    run(&mut workspace.command(&["generate", "--lines", "1", "--schema", "realtime-47"]), b"")
+        .exits(2)
+        .says(&["unknown shape `realtime-47`"]);
+}

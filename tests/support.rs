@@ -1,0 +1,419 @@
+//! What the end-to-end tests share: a folder for each of them, the binary, and what it delivered.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use pixel_engine_bench_data::{Generator, Options, request_id};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The folder that `ingest` delivers to unless told otherwise.
+pub(crate) const OUT: &str = "pixel-engine-out";
+/// The seed of every generated log.
+pub(crate) const SEED: u64 = 7;
+
+/// A folder of the test's own, which is the binary's working directory.
+pub(crate) struct Workspace {
+    folder: TempDir,
+}
+
+/// How a run of the binary ended.
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+    summary: Option<Vec<u8>>,
+}
+
+/// `--summary-json`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Summary {
+    pub(crate) lines_in: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) lines_shipped: u64,
+    pub(crate) lines_quarantined: u64,
+    pub(crate) lines_filtered: u64,
+    pub(crate) lines_skipped: u64,
+    pub(crate) lines_undelivered: u64,
+    pub(crate) lines_empty: u64,
+    pub(crate) lines_header: u64,
+    pub(crate) records: u64,
+    pub(crate) requests: u64,
+    pub(crate) payload_bytes: u64,
+    pub(crate) billed_bytes_firehose: u64,
+    pub(crate) billed_bytes_unpacked: u64,
+    pub(crate) billed_bytes_kinesis_provisioned: u64,
+    pub(crate) billed_bytes_kinesis_provisioned_unpacked: u64,
+    pub(crate) billed_bytes_kinesis_on_demand: u64,
+    pub(crate) billed_bytes_kinesis_on_demand_unpacked: u64,
+    pub(crate) interrupted: bool,
+    pub(crate) simd: String,
+    pub(crate) threads: usize,
+}
+
+/// An entry of the quarantine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BadLine {
+    pub(crate) reason: String,
+    pub(crate) source: String,
+    pub(crate) line: u64,
+    pub(crate) offset: u64,
+    pub(crate) part: Option<u32>,
+    pub(crate) last_part: Option<bool>,
+    line_text: Option<String>,
+    line_base64: Option<String>,
+}
+
+impl BadLine {
+    /// The line to the byte, whichever way it is written.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        match (&self.line_text, &self.line_base64) {
+            (Some(text), None) => text.clone().into_bytes(),
+            (None, Some(base64)) => BASE64.decode(base64).expect("line_base64 is base64"),
+            _ => panic!("exactly one of line_text and line_base64: {self:?}"),
+        }
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        self.line_text.is_some()
+    }
+}
+
+/// An object as Firehose would deliver it.
+pub(crate) struct Object {
+    pub(crate) path: PathBuf,
+    /// Decompressed, by the end of its name.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Workspace {
+    pub(crate) fn new() -> Workspace {
+        Workspace { folder: TempDir::new().expect("a temporary folder") }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file, in folders that are made; returns the name for use as an argument.
+    pub(crate) fn write<'a>(&self, name: &'a str, bytes: &[u8]) -> &'a str {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("below the workspace")).expect("a folder");
+        fs::write(path, bytes).expect("a file");
+        name
+    }
+
+    /// The binary with these arguments, in this folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pixel-engine"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn ingest_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(&["ingest", "--summary-json", "summary.json"]);
+        command.args(arguments);
+        command
+    }
+
+    /// Runs `ingest`.
+    pub(crate) fn ingest(&self, arguments: &[&str]) -> Run {
+        self.ingest_from(arguments, b"")
+    }
+
+    /// Runs `ingest` with that on stdin.
+    pub(crate) fn ingest_from(&self, arguments: &[&str], stdin: &[u8]) -> Run {
+        self.ingest_with(&mut self.ingest_command(arguments), stdin)
+    }
+
+    /// Runs an [`ingest_command`](Self::ingest_command) that something was changed about.
+    pub(crate) fn ingest_with(&self, command: &mut Command, stdin: &[u8]) -> Run {
+        let _ = fs::remove_file(self.path("summary.json"));
+        let run = run(command, stdin);
+        Run { summary: fs::read(self.path("summary.json")).ok(), ..run }
+    }
+
+    /// Runs `decode`.
+    pub(crate) fn decode(&self, stdin: &[u8]) -> Run {
+        run(&mut self.command(&["decode"]), stdin)
+    }
+
+    /// What a child that was started by hand came to.
+    pub(crate) fn wait(&self, child: Child) -> Run {
+        let run = finished(child);
+        Run { summary: fs::read(self.path("summary.json")).ok(), ..run }
+    }
+
+    /// Every object below the folder, in the order of delivery.
+    pub(crate) fn objects(&self, folder: &str) -> Vec<Object> {
+        let mut paths = files_below(&self.path(folder));
+        paths.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+        paths
+            .into_iter()
+            .map(|path| {
+                let raw = fs::read(&path).expect("an object");
+                let bytes = match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("gz") => gunzip(&raw),
+                    Some("zst") => zstd::decode_all(&raw[..]).expect("zstd frames"),
+                    _ => raw,
+                };
+                Object { path, bytes }
+            })
+            .collect()
+    }
+
+    /// What all objects below the folder hold, decompressed and joined.
+    pub(crate) fn delivered(&self, folder: &str) -> Vec<u8> {
+        self.objects(folder).into_iter().flat_map(|object| object.bytes).collect()
+    }
+
+    /// What is in the quarantine; nothing when there is none.
+    pub(crate) fn quarantine(&self) -> Vec<BadLine> {
+        let text = fs::read_to_string(self.path("pixel-engine-quarantine.jsonl")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("an entry of the quarantine")).collect()
+    }
+}
+
+impl Run {
+    /// The run, if it went well.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Run {
+        self.exits(0)
+    }
+
+    /// The run, if it ended with that code.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Run {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        self
+    }
+
+    /// The numbers, which must add up.
+    #[track_caller]
+    pub(crate) fn summary(&self) -> Summary {
+        let json = self.summary.as_ref().unwrap_or_else(|| panic!("no summary: {}", self.stderr));
+        let summary: Summary = serde_json::from_slice(json).expect("the summary is JSON");
+        assert_eq!(
+            summary.lines_in,
+            summary.lines_shipped + summary.lines_quarantined + summary.lines_filtered + summary.lines_undelivered,
+            "{summary:?}"
+        );
+        summary
+    }
+
+    /// Whether one line of stderr holds all of these.
+    #[track_caller]
+    pub(crate) fn says(&self, parts: &[&str]) {
+        let found = self.stderr.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "no line with {parts:?} in:\n{}", self.stderr);
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+    }
+}
+
+/// Runs a command with that on stdin.
+pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Run {
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut pipe = child.stdin.take().expect("stdin is piped");
+    thread::scope(|scope| {
+        // A command that ends early says why itself; the broken pipe does not matter.
+        scope.spawn(move || pipe.write_all(stdin));
+        finished(child)
+    })
+}
+
+fn finished(child: Child) -> Run {
+    let output = child.wait_with_output().expect("it ends");
+    Run {
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        summary: None,
+    }
+}
+
+/// The files below a folder but for hidden ones; none when it does not exist.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let visible = paths.filter(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+    visible.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// Every file below a folder, hidden ones too.
+pub(crate) fn all_files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.flat_map(|path| if path.is_dir() { all_files_below(&path) } else { vec![path] }).collect()
+}
+
+/// A generated log, with the headers that its shape has.
+pub(crate) fn log(shape: &str, lines: u64) -> Vec<u8> {
+    log_from(shape, 0, lines)
+}
+
+/// The same from line `first` on.
+pub(crate) fn log_from(shape: &str, first: u64, lines: u64) -> Vec<u8> {
+    let shape = shape.parse().expect("a shape");
+    let mut generator = Generator::new(Options { first_line: first, ..Options::new(shape, SEED) });
+    let mut text = Vec::new();
+    generator.append_header(&mut text);
+    generator.append_lines(&mut text, lines);
+    text
+}
+
+/// The lines, each with its newline.
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|&byte| byte == b'\n')
+}
+
+pub(crate) fn count_lines(text: &[u8]) -> u64 {
+    lines(text).count() as u64
+}
+
+/// A text without its header lines.
+pub(crate) fn without_headers(text: &[u8]) -> Vec<u8> {
+    lines(text).filter(|line| !line.starts_with(b"#")).flatten().copied().collect()
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    MultiGzDecoder::new(bytes).read_to_end(&mut text).expect("gzip members");
+    text
+}
+
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).expect("memory")
+}
+
+/// One API request of `--to stdout:`.
+pub(crate) struct Request {
+    /// The length of its JSON.
+    pub(crate) length: usize,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// One record of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) data: Vec<u8>,
+    pub(crate) partition_key: Option<String>,
+    pub(crate) explicit_hash_key: Option<u128>,
+    /// As it stands in the request.
+    pub(crate) json: String,
+}
+
+/// The requests, one a line.
+pub(crate) fn requests(stdout: &[u8]) -> Vec<Request> {
+    lines(stdout)
+        .map(|line| {
+            let request: Value = serde_json::from_slice(line).expect("a request is JSON");
+            let entries = request["Records"].as_array().expect("Records").iter().map(entry).collect();
+            Request { length: line.len(), entries }
+        })
+        .collect()
+}
+
+/// All records of `--to stdout:`.
+pub(crate) fn records(stdout: &[u8]) -> Vec<Entry> {
+    requests(stdout).into_iter().flat_map(|request| request.entries).collect()
+}
+
+pub(crate) fn entry(entry: &Value) -> Entry {
+    let text = |key: &str| entry[key].as_str().map(ToOwned::to_owned);
+    Entry {
+        data: BASE64.decode(text("Data").expect("Data")).expect("base64"),
+        partition_key: text("PartitionKey"),
+        explicit_hash_key: text("ExplicitHashKey").map(|key| key.parse().expect("a decimal number of 128 bits")),
+        json: entry.to_string(),
+    }
+}
+
+/// Which lines of a generated log were seen: each may be seen once.
+pub(crate) struct Seen {
+    lines: Vec<bool>,
+}
+
+impl Seen {
+    pub(crate) fn new(lines: u64) -> Seen {
+        Seen { lines: vec![false; usize::try_from(lines).expect("it fits")] }
+    }
+
+    /// Notes the line with that id, and returns its number.
+    #[track_caller]
+    pub(crate) fn id(&mut self, id: &[u8]) -> u64 {
+        let (seed, line) =
+            request_id::decode(id).unwrap_or_else(|| panic!("not an id: {}", String::from_utf8_lossy(id)));
+        assert_eq!(seed, SEED);
+        let seen = &mut self.lines[line as usize];
+        assert!(!*seen, "line {line} came twice");
+        *seen = true;
+        line
+    }
+
+    /// Notes the id in every line of a text, in whatever format.
+    #[track_caller]
+    pub(crate) fn ids_in(&mut self, text: &[u8]) {
+        for line in lines(text) {
+            self.id(id_in(line).unwrap_or_else(|| panic!("no id in {}", String::from_utf8_lossy(line))));
+        }
+    }
+
+    /// How many lines were seen.
+    pub(crate) fn count(&self) -> usize {
+        self.lines.iter().filter(|&&seen| seen).count()
+    }
+
+    /// Every line was.
+    #[track_caller]
+    pub(crate) fn all(&self) {
+        let missing = self.lines.iter().position(|&seen| !seen);
+        assert_eq!(missing, None, "that line is missing; {} of {} came", self.count(), self.lines.len());
+    }
+}
+
+/// The request id in a line of any format: 56 characters that end in `==`.
+pub(crate) fn id_in(line: &[u8]) -> Option<&[u8]> {
+    let mut at = 0;
+    while let Some(found) = line[at..].windows(2).position(|pair| pair == b"==") {
+        let end = at + found + 2;
+        if let Some(id) = end.checked_sub(request_id::LENGTH).map(|start| &line[start..end])
+            && request_id::decode(id).is_some()
+        {
+            return Some(id);
+        }
+        at = end;
+    }
+    None
+}
+
+/// To the real stderr: the test runner keeps what `eprintln!` says of a test that passes to itself.
+pub(crate) fn skipped(what: &str) {
+    let _ = writeln!(io::stderr(), "skipped, {what}");
+}
+
+/// A file that others wrote, beside the project; `None`, said on stderr, where it is absent.
+pub(crate) fn fixture(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures").join(name);
+    if File::open(&path).is_err() {
+        skipped(&format!("a real input: {} is absent", path.display()));
+        return None;
+    }
+    Some(path)
+}
