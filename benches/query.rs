@@ -5,7 +5,7 @@ use std::error::Error;
 
 use pixel_engine::field::Field;
 use pixel_engine::percent;
-use pixel_engine::query::{Encoding, Query};
+use pixel_engine::query::{Escaping, Query};
 use pixel_engine_bench_data::classes;
 use pixel_engine_benches::data::{self, Lines};
 use pixel_engine_benches::{Contest, Stage};
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "query",
         "the values of cs-uri-query of 4 MB of lines, each name and value decoded and its length added up. Encoded \
          once: the viewer's query, which both sides decode once. As logged: encoded once more by CloudFront; \
-         the rival undoes that with percent-encoding before it parses, as its user has to. form_urlencoded also \
+         the rival undoes that with percent-escaping before it parses, as its user has to. form_urlencoded also \
          replaces what is not UTF-8; ours gives bytes.",
     );
     for (name, lines) in
@@ -28,8 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let logged: Vec<Cow<'_, [u8]>> =
             lines.iter().filter_map(|line| line.get(Field::CsUriQuery)).map(Cow::Borrowed).collect();
         let once: Vec<Cow<'_, [u8]>> = logged.iter().map(|query| percent::decode(query)).collect();
-        stage.contest(contest(&format!("{name}, encoded once"), &once, Encoding::Once));
-        stage.contest(contest(&format!("{name}, as logged"), &logged, Encoding::Logged));
+        stage.contest(contest(&format!("{name}, encoded once"), &once, Escaping::Once));
+        stage.contest(contest(&format!("{name}, as logged"), &logged, Escaping::Logged));
     }
     stage.note(
         "Ours into one buffer copies every name and value; as Cows it borrows what has nothing to decode and \
@@ -38,13 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     stage.finish()
 }
 
-fn contest<'a>(what: &str, queries: &'a [Cow<'a, [u8]>], encoding: Encoding) -> Contest<'a> {
-    let rival = match encoding {
-        Encoding::Once => "form_urlencoded",
-        Encoding::Logged => "percent-encoding, then form_urlencoded",
+fn contest<'a>(what: &str, queries: &'a [Cow<'a, [u8]>], escaping: Escaping) -> Contest<'a> {
+    let rival = match escaping {
+        Escaping::Once => "form_urlencoded",
+        Escaping::Logged => "percent-escaping, then form_urlencoded",
     };
     let bytes = queries.iter().map(|query| query.len()).sum();
-    let different = queries.iter().filter(|query| !same_pairs(query, encoding)).count();
+    let different = queries.iter().filter(|query| !same_pairs(query, escaping)).count();
     let checked = match different {
         0 => "names and values".to_owned(),
         _ => format!("names and values, but for {different} of {} queries", queries.len()),
@@ -54,7 +54,7 @@ fn contest<'a>(what: &str, queries: &'a [Cow<'a, [u8]>], encoding: Encoding) -> 
         .ours(INTO_BUFFER, move || {
             let mut length = 0;
             for query in queries {
-                for parameter in Query::with_encoding(query, encoding) {
+                for parameter in Query::with_escaping(query, escaping) {
                     buffer.clear();
                     parameter.decode_name_into(&mut buffer);
                     parameter.decode_value_into(&mut buffer);
@@ -66,7 +66,7 @@ fn contest<'a>(what: &str, queries: &'a [Cow<'a, [u8]>], encoding: Encoding) -> 
         .ours(AS_COWS, move || {
             let mut length = 0;
             for query in queries {
-                for parameter in Query::with_encoding(query, encoding) {
+                for parameter in Query::with_escaping(query, escaping) {
                     length += parameter.name_decoded().len();
                     length += parameter.value_decoded().map_or(0, |value| value.len());
                 }
@@ -76,7 +76,7 @@ fn contest<'a>(what: &str, queries: &'a [Cow<'a, [u8]>], encoding: Encoding) -> 
         .rival(rival, move || {
             let mut length = 0;
             for query in queries {
-                for_each_pair(query, encoding, |name, value| length += name.len() + value.len());
+                for_each_pair(query, escaping, |name, value| length += name.len() + value.len());
             }
             length
         })
@@ -84,19 +84,19 @@ fn contest<'a>(what: &str, queries: &'a [Cow<'a, [u8]>], encoding: Encoding) -> 
         .checked(checked, different == 0)
 }
 
-fn same_pairs(query: &[u8], encoding: Encoding) -> bool {
+fn same_pairs(query: &[u8], escaping: Escaping) -> bool {
     let text = |bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned();
-    let ours = Query::with_encoding(query, encoding)
+    let ours = Query::with_escaping(query, escaping)
         .map(|parameter| (text(parameter.name_decoded()), parameter.value_decoded().map(text).unwrap_or_default()));
     let mut theirs = Vec::new();
-    for_each_pair(query, encoding, |name, value| theirs.push((name.to_owned(), value.to_owned())));
+    for_each_pair(query, escaping, |name, value| theirs.push((name.to_owned(), value.to_owned())));
     ours.eq(theirs)
 }
 
-fn for_each_pair(query: &[u8], encoding: Encoding, mut pair: impl FnMut(&str, &str)) {
-    let decoded: Cow<'_, [u8]> = match encoding {
-        Encoding::Once => Cow::Borrowed(query),
-        Encoding::Logged => percent_encoding::percent_decode(query).into(),
+fn for_each_pair(query: &[u8], escaping: Escaping, mut pair: impl FnMut(&str, &str)) {
+    let decoded: Cow<'_, [u8]> = match escaping {
+        Escaping::Once => Cow::Borrowed(query),
+        Escaping::Logged => percent_encoding::percent_decode(query).into(),
     };
     for (name, value) in form_urlencoded::parse(&decoded) {
         pair(&name, &value);
