@@ -59,7 +59,7 @@ fn bad_real_time_lines_are_kept_with_their_place() {
     let times = [&b""[..], b"yesterday", b"1.2.3", b"12:00", b".5"].map(|time| with_column("realtime-46", 0, time));
     let mut bad = vec![
         (&b"x"[..], "1 columns"),
-        (b"a\tb\tc", "3 columns; accepted are: 4, 40, 43, 45, 46, 69, 71"),
+        (b"a\tb\tc", "3 columns; accepted: 4, 40, 43, 45, 46, 69, 71"),
         (&nul, "NUL byte"),
         (b"\0\0\0\0", "NUL byte"),
         (b"\xff\xfe\t\xc3", "2 columns"),
@@ -75,7 +75,7 @@ fn bad_standard_lines_are_kept_with_their_place() {
     let date = with_column("standard", 0, b"05/01/2026");
     let time = with_column("standard", 1, b"8:00:00");
     let bad = [
-        (&b"x\ty"[..], "2 columns; accepted is: 33"),
+        (&b"x\ty"[..], "2 columns; accepted: 33"),
         (&date, "unparsable date `05/01/2026`"),
         (&time, "unparsable time `8:00:00`"),
     ];

@@ -18,7 +18,7 @@ use crate::{Outcome, output};
 /// stream, the output of `aws kinesis get-records`, or one record's raw data. A record that is no aggregate is
 /// printed as it is. A damaged aggregate is said on stderr, and what KCL would still deliver of it is printed.
 #[derive(Args)]
-#[command(after_help = "Example:\n  pixel-engine ingest access.log --to stdout: --container kpl | pixel-engine decode")]
+#[command(after_help = "Example:\n  pixel-engine ingest a.log --to stdout: --container kpl | pixel-engine decode")]
 pub(crate) struct Decode {
     /// Files, folders or globs; standard input without any, or for `-`
     #[arg(value_name = "INPUT")]

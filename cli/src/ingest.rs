@@ -1,7 +1,7 @@
 //! `pixel-engine ingest`.
 
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, ValueEnum};
 use pixel_engine::compress::Codec;
 use pixel_engine::encode::Encoding;
 use pixel_engine::pack::{kpl, lines};
@@ -28,7 +27,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::summary::Table;
-use crate::{Cli, Outcome, progress, size};
+use crate::{Outcome, progress, size, usage_error};
 
 /// Pack CloudFront logs into records and deliver them
 ///
@@ -37,9 +36,9 @@ use crate::{Cli, Outcome, progress, size};
 /// the records are billed beside one record a line.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  pixel-engine ingest access.log                                objects below pixel-engine-out/
+  pixel-engine ingest access.log          objects below pixel-engine-out/
   zcat *.gz | pixel-engine ingest --encode jsonl --compress zstd
-  pixel-engine ingest logs/ --to stdout: --container kpl        PutRecords requests, one a line")]
+  pixel-engine ingest logs/ --to stdout: --container kpl")]
 pub(crate) struct Ingest {
     /// Files, folders or globs; standard input without any, or for `-`
     #[arg(value_name = "INPUT")]
@@ -173,7 +172,7 @@ impl FromStr for Target {
 impl Ingest {
     pub(crate) fn run(self) -> Outcome {
         let options = self.options().unwrap_or_else(|message| {
-            Cli::command().error(ErrorKind::ValueValidation, message).exit();
+            usage_error("ingest", &message);
         });
         let mut failed = false;
         let inputs = self.inputs(&mut failed);
@@ -200,7 +199,7 @@ impl Ingest {
         let report = progress::shown(&progress, total, self.quiet, || {
             pipeline::run(&inputs, options, &mut *sink, &mut quarantine, &progress, &stop)
         });
-        failed |= !self.tell(&report);
+        failed |= !self.tell(&report, &quarantine);
         // A reader that has seen enough ends the run before its input, and means it.
         let wanted_no_more = report.errors.iter().any(is_broken_pipe);
         if failed {
@@ -290,6 +289,9 @@ impl Ingest {
 
     fn inputs(&self, failed: &mut bool) -> Vec<Input> {
         if self.inputs.is_empty() {
+            if io::stdin().is_terminal() {
+                eprintln!("reading log lines from the terminal; Ctrl-D ends them");
+            }
             return vec![Input::Stdin];
         }
         let mut inputs = Vec::new();
@@ -331,7 +333,7 @@ impl Ingest {
     }
 
     /// Says what happened; whether it went well.
-    fn tell(&self, report: &Report) -> bool {
+    fn tell(&self, report: &Report, quarantine: &Quarantine) -> bool {
         let mut good = true;
         for error in &report.errors {
             if !is_broken_pipe(error) {
@@ -364,8 +366,8 @@ impl Ingest {
             if let (Target::Dir(folder), 1..) = (&self.to, report.summary.records) {
                 eprintln!("objects   below {}", folder.display());
             }
-            if report.summary.lines_quarantined > 0 {
-                eprintln!("bad lines in {}", self.quarantine.display());
+            if let Some(first) = quarantine.first() {
+                eprintln!("bad lines in {}, the first: {first}", self.quarantine.display());
             }
         }
         good

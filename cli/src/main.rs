@@ -10,10 +10,12 @@ mod progress;
 mod size;
 mod summary;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use pixel_engine::simd::Isa;
 
 /// Blocks are made on one thread and freed on another, which glibc's allocator does slowly.
@@ -38,10 +40,12 @@ enum Command {
 }
 
 const EXIT_CODES: &str = "Exit codes:
-  0    every line was shipped, quarantined or filtered; also when the reader of a pipe goes away
+  0    every line was shipped, quarantined or filtered;
+       also when the reader of a pipe goes away
   1    an error, said on stderr; what was delivered before it stays delivered
   2    the command line is wrong
-  130  stopped by Ctrl-C or SIGTERM after finishing what was in flight; stderr says where
+  130  stopped by Ctrl-C or SIGTERM after finishing what was in flight;
+       stderr says where
 
 Environment:
   PIXEL_ENGINE_SIMD  forces a scan path: avx512, avx2, neon or memchr
@@ -57,7 +61,13 @@ enum Outcome {
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PIXEL_ENGINE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .init();
     let outcome = match Cli::parse().command {
         Command::Ingest(ingest) => ingest.run(),
         Command::Decode(decode) => decode.run(),
@@ -70,6 +80,14 @@ fn main() -> ExitCode {
         Outcome::Failed => ExitCode::FAILURE,
         Outcome::Stopped => ExitCode::from(130),
     }
+}
+
+/// Ends the program as clap does for a wrong command line, with the usage of that command.
+fn usage_error(command: &str, message: &str) -> ! {
+    let mut program = Cli::command();
+    program.build();
+    let command = program.find_subcommand_mut(command).expect("each command names itself");
+    command.error(ErrorKind::ValueValidation, message).exit()
 }
 
 /// Names the scan path, so that a report of a speed or a fault says which kernel it was.

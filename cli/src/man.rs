@@ -2,7 +2,7 @@
 
 use clap::{Args, Command, CommandFactory};
 
-use crate::{Cli, Outcome, output};
+use crate::{Cli, Outcome, output, usage_error};
 
 /// Print the manual page of the program or of a command, for `man -l -`
 #[derive(Args)]
@@ -13,7 +13,8 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self) -> Outcome {
-        let mut program = Cli::command();
+        // The page is the same on every machine: without the scan paths.
+        let mut program = Cli::command().version(env!("CARGO_PKG_VERSION"));
         program.build();
         let page = match &self.command {
             None => Some(&program),
@@ -21,8 +22,7 @@ impl Man {
         };
         let Some(page) = page else {
             let names: Vec<&str> = program.get_subcommands().map(Command::get_name).collect();
-            eprintln!("pixel-engine man: no command of that name; there are {}", names.join(", "));
-            return Outcome::Failed;
+            usage_error("man", &format!("no command of that name; there are {}", names.join(", ")));
         };
         let mut text = Vec::new();
         match clap_mangen::Man::new(page.clone()).render(&mut text) {

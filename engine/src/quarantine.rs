@@ -1,11 +1,12 @@
 //! Where lines go that cannot be shipped: a file of JSON lines that holds each of them to the byte.
 //!
 //! ```json
-//! {"reason":"3 columns; accepted are: 4, 40","source":"a.log","line":7,"offset":5120,"line_text":"x\ty\tz"}
+//! {"reason":"3 columns; accepted: 4, 40","source":"a.log","line":7,"offset":5120,"line_text":"x\ty\tz"}
 //! ```
 //! A line that is not UTF-8 stands in `line_base64` instead of `line_text`. A line longer than a block comes in
 //! several entries with `part` 1, 2, ... and `last_part`: the pieces joined are the line.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::block::{BLOCK_SIZE, Source};
 #[non_exhaustive]
 pub enum Reason {
     /// No accepted schema has that many columns: usually a field list that `--fields` does not name.
-    #[error("{found} columns; accepted {}: {}", if accepted.contains(',') { "are" } else { "is" }, accepted)]
+    #[error("{found} columns; accepted: {accepted}")]
     ColumnCount {
         /// How many the line has.
         found: usize,
@@ -82,6 +83,12 @@ pub struct BadLine {
     pub part: Option<(u32, bool)>,
 }
 
+impl fmt::Display for BadLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: line {}, byte {}: {}", self.source.name, self.line, self.offset, self.reason)
+    }
+}
+
 #[derive(Serialize)]
 struct Entry<'a> {
     reason: String,
@@ -114,17 +121,23 @@ pub struct QuarantineError {
 pub struct Quarantine {
     path: PathBuf,
     file: Option<BufWriter<File>>,
+    first: Option<String>,
 }
 
 impl Quarantine {
     /// A quarantine at that path; nothing is opened yet.
     pub fn new(path: impl Into<PathBuf>) -> Quarantine {
-        Quarantine { path: path.into(), file: None }
+        Quarantine { path: path.into(), file: None, first: None }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The first line that came, as one message: source, line, byte and reason.
+    pub fn first(&self) -> Option<&str> {
+        self.first.as_deref()
     }
 
     /// Writes the lines and waits until the disk has them.
@@ -136,6 +149,9 @@ impl Quarantine {
     }
 
     fn try_write(&mut self, lines: &[BadLine]) -> io::Result<()> {
+        if self.first.is_none() {
+            self.first = lines.first().map(BadLine::to_string);
+        }
         let file = match &mut self.file {
             Some(file) => file,
             none => {

@@ -108,7 +108,7 @@ pub enum Error {
     #[error(transparent)]
     Quarantine(#[from] QuarantineError),
     /// A bad line, when these end the run.
-    #[error("{}: line {}, byte {}: {}", .0.source.name, .0.line, .0.offset, .0.reason)]
+    #[error("{0}")]
     BadLine(Box<BadLine>),
     /// The compressor failed, for want of memory in practice.
     #[error("compressing a record: {0}")]
