@@ -44,6 +44,7 @@ struct Object {
     path: PathBuf,
     length: u64,
     receipts: Vec<Receipt>,
+    published: bool,
 }
 
 impl Dir {
@@ -120,7 +121,7 @@ impl Object {
         let name = format!("pixel-engine-1-{time}-{number:06}-{:016x}{extension}", fastrand::u64(..));
         let partial = folder.join(format!(".{name}.partial"));
         let file = BufWriter::with_capacity(256 << 10, File::create_new(&partial)?);
-        Ok(Object { file, partial, path: folder.join(name), length: 0, receipts: Vec::new() })
+        Ok(Object { file, partial, path: folder.join(name), length: 0, receipts: Vec::new(), published: false })
     }
 
     fn write(&mut self, record: &Record, format: ObjectFormat) -> io::Result<()> {
@@ -144,6 +145,7 @@ impl Object {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         fs::rename(&self.partial, &self.path)?;
+        self.published = true;
         // The rename itself is safe only once the folder is.
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
@@ -155,7 +157,7 @@ impl Object {
 impl Drop for Object {
     /// An object that could not be published leaves nothing behind; its records were never acknowledged.
     fn drop(&mut self) {
-        if !self.receipts.is_empty() {
+        if !self.published {
             let _ = fs::remove_file(&self.partial);
         }
     }
