@@ -27,6 +27,19 @@ pub enum ObjectFormat {
     PutRecordsEntries,
 }
 
+impl ObjectFormat {
+    /// The most bytes that the record takes in an object.
+    fn length_of(self, record: &Record) -> u64 {
+        /// The member names of an entry, an explicit hash key of 39 digits, and the newline.
+        const AROUND_ENTRY: usize = 96;
+        let length = match self {
+            ObjectFormat::Data => record.length(),
+            ObjectFormat::PutRecordsEntries => record.length().div_ceil(3) * 4 + record.key_length() + AROUND_ENTRY,
+        };
+        length as u64
+    }
+}
+
 /// Writes objects below a folder.
 pub struct Dir {
     folder: PathBuf,
@@ -82,7 +95,8 @@ impl Dir {
 impl Sink for Dir {
     fn ship(&mut self, record: Record) -> Result<(), SinkError> {
         self.limits.begins_request(&record);
-        if self.open.as_ref().is_some_and(|object| object.length + record.length() as u64 > OBJECT_SIZE) {
+        let length = self.format.length_of(&record);
+        if self.open.as_ref().is_some_and(|object| object.length + length > OBJECT_SIZE) {
             self.close()?;
         }
         let object = match &mut self.open {
@@ -94,6 +108,7 @@ impl Sink for Dir {
             }
         };
         object.write(&record, self.format).map_err(at(&object.partial))?;
+        object.length += length;
         object.receipts.push(record.into_receipt());
         Ok(())
     }
@@ -130,12 +145,10 @@ impl Object {
                 for chunk in record.chunks() {
                     self.file.write_all(chunk)?;
                 }
-                self.length += record.length() as u64;
             }
             ObjectFormat::PutRecordsEntries => {
                 write_entry(&mut self.file, record)?;
                 self.file.write_all(b"\n")?;
-                self.length += record.length().div_ceil(3) as u64 * 4;
             }
         }
         Ok(())
