@@ -122,9 +122,8 @@ impl BlockReader {
         // A long line may end with the piece before, at the end of the input: that must still be said.
         let ends_long_line = self.parts_of_long_line > 0 && !self.stop.load(Ordering::Relaxed);
         if length == 0 && !ends_long_line {
-            return match self.end.take() {
+            return match self.end.replace(Ok(())) {
                 Some(Err(error)) => {
-                    self.end = Some(Ok(()));
                     Err(ReadError { source_name: self.source.name.clone(), offset: self.offset, error })
                 }
                 _ => Ok(None),
@@ -226,6 +225,253 @@ pub(crate) fn fields_header(bytes: &[u8]) -> Option<Option<Arc<Schema>>> {
         Err(error) => {
             tracing::warn!("a #Fields header cannot be used: {error}; its lines are bad until the next header");
             Some(None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Gives the bytes in pieces of these lengths, over and over, and then ends or breaks off.
+    struct Pieces {
+        bytes: Vec<u8>,
+        at: usize,
+        lengths: Vec<usize>,
+        turn: usize,
+        breaks: bool,
+    }
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.turn += 1;
+            let length = self.lengths[self.turn % self.lengths.len()];
+            if length == 0 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let rest = &self.bytes[self.at..];
+            if rest.is_empty() && self.breaks {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let length = length.min(rest.len()).min(buffer.len());
+            buffer[..length].copy_from_slice(&rest[..length]);
+            self.at += length;
+            Ok(length)
+        }
+    }
+
+    fn reader(bytes: &[u8], lengths: &[usize], format: Format, breaks: bool) -> (BlockReader, Acknowledgements) {
+        let input = Pieces { bytes: bytes.to_vec(), at: 0, lengths: lengths.to_vec(), turn: 0, breaks };
+        let source = Arc::new(Source { number: 3, name: "a.log".to_owned() });
+        let all = Acknowledgements::default();
+        let pool = BufferPool::new(4);
+        let reader = BlockReader::new(Box::new(input), source, true, format, None, pool, all.clone(), Arc::default());
+        (reader, all)
+    }
+
+    /// Every block; checks that they are the input.
+    fn blocks(bytes: &[u8], lengths: &[usize], format: Format, breaks: bool) -> Vec<Block> {
+        let (mut reader, _) = reader(bytes, lengths, format, breaks);
+        let mut blocks = Vec::new();
+        loop {
+            match reader.next_block() {
+                Ok(Some(block)) => blocks.push(block),
+                Ok(None) => break,
+                Err(error) => {
+                    assert!(breaks);
+                    assert_eq!((error.offset, error.source_name.as_str()), (bytes.len() as u64, "a.log"));
+                }
+            }
+        }
+        assert!(reader.next_block().is_ok_and(|block| block.is_none()), "the end stays the end");
+        check(bytes, &blocks);
+        blocks
+    }
+
+    /// The blocks are the input, but for newlines that had to be added.
+    #[track_caller]
+    fn check(bytes: &[u8], blocks: &[Block]) {
+        let mut offset = 0;
+        for block in blocks {
+            assert_eq!(block.offset, offset);
+            assert_eq!(block.bytes.last(), Some(&b'\n'));
+            assert!(block.bytes.len() <= BLOCK_SIZE + 1);
+            let own = &bytes[offset as usize..][..block.source_bytes as usize];
+            assert!(block.bytes == own || block.bytes[..block.bytes.len() - 1] == *own);
+            offset += block.source_bytes;
+        }
+        assert_eq!(offset, bytes.len() as u64);
+    }
+
+    /// Where a block may end when lines are short: at a newline, or the end of the input.
+    #[track_caller]
+    fn check_whole_lines(bytes: &[u8], blocks: &[Block]) {
+        for block in blocks {
+            let end = (block.offset + block.source_bytes) as usize;
+            assert!(end == bytes.len() || bytes[end - 1] == b'\n');
+            assert_eq!(block.cut, None);
+        }
+    }
+
+    #[test]
+    fn an_empty_input_has_no_block() {
+        let (mut reader, _) = reader(b"", &[1], Format::Auto, false);
+        assert!(reader.next_block().is_ok_and(|block| block.is_none()));
+    }
+
+    #[test]
+    fn lines_that_cross_the_edge_of_a_block_stay_whole() {
+        for around in [BLOCK_SIZE - 2, BLOCK_SIZE - 1, BLOCK_SIZE, BLOCK_SIZE + 1, BLOCK_SIZE + 2] {
+            for end in ["", "\n", "\nlast", "\nlast\n"] {
+                // Two lines whose first newline is at the edge, or near it.
+                let text =
+                    [&vec![b'a'; around / 2][..], b"\n", &vec![b'b'; around - around / 2], end.as_bytes()].concat();
+                check_whole_lines(&text, &blocks(&text, &[BLOCK_SIZE, 7], Format::RealTime, false));
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_line_comes_in_parts_that_join_to_it() {
+        for length in [BLOCK_SIZE, BLOCK_SIZE + 1, 2 * BLOCK_SIZE - 1, 2 * BLOCK_SIZE, 3 * BLOCK_SIZE + 5] {
+            for (before, after) in [("", ""), ("", "\n"), ("x\n", "\n"), ("x\n", "\ny\nz"), ("x\n", "")] {
+                let long = vec![b'l'; length];
+                let text = [before.as_bytes(), &long, after.as_bytes()].concat();
+                let blocks = blocks(&text, &[1 << 16], Format::RealTime, false);
+                let mut parts = 0;
+                let mut lasts = 0;
+                let mut joined = Vec::new();
+                for block in &blocks {
+                    if let Some(Cut::TooLong { part, last }) = block.cut {
+                        parts += 1;
+                        assert_eq!(part, parts, "parts count from 1");
+                        lasts += usize::from(last);
+                        joined.extend_from_slice(block.bytes.strip_suffix(b"\n").expect("checked"));
+                    } else {
+                        assert!(!block.bytes.contains(&b'l'), "{length} {before:?} {after:?}");
+                    }
+                }
+                assert_eq!(lasts, 1, "{length} {before:?} {after:?}");
+                assert!(joined == long, "{length} {before:?} {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_input_that_breaks_off_marks_the_line_that_it_breaks() {
+        for (text, cut) in [(&b"one\ntw"[..], true), (b"one\ntwo\n", false)] {
+            let blocks = blocks(text, &[2], Format::RealTime, true);
+            assert_eq!(blocks.len(), 1);
+            assert_eq!(matches!(blocks[0].cut, Some(Cut::Broken(_))), cut);
+        }
+    }
+
+    #[test]
+    fn a_stop_keeps_the_piece_of_a_line_for_the_next_run_only_if_there_can_be_one() {
+        for resumable in [true, false] {
+            let stop = Arc::new(AtomicBool::new(false));
+            let input = Pieces { bytes: b"one\ntw".to_vec(), at: 0, lengths: vec![6], turn: 0, breaks: false };
+            // Sets the stop once everything is read, as a signal may.
+            struct Stops(Pieces, Arc<AtomicBool>);
+            impl Read for Stops {
+                fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                    let count = self.0.read(buffer)?;
+                    self.1.store(true, Ordering::Relaxed);
+                    Ok(count)
+                }
+            }
+            let source = Arc::new(Source { number: 0, name: String::new() });
+            let mut reader = BlockReader::new(
+                Box::new(Stops(input, Arc::clone(&stop))),
+                source,
+                resumable,
+                Format::RealTime,
+                None,
+                BufferPool::new(1),
+                Acknowledgements::default(),
+                stop,
+            );
+            let block = reader.next_block().expect("no error").expect("a block");
+            let wanted = if resumable { (&b"one\n"[..], None) } else { (&b"one\ntw\n"[..], Some(Cut::Stopped)) };
+            assert_eq!((&block.bytes[..], block.cut), wanted);
+            assert!(reader.next_block().is_ok_and(|block| block.is_none()));
+            block.token.delivered();
+        }
+    }
+
+    #[test]
+    fn the_first_byte_that_is_no_newline_tells_the_format() {
+        for (text, wanted) in [
+            (&b"\r\n\n#Version: 1.0\n"[..], Layout::Standard(None)),
+            (b"\n{\"a\":1}\n", Layout::Json),
+            (b"1.5\t-\n", Layout::RealTime),
+            (b"\n", Layout::RealTime),
+        ] {
+            assert_eq!(blocks(text, &[1], Format::Auto, false)[0].layout, wanted);
+        }
+    }
+
+    #[test]
+    fn a_header_that_does_not_begin_a_line_begins_a_block() {
+        let text = b"#Fields: date time\n1\t2#Version: 1.0\n#Fields: time\n3\n4#Fields: c-ip\n5";
+        let blocks = blocks(text, &[5], Format::Auto, false);
+        let texts: Vec<&str> = blocks.iter().map(|block| std::str::from_utf8(&block.bytes).expect("text")).collect();
+        assert_eq!(texts, ["#Fields: date time\n1\t2\n", "#Version: 1.0\n#Fields: time\n3\n4\n", "#Fields: c-ip\n5\n"]);
+        let columns = |block: &Block| match &block.layout {
+            Layout::Standard(schema) => schema.as_ref().map_or(0, |schema| schema.columns().len()),
+            other => panic!("{other:?}"),
+        };
+        // What holds at the start of each block; the headers in it are for its own lines.
+        assert_eq!(blocks.iter().map(columns).collect::<Vec<_>>(), [0, 2, 1]);
+    }
+
+    #[test]
+    fn all_of_the_input_is_acknowledged_with_the_blocks() {
+        let text = [&b"x\n".repeat(BLOCK_SIZE)[..], &vec![b'l'; 2 * BLOCK_SIZE]].concat();
+        let (mut reader, all) = reader(&text, &[BLOCK_SIZE], Format::RealTime, false);
+        while let Some(block) = reader.next_block().expect("no error") {
+            block.token.delivered();
+        }
+        assert_eq!(all.position(3).offset, text.len() as u64);
+    }
+
+    fn any_input() -> impl Strategy<Value = Vec<u8>> {
+        let small = prop::collection::vec(
+            prop_oneof![
+                4 => prop::sample::select(b"ab\n\r\t#{\0\xff".to_vec()).prop_map(|byte| vec![byte]),
+                1 => Just(b"#Fields: date time\n".to_vec()),
+                1 => Just(b"#Version: 1.0\n".to_vec()),
+            ],
+            0..60,
+        );
+        // A filler puts what is interesting around the edge of a block.
+        (0..3_usize, -40..40_isize, any::<bool>(), small).prop_map(|(fill, shift, lines, small)| {
+            let small = small.concat();
+            let length = (fill * BLOCK_SIZE).saturating_add_signed(shift).saturating_sub(small.len() / 2);
+            let length = if fill == 0 { 0 } else { length };
+            let mut text =
+                if lines { b"0123456789012345678901234567890\n".repeat(length / 32 + 1) } else { vec![b'l'; length] };
+            text.truncate(length);
+            text.extend(small);
+            text
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn blocks_join_to_the_input_however_it_is_read(
+            text in any_input(),
+            mut lengths in prop::collection::vec(prop_oneof![Just(0_usize), 1..9_usize, 1_000..3_000_000_usize], 1..5),
+            format in prop::sample::select(vec![Format::Auto, Format::RealTime, Format::Standard, Format::Json]),
+            breaks in any::<bool>(),
+        ) {
+            // At least one large piece, or the test takes its time.
+            lengths.push(400_000);
+            blocks(&text, &lengths, format, breaks);
         }
     }
 }
