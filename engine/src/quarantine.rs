@@ -182,3 +182,77 @@ impl Quarantine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn bad_line(bytes: &[u8]) -> BadLine {
+        let source = Arc::new(Source { number: 0, name: "a \"b\".log".to_owned() });
+        BadLine { reason: Reason::Nul, source, line: 7, offset: 5_120, bytes: bytes.to_vec(), part: None }
+    }
+
+    fn entries(path: &Path) -> Vec<Value> {
+        fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_line_that_is_text_stands_as_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bad.jsonl");
+        let mut quarantine = Quarantine::new(&path);
+        assert!(!path.exists(), "nothing is made for nothing");
+        let part = BadLine { part: Some((2, true)), ..bad_line(b"x") };
+        quarantine.write(&[bad_line("a\tb\0\"\u{e9}".as_bytes()), bad_line(b"\xff\x00")]).unwrap();
+        quarantine.write(&[part]).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "{\"reason\":\"NUL byte in the line\",\"source\":\"a \\\"b\\\".log\",\"line\":7,\"offset\":5120,\
+             \"line_text\":\"a\\tb\\u0000\\\"\u{e9}\"}\n\
+             {\"reason\":\"NUL byte in the line\",\"source\":\"a \\\"b\\\".log\",\"line\":7,\"offset\":5120,\
+             \"line_base64\":\"/wA=\"}\n\
+             {\"reason\":\"NUL byte in the line\",\"source\":\"a \\\"b\\\".log\",\"line\":7,\"offset\":5120,\
+             \"part\":2,\"last_part\":true,\"line_text\":\"x\"}\n"
+        );
+    }
+
+    #[test]
+    fn what_is_there_already_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bad.jsonl");
+        for line in [b"1", b"2"] {
+            Quarantine::new(&path).write(&[bad_line(line)]).unwrap();
+        }
+        assert_eq!(entries(&path).len(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error_that_names_the_file() {
+        let error = Quarantine::new("/no/such/folder/bad.jsonl").write(&[bad_line(b"x")]).unwrap_err();
+        assert!(error.to_string().starts_with("quarantine /no/such/folder/bad.jsonl: "), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_byte_comes_back(lines in prop::collection::vec(
+            prop_oneof![any::<String>().prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..80)], 1..6,
+        )) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("bad.jsonl");
+            let bad: Vec<BadLine> = lines.iter().map(|line| bad_line(line)).collect();
+            Quarantine::new(&path).write(&bad).unwrap();
+            let found: Vec<Vec<u8>> = entries(&path).iter().map(|entry| match entry.get("line_text") {
+                Some(text) => text.as_str().unwrap().as_bytes().to_vec(),
+                None => STANDARD.decode(entry["line_base64"].as_str().unwrap()).unwrap(),
+            }).collect();
+            prop_assert_eq!(found, lines);
+        }
+    }
+}

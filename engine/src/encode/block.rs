@@ -460,3 +460,199 @@ fn reorder(bytes: &[u8], line_ends: &[u32], record_size: usize, mut output: Vec<
     }
     (output, ends)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ack::Acknowledgements;
+    use crate::schema::{LogKind, Schema};
+
+    /// A block of these lines as they are, each with its newline.
+    pub(crate) fn encoded(lines: &[Vec<u8>]) -> Arc<EncodedBlock> {
+        let mut bytes = Vec::new();
+        let mut line_ends = Vec::new();
+        for line in lines {
+            bytes.extend_from_slice(line);
+            line_ends.push(bytes.len() as u32);
+        }
+        Arc::new(EncodedBlock { bytes, line_ends, pool: BufferPool::new(0) })
+    }
+
+    fn rules(encoding: Encoding, conditions: &[&str]) -> Rules {
+        let schemas = ["timestamp c-ip", "timestamp c-ip sc-status"];
+        let schemas = schemas.map(|list| Schema::parse(LogKind::RealTime, list).expect("known fields"));
+        Rules {
+            schemas: Schemas::new(schemas).expect("two counts"),
+            encoding,
+            matcher: Matcher::new(conditions.iter().copied()).expect("conditions"),
+            longest_line: 1 << 20,
+            stop_at_bad_line: false,
+            reorder_for: None,
+            pool: BufferPool::new(4),
+        }
+    }
+
+    fn block(text: &[u8], layout: Layout, cut: Option<Cut>) -> Block {
+        let added = text.last() != Some(&b'\n');
+        let source_bytes = text.len() as u64;
+        let bytes = [text, if added { b"\n" } else { b"" }].concat();
+        let source = Arc::new(Source { number: 0, name: "a.log".to_owned() });
+        let token = Acknowledgements::default().token(0, 100..100 + source_bytes);
+        Block { bytes, source, offset: 100, source_bytes, layout, cut, token }
+    }
+
+    fn encode(rules: &Rules, text: &[u8]) -> Encoded {
+        rules.encode(block(text, Layout::RealTime, None), &mut Scratch::default())
+    }
+
+    fn text(encoded: &Encoded) -> &[u8] {
+        encoded.block.lines(0..encoded.block.line_count())
+    }
+
+    #[test]
+    fn nothing_is_copied_as_long_as_every_line_is_kept() {
+        let rules = rules(Encoding::Raw, &[]);
+        let block = block(b"1\t-\n2\t-\t200\n3\t-\n", Layout::RealTime, None);
+        let address = block.bytes.as_ptr();
+        let encoded = rules.encode(block, &mut Scratch::default());
+        assert_eq!(encoded.block.bytes.as_ptr(), address);
+        assert_eq!(encoded.block.line_ends(), [4, 12, 16]);
+        assert_eq!(encoded.counts, LineCounts { lines_in: 3, newlines: 3, ..LineCounts::default() });
+    }
+
+    #[test]
+    fn carriage_returns_go_and_the_lines_around_them_stay() {
+        let encoded = encode(&rules(Encoding::Raw, &[]), b"1\t-\n2\ta\r\n\r\n3\tb\rc\n4\td\r");
+        assert_eq!(text(&encoded), b"1\t-\n2\ta\n3\tb\rc\n4\td\n");
+        assert_eq!((encoded.counts.lines_in, encoded.counts.empty), (4, 1));
+    }
+
+    #[test]
+    fn an_added_newline_is_none_of_the_source() {
+        let rules = rules(Encoding::Raw, &[]);
+        assert_eq!(encode(&rules, b"1\t-\n2\t-").counts.newlines, 1);
+        for (part, last, text, newlines) in
+            [(1, false, &b"xx"[..], 0), (2, true, b"xx", 0), (2, true, b"xx\n", 1), (3, true, b"", 0)]
+        {
+            let block = block(text, Layout::RealTime, Some(Cut::TooLong { part, last }));
+            let encoded = rules.encode(block, &mut Scratch::default());
+            assert_eq!(encoded.counts.newlines, newlines, "{part} {last} {text:?}");
+            assert_eq!((encoded.counts.lines_in, encoded.counts.bad), (u64::from(last), u64::from(last)));
+            assert_eq!(encoded.bad_lines[0].part, Some((part, last)));
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_cut_is_bad_whatever_it_holds() {
+        let rules = rules(Encoding::Raw, &[]);
+        for (cut, reason) in
+            [(Cut::Broken("why".to_owned()), Reason::Broken("why".to_owned())), (Cut::Stopped, Reason::Stopped)]
+        {
+            let encoded = rules.encode(block(b"1\t-\n2\t-", Layout::RealTime, Some(cut)), &mut Scratch::default());
+            assert_eq!(text(&encoded), b"1\t-\n");
+            let [bad] = &encoded.bad_lines[..] else { panic!("one") };
+            assert_eq!((&bad.reason, bad.line, bad.offset, &bad.bytes[..]), (&reason, 1, 104, &b"2\t-"[..]));
+        }
+    }
+
+    #[test]
+    fn a_line_as_long_as_a_record_fits_and_no_longer_one() {
+        for encoding in [Encoding::Raw, Encoding::Projection("timestamp,c-ip".parse().expect("fields"))] {
+            let rules = Rules { longest_line: 8, ..rules(encoding, &[]) };
+            let encoded = encode(&rules, b"1\tabcde\n1\tabcdef\n1\tabcde\n");
+            assert_eq!(text(&encoded), b"1\tabcde\n1\tabcde\n");
+            assert_eq!(encoded.bad_lines[0].reason, Reason::TooLongForRecord { length: 9, limit: 8 });
+        }
+    }
+
+    #[test]
+    fn encoding_may_end_at_the_first_bad_line() {
+        let rules = Rules { stop_at_bad_line: true, ..rules(Encoding::Raw, &[]) };
+        let encoded = encode(&rules, b"1\t-\nbad\n2\t-\nworse\n");
+        assert!(encoded.stopped);
+        assert_eq!((text(&encoded), encoded.bad_lines.len(), encoded.counts.lines_in), (&b"1\t-\n"[..], 1, 2));
+    }
+
+    /// What a line of `any_line` must become.
+    fn expected(line: &[u8]) -> &'static str {
+        match line.strip_suffix(b"\r").unwrap_or(line) {
+            b"" => "empty",
+            line if line.contains(&0) => "bad",
+            line => match line.split(|&byte| byte == b'\t').collect::<Vec<_>>()[..] {
+                [b"1" | b"-" | b"200", _] => "filtered",
+                [b"1" | b"-" | b"200", _, b"200"] => "kept",
+                [b"1" | b"-" | b"200", _, _] => "filtered",
+                _ => "bad",
+            },
+        }
+    }
+
+    fn any_line() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop::sample::select(vec!["", "1", "x", "-", "200", "a\0b", "\u{e9}"]);
+        (prop::collection::vec(piece, 1..5), any::<bool>()).prop_map(|(pieces, carriage_return)| {
+            let end = if carriage_return { "\r" } else { "" };
+            (pieces.join("\t") + end).into_bytes()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_in_exactly_one_place(lines in prop::collection::vec(any_line(), 0..60)) {
+            let input = lines.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect::<Vec<u8>>();
+            prop_assume!(!input.is_empty());
+            let encoded = encode(&rules(Encoding::Raw, &["sc-status=200"]), &input);
+            let of = |what| lines.iter().filter(move |line| expected(line) == what);
+            let kept: Vec<u8> = of("kept").flat_map(|line| [line.strip_suffix(b"\r").unwrap_or(line), b"\n"].concat()).collect();
+            prop_assert_eq!(text(&encoded), &kept[..]);
+            let bad: Vec<&Vec<u8>> = encoded.bad_lines.iter().map(|bad| &bad.bytes).collect();
+            prop_assert_eq!(bad, of("bad").collect::<Vec<_>>());
+            for bad in &encoded.bad_lines {
+                let at = bad.offset as usize - 100;
+                prop_assert!(input[at..].starts_with(&bad.bytes));
+                prop_assert_eq!(bad.line, input[..at].iter().filter(|&&byte| byte == b'\n').count() as u64);
+            }
+            prop_assert_eq!(encoded.counts, LineCounts {
+                lines_in: (lines.len() - of("empty").count()) as u64,
+                filtered: of("filtered").count() as u64,
+                bad: of("bad").count() as u64,
+                empty: of("empty").count() as u64,
+                headers: 0,
+                newlines: lines.len() as u64,
+            });
+        }
+
+        #[test]
+        fn reordering_is_a_permutation_that_needs_no_more_records(
+            lengths in prop::collection::vec(1..400_usize, 1..200),
+            record_size in 400..2_000_usize,
+        ) {
+            let lines: Vec<Vec<u8>> = lengths.iter().enumerate().map(|(place, &length)| {
+                let mut line = format!("{place:0length$}").into_bytes();
+                line.truncate(length - 1);
+                line.push(b'\n');
+                line
+            }).collect();
+            let block = encoded(&lines);
+            let (bytes, ends) = reorder(&block.bytes, block.line_ends(), record_size, Vec::new());
+            let mut before = lines.clone();
+            let mut after: Vec<Vec<u8>> = std::iter::once(0).chain(ends.iter().copied()).zip(&ends)
+                .map(|(start, &end)| bytes[start as usize..end as usize].to_vec()).collect();
+            let records = |lines: &[Vec<u8>]| {
+                let (mut records, mut room) = (0, 0);
+                for line in lines {
+                    if line.len() > room {
+                        (records, room) = (records + 1, record_size);
+                    }
+                    room -= line.len();
+                }
+                records
+            };
+            prop_assert!(records(&after) <= records(&before));
+            before.sort();
+            after.sort();
+            prop_assert_eq!(before, after);
+        }
+    }
+}

@@ -73,3 +73,91 @@ impl AggregatePacker {
         keys.next_key()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Slice;
+    use super::super::kpl;
+    use super::*;
+    use crate::ack::Acknowledgements;
+    use crate::encode::block::tests::encoded;
+
+    /// Bytes of the record that these lines make, wrapped or not, without its key; by making it.
+    fn size_of(lines: &[&[u8]], key: &PartitionKey) -> usize {
+        if let [line] = lines {
+            return line.len();
+        }
+        let mut bytes = Vec::new();
+        kpl::write_aggregate(&mut bytes, key, lines.iter().copied());
+        kpl::seal(&mut [&mut bytes]);
+        bytes.len()
+    }
+
+    proptest! {
+        #[test]
+        fn aggregates_hold_every_line_in_order_and_are_filled_to_the_last_that_fits(
+            blocks in prop::collection::vec(prop::collection::vec(1..700_usize, 0..40), 0..5),
+            limit in 704..6_000_usize,
+        ) {
+            let all = Acknowledgements::default();
+            let mut packer = AggregatePacker::new(limit);
+            let mut records: Vec<Packed> = Vec::new();
+            let mut wanted: Vec<Vec<u8>> = Vec::new();
+            for (number, lengths) in blocks.iter().enumerate() {
+                let lines: Vec<Vec<u8>> = lengths.iter().enumerate()
+                    .map(|(place, &length)| vec![(number * 37 + place) as u8; length]).collect();
+                let token = all.token(0, number as u64..number as u64 + 1);
+                packer.add(&encoded(&lines), &token, &mut |packed| records.push(packed));
+                token.delivered();
+                wanted.extend(lines);
+            }
+            packer.flush(&mut |packed| records.push(packed));
+            packer.flush(&mut |_| panic!("nothing is open"));
+
+            let mut next = wanted.iter();
+            for packed in &records {
+                let key = packed.key.as_ref().expect("an aggregate has a key");
+                let lines: Vec<&[u8]> = packed.slices.iter().flat_map(Slice::each_line).collect();
+                for line in &lines {
+                    prop_assert_eq!(Some(*line), next.next().map(Vec::as_slice));
+                }
+                prop_assert!(!lines.is_empty());
+                prop_assert!(size_of(&lines, key) + key.key.len() <= limit);
+                if let Some(following) = next.clone().next() {
+                    let more: Vec<&[u8]> = lines.iter().copied().chain([following.as_slice()]).collect();
+                    prop_assert!(size_of(&more, key) + key.key.len() > limit, "another line would have fitted");
+                }
+            }
+            prop_assert_eq!(next.next(), None);
+            let mut keys: Vec<u128> =
+                records.iter().map(|packed| packed.key.as_ref().expect("checked").explicit_hash_key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            prop_assert_eq!(keys.len(), records.len());
+
+            let without_lines = blocks.iter().take_while(|lengths| lengths.is_empty()).count() as u64;
+            prop_assert_eq!(all.position(0).offset, without_lines);
+            records.into_iter().flat_map(|packed| packed.tokens).for_each(AckToken::delivered);
+            prop_assert_eq!(all.position(0).offset, blocks.len() as u64);
+        }
+    }
+
+    #[test]
+    fn the_same_lines_get_the_same_keys() {
+        let keys = |lines: &[Vec<u8>]| {
+            let mut packer = AggregatePacker::new(100);
+            let token = Acknowledgements::default().token(0, 0..1);
+            let mut keys = Vec::new();
+            let mut emit = |packed: Packed| keys.push(packed.key);
+            packer.add(&encoded(lines), &token, &mut emit);
+            packer.flush(&mut emit);
+            token.delivered();
+            keys
+        };
+        let lines: Vec<Vec<u8>> = (0..20).map(|place| vec![place; 60]).collect();
+        assert_eq!(keys(&lines), keys(&lines));
+        assert_ne!(keys(&lines)[0], keys(&lines[1..])[0], "the first line decides where keys begin");
+    }
+}

@@ -180,3 +180,108 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> SinkError + use<> {
     let target = path.display().to_string();
     |error| SinkError { target, error }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ack::Acknowledgements;
+
+    fn record(bytes: Vec<u8>, all: &Acknowledgements, number: u64) -> Record {
+        Record::from_bytes(bytes, 1, None, vec![all.token(0, number..number + 1)])
+    }
+
+    /// Every file below the folder, by name, hidden ones too.
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn is_partial(path: &Path) -> bool {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with('.') && name.ends_with(".partial")
+    }
+
+    #[test]
+    fn an_object_has_its_name_and_counts_only_when_it_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Acknowledgements::default();
+        let mut dir = Dir::new(folder.path().join("new/out"), ".tsv".to_owned(), ObjectFormat::Data).unwrap();
+        dir.ship(record(b"one\n".to_vec(), &all, 0)).unwrap();
+        dir.ship(record(b"two\n".to_vec(), &all, 1)).unwrap();
+        assert!(files(folder.path()).iter().all(|path| is_partial(path)));
+        assert_eq!((dir.delivered().records, all.position(0).offset), (0, 0));
+        dir.finish().unwrap();
+        let [object] = &files(folder.path())[..] else { panic!("one object") };
+        assert!(object.to_string_lossy().ends_with(".tsv"));
+        assert_eq!(fs::read(object).unwrap(), b"one\ntwo\n");
+        assert_eq!((dir.delivered().records, dir.delivered().payload_bytes, all.position(0).offset), (2, 8, 2));
+        dir.finish().unwrap();
+        assert_eq!(files(folder.path()).len(), 1, "no empty object");
+    }
+
+    #[test]
+    fn an_object_that_was_not_finished_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Acknowledgements::default();
+        let mut dir = Dir::new(folder.path(), ".tsv".to_owned(), ObjectFormat::Data).unwrap();
+        dir.ship(record(b"one\n".to_vec(), &all, 0)).unwrap();
+        drop(dir);
+        assert!(files(folder.path()).is_empty());
+        assert_eq!(all.position(0).offset, 0);
+    }
+
+    #[test]
+    fn a_first_record_that_cannot_be_written_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Acknowledgements::default();
+        let mut dir = Dir::new(folder.path(), ".tsv".to_owned(), ObjectFormat::Data).unwrap();
+        dir.ship(record(b"one\n".to_vec(), &all, 0)).unwrap();
+        let object = dir.open.as_mut().unwrap();
+        // As on a full disk: a file that takes nothing, and a record larger than the buffer before it.
+        object.file = BufWriter::with_capacity(1, File::open(&object.partial).unwrap());
+        object.receipts.drain(..).for_each(drop);
+        let error = dir.ship(record(b"two\n".to_vec(), &all, 1)).unwrap_err();
+        assert!(error.target.ends_with(".partial"), "{error}");
+        drop(dir);
+        assert!(files(folder.path()).is_empty());
+        assert_eq!(all.position(0).offset, 0);
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_renamed_leaves_nothing_and_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Acknowledgements::default();
+        let mut dir = Dir::new(folder.path(), ".tsv".to_owned(), ObjectFormat::Data).unwrap();
+        dir.ship(record(b"one\n".to_vec(), &all, 0)).unwrap();
+        // A folder stands where the object would go.
+        let object = dir.open.as_ref().unwrap();
+        fs::create_dir(&object.path).unwrap();
+        dir.finish().unwrap_err();
+        assert!(files(folder.path()).is_empty());
+        assert_eq!((dir.delivered().records, all.position(0).offset), (0, 0));
+    }
+
+    #[test]
+    fn objects_roll_before_they_exceed_their_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Acknowledgements::default();
+        for format in [ObjectFormat::Data, ObjectFormat::PutRecordsEntries] {
+            let out = folder.path().join(format!("{format:?}"));
+            let mut dir = Dir::new(&out, ".x".to_owned(), format).unwrap();
+            for number in 0..20 {
+                dir.ship(record(vec![b'x'; 10_200_000], &all, number)).unwrap();
+            }
+            dir.finish().unwrap();
+            let sizes: Vec<u64> = files(&out).iter().map(|path| path.metadata().unwrap().len()).collect();
+            assert!(sizes.len() >= 2, "{sizes:?}");
+            assert!(sizes.iter().all(|&size| size <= OBJECT_SIZE), "{format:?}: {sizes:?}");
+            assert_eq!(dir.delivered().records, 20);
+            fs::remove_dir_all(out).unwrap();
+        }
+    }
+}
