@@ -94,7 +94,7 @@ fn a_file_is_stopped_at_the_end_of_a_line() {
     signal(&child, "INT");
     let run = workspace.wait(child).exits(130);
     let (byte, line) = position(&run, "in.log");
-    run.says(&["1 more inputs were not read to their end"]);
+    run.says(&["; one more input is not done"]);
     let delivered = workspace.delivered(OUT);
     assert!(delivered == text[..byte], "{} bytes were delivered, {byte} were said", delivered.len());
     assert_eq!(line, count_lines(&delivered) + 1);

@@ -350,7 +350,8 @@ impl Ingest {
                 position.lines + 1,
                 match unfinished.len() {
                     0 => String::new(),
-                    more => format!("; {more} more inputs were not read to their end"),
+                    1 => "; one more input is not done".to_owned(),
+                    more => format!("; {more} more inputs are not done"),
                 }
             );
         }

@@ -106,17 +106,34 @@ impl Zstd {
     fn compress<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>, length: usize) -> io::Result<Vec<u8>> {
         self.encoder.reinit()?;
         self.encoder.set_pledged_src_size(Some(length as u64))?;
-        self.output.resize(compress_bound(length).max(self.output.len()), 0);
-        let mut output = OutBuffer::around(self.output.as_mut_slice());
+        let mut written = 0;
         for piece in pieces {
             let mut input = InBuffer::around(piece);
             while input.pos() < piece.len() {
+                let mut output = OutBuffer::around(room_after(&mut self.output, written));
                 self.encoder.run(&mut input, &mut output)?;
+                written += output.pos();
             }
         }
-        while self.encoder.finish(&mut output, true)? > 0 {}
-        Ok(output.as_slice().to_vec())
+        loop {
+            let mut output = OutBuffer::around(room_after(&mut self.output, written));
+            let left = self.encoder.finish(&mut output, true)?;
+            written += output.pos();
+            if left == 0 {
+                return Ok(self.output[..written].to_vec());
+            }
+        }
     }
+}
+
+/// The output from `written` on. It grows with what is written: the bound of a run of lines would be many times
+/// what they become.
+fn room_after(output: &mut Vec<u8>, written: usize) -> &mut [u8] {
+    const STEP: usize = 256 << 10;
+    if output.len() < written + STEP / 2 {
+        output.resize(written + STEP, 0);
+    }
+    &mut output[written..]
 }
 
 /// A codec that cannot be read.

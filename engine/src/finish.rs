@@ -12,8 +12,8 @@ use crate::pack::kpl;
 use crate::pack::{Packed, Slice};
 use crate::record::Record;
 
-/// Bytes of lines that go into one compressed record at most, however well they compress: it bounds memory.
-pub const MOST_COMPRESSED_LINES: usize = 16 << 20;
+/// Bytes of lines that go into one compressed record at most, however well they compress.
+const LONGEST_RUN: usize = 16 << 20;
 
 /// What records are made of.
 pub enum Container {
@@ -78,14 +78,17 @@ fn aggregate(group: Vec<Packed>) -> Vec<Record> {
 pub struct Compression {
     codec: Codec,
     record_size: usize,
+    longest_run: usize,
     /// Bits of an `f64`: bytes of lines for each byte of record, in the records of late.
     ratio: AtomicU64,
 }
 
 impl Compression {
-    /// Records of at most `record_size` bytes after compression.
-    pub fn new(codec: Codec, record_size: usize) -> Compression {
-        Compression { codec, record_size, ratio: AtomicU64::new(0f64.to_bits()) }
+    /// Records of at most `record_size` bytes after compression. `memory` bounds the lines of all the `runs` that
+    /// are worked on at a time; well compressed lines then give smaller records rather than use more memory.
+    pub fn new(codec: Codec, record_size: usize, runs: usize, memory: usize) -> Compression {
+        let longest_run = (memory / runs.max(1)).min(LONGEST_RUN);
+        Compression { codec, record_size, longest_run, ratio: AtomicU64::new(0f64.to_bits()) }
     }
 
     /// Bytes of lines that a run should have; `sample` stands for them until a record has been made.
@@ -98,7 +101,7 @@ impl Compression {
             self.ratio.store(ratio.to_bits(), Ordering::Relaxed);
         }
         let length = (self.record_size as f64 * ratio * MARGIN) as usize;
-        length.clamp(self.record_size.min(MOST_COMPRESSED_LINES), MOST_COMPRESSED_LINES)
+        length.max(self.record_size).min(self.longest_run)
     }
 
     fn finish(&self, packed: Packed, records: &mut Vec<Record>) -> io::Result<()> {
@@ -228,7 +231,7 @@ mod tests {
                 lengths.iter().map(|&length| line(length.min(longest), *is_noise, &mut state)).collect()
             }).collect();
             let all = Acknowledgements::default();
-            let container = Container::CompressedLines(Compression::new(codec, record_size));
+            let container = Container::CompressedLines(Compression::new(codec, record_size, 1, LONGEST_RUN));
             let records = records(&container, record_size, &blocks, &all);
             let mut text = Vec::new();
             let mut lines = 0;
@@ -261,7 +264,7 @@ mod tests {
             let blocks: Vec<Vec<Vec<u8>>> =
                 lengths.iter().map(|block| block.iter().map(|&length| line(length, true, &mut state)).collect()).collect();
             let all = Acknowledgements::default();
-            let container = Container::CompressedLines(Compression::new(Codec::Zstd(1), 2_000));
+            let container = Container::CompressedLines(Compression::new(Codec::Zstd(1), 2_000, 1, LONGEST_RUN));
             let mut records = records(&container, 2_000, &blocks, &all);
             let lost = records.remove(lost.index(records.len()));
             let text = unpack(Codec::Zstd(1), &bytes_of(&lost));
@@ -276,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_run_is_as_long_as_the_ratio_of_late_makes_it() {
-        let compression = Compression::new(Codec::Zstd(1), 100_000);
+        let compression = Compression::new(Codec::Zstd(1), 100_000, 1, LONGEST_RUN);
         let mut state = 1;
         let noise = line(50_000, true, &mut state);
         let length = compression.run_length(&noise);
@@ -285,7 +288,7 @@ mod tests {
         compression.learn(10.0);
         assert!(compression.run_length(&noise) > 3 * length, "it learns");
         (0..50).for_each(|_| compression.learn(1e9));
-        assert_eq!(compression.run_length(&noise), MOST_COMPRESSED_LINES);
+        assert_eq!(compression.run_length(&noise), LONGEST_RUN);
     }
 
     #[test]

@@ -6,8 +6,9 @@
 //! Order is kept without a lock. Whoever hands a job to the pool puts the receiving end of its result into the
 //! next bounded channel; the next stage takes results in the order of the jobs and waits for one that is not
 //! ready. The lengths of the channels bound what is in flight, and with it memory, whatever the size of the
-//! input: `2 + 2 × threads` blocks of 1 MiB before the packer, `1 + threads` groups of records after it, each
-//! of one to a few MiB of lines (up to 16 MiB when lines are compressed into full-size records).
+//! input: `2 + threads` blocks of 1 MiB before the packer, `1 + threads` groups of records after it. A group has
+//! one to a few MiB of lines; when lines are compressed into full-size records, up to 16 MiB, but no more than
+//! [`RUN_MEMORY`] in all groups together.
 
 mod packer;
 mod reader;
@@ -127,10 +128,10 @@ pub fn run(
         Ok(pool) => pool,
         Err(error) => return Report::failed(Error::Threads { threads, reason: error.to_string() }),
     };
-    let blocks_in_flight = 2 + 2 * threads;
+    let blocks_in_flight = 2 + threads;
     let (to_packer, from_reader) = bounded(blocks_in_flight);
-    let (to_writer, from_packer) = bounded(1 + threads);
-    let buffers = BufferPool::new(2 * blocks_in_flight);
+    let (to_writer, from_packer) = bounded(groups_in_flight(threads));
+    let buffers = BufferPool::new(blocks_in_flight);
     let acknowledgements = Acknowledgements::default();
 
     let packer = packer::Packer::new(&options, &pool, to_writer, progress);
@@ -147,13 +148,21 @@ pub fn run(
     };
     let writer = writer::Writer::new(sink, quarantine);
 
-    let (unread, packed, written) = thread::scope(|scope| {
+    let (sources, packed, written) = thread::scope(|scope| {
         let reader = scope.spawn(|| reader.read(inputs));
         let writer = scope.spawn(|| writer.write(from_packer));
         let packed = packer.pack(from_reader);
         (join(reader), packed, join(writer))
     });
-    report::Report::new(packed, written, unread, &acknowledgements, begun.elapsed(), threads)
+    Report::new(packed, written, sources, &acknowledgements, begun.elapsed(), threads)
+}
+
+/// Bytes of lines in all the runs that are waiting to be compressed, being compressed, or being gathered.
+const RUN_MEMORY: usize = 48 << 20;
+
+/// Groups of records that the channel to the writer holds, finished or not.
+fn groups_in_flight(threads: usize) -> usize {
+    1 + threads
 }
 
 fn rules(options: Options, pool: BufferPool) -> Rules {

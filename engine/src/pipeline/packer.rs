@@ -8,7 +8,7 @@ use rayon::ThreadPool;
 
 use super::reader::FromReader;
 use super::writer::ToWriter;
-use super::{Error, OnBadLine, Options, Packing, Progress, on_pool};
+use super::{Error, OnBadLine, Options, Packing, Progress, RUN_MEMORY, groups_in_flight, on_pool};
 use crate::billing::Billed;
 use crate::compress::Codec;
 use crate::encode::block::{Encoded, EncodedBlock, LineCounts};
@@ -74,7 +74,9 @@ impl<'a> Packer<'a> {
                 (Cutter::Lines(LinesPacker::new(options.record_size, options.align)), Container::Lines)
             }
             (Packing::Lines, codec) => {
-                let compression = Compression::new(codec, options.record_size);
+                // Beside those in the channel, the writer waits for one and the packer gathers one.
+                let runs = groups_in_flight(options.threads.get()) + 2;
+                let compression = Compression::new(codec, options.record_size, runs, RUN_MEMORY);
                 (Cutter::Lines(LinesPacker::new(options.record_size, 1)), Container::CompressedLines(compression))
             }
         };

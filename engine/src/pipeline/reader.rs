@@ -34,6 +34,15 @@ pub(super) struct Reader<'a> {
     pub(super) output: Sender<FromReader>,
 }
 
+/// How far a source was read.
+pub(super) struct ReadSource {
+    pub(super) source: Arc<Source>,
+    /// Bytes that were handed on.
+    pub(super) offset: u64,
+    /// Whether that is all there was.
+    pub(super) to_end: bool,
+}
+
 /// The packer has gone: something after it failed.
 struct Gone;
 
@@ -44,20 +53,22 @@ impl<T> From<SendError<T>> for Gone {
 }
 
 impl Reader<'_> {
-    /// Reads everything; returns the sources that were not read to their end.
-    pub(super) fn read(self, inputs: &[Input]) -> Vec<Arc<Source>> {
-        let mut unread = Vec::new();
+    /// Reads everything, until it is stopped or the packer has gone; returns how far each source was read.
+    pub(super) fn read(self, inputs: &[Input]) -> Vec<ReadSource> {
+        let mut ended = false;
+        let mut sources = Vec::with_capacity(inputs.len());
         for (number, input) in inputs.iter().enumerate() {
             let source = Arc::new(Source { number, name: input.name() });
+            let mut offset = 0;
             let stopped = || self.stop.load(Ordering::Relaxed);
-            if !unread.is_empty() || stopped() || self.read_one(input, &source).is_err() || stopped() {
-                unread.push(source);
-            }
+            ended = ended || stopped() || self.read_one(input, &source, &mut offset).is_err() || stopped();
+            sources.push(ReadSource { source, offset, to_end: !ended });
         }
-        unread
+        sources
     }
 
-    fn read_one(&self, input: &Input, source: &Arc<Source>) -> Result<(), Gone> {
+    /// Reads one input; `offset` is where reading is.
+    fn read_one(&self, input: &Input, source: &Arc<Source>, offset: &mut u64) -> Result<(), Gone> {
         let raw = match input.open(Arc::clone(&self.progress.bytes_read), Arc::clone(self.stop)) {
             Ok(raw) => raw,
             Err(error) => return Ok(self.output.send(FromReader::Error(error.into()))?),
@@ -76,6 +87,7 @@ impl Reader<'_> {
         loop {
             match blocks.next_block() {
                 Ok(Some(block)) => {
+                    *offset = blocks.offset();
                     is_empty = false;
                     let rules = Arc::clone(&self.rules);
                     let encoded = on_pool(self.pool, move || {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::packer::PackedCounts;
+use super::reader::ReadSource;
 use super::writer::Written;
 use crate::ack::{Acknowledgements, Position};
 use crate::block::Source;
@@ -85,7 +86,8 @@ pub struct Unfinished {
 pub struct Report {
     /// The numbers.
     pub summary: Summary,
-    /// The sources that were not read to their end, because the run was stopped or failed.
+    /// The sources that were not read to their end, or not delivered as far as they were read, because the run was
+    /// stopped or failed.
     pub unfinished: Vec<Unfinished>,
     /// What went wrong: with inputs, while the rest went on; last what ended the run, if something did.
     pub errors: Vec<Error>,
@@ -131,7 +133,7 @@ impl Report {
     pub(super) fn new(
         packed: PackedCounts,
         written: Written,
-        unread: Vec<Arc<Source>>,
+        sources: Vec<ReadSource>,
         acknowledgements: &Acknowledgements,
         elapsed: Duration,
         threads: usize,
@@ -162,13 +164,15 @@ impl Report {
             elapsed_seconds: seconds,
             megabytes_per_second: bytes_in as f64 / 1e6 / seconds,
             lines_per_second: lines.lines_in as f64 / seconds,
-            interrupted: !unread.is_empty(),
+            interrupted: sources.iter().any(|read| !read.to_end),
             simd: Isa::chosen().name(),
             threads,
         };
-        let unfinished = unread
+        let unfinished = sources
             .into_iter()
-            .map(|source| Unfinished { position: acknowledgements.position(source.number), source })
+            .map(|read| (acknowledgements.position(read.source.number), read))
+            .filter(|(position, read)| !read.to_end || position.offset < read.offset)
+            .map(|(position, read)| Unfinished { source: read.source, position })
             .collect();
         errors.extend(error);
         Report { summary, unfinished, errors }

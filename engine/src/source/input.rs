@@ -85,12 +85,19 @@ fn files_below(folder: &Path) -> Result<Vec<Input>, InputError> {
     while let Some(folder) = folders.pop() {
         let io_error = |error| InputError::Io { path: folder.clone(), error };
         for entry in fs::read_dir(&folder).map_err(io_error)? {
-            let path = entry.map_err(io_error)?.path();
+            let entry = entry.map_err(io_error)?;
+            let (path, file_type) = (entry.path(), entry.file_type().map_err(io_error)?);
             let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
             if hidden {
                 continue;
             }
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
+            // A link to a folder is not followed: a loop of them would give the same lines many times. What is no
+            // file (a socket, a pipe) is no log; what cannot be looked at is kept, so that opening it says why.
+            if file_type.is_dir() {
+                folders.push(path);
+            } else if fs::metadata(&path).map_or(!file_type.is_symlink(), |metadata| metadata.is_file()) {
+                files.push(path);
+            }
         }
     }
     if files.is_empty() {

@@ -93,6 +93,11 @@ impl BlockReader {
         }
     }
 
+    /// How many bytes were handed out in blocks.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The next block; `None` at the end.
     ///
     /// # Errors
