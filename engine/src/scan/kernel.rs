@@ -63,13 +63,15 @@ pub(super) trait Vector: Copy {
         let mut written = 0;
         let count = mask.count_ones() as usize;
         while written < count {
-            // Eight at a time without a look at the count: usual log data has three to five hits.
-            for offset in 0..8 {
-                // SAFETY: `written` is a multiple of 8 below `count` <= 64, so `written + offset` < 64 = SLACK.
+            // Four at a time without a look at the count. In 64 bytes of usual log data there are none (three of
+            // ten times), one to four (four of ten), or a run of short columns with up to thirteen: one at a time
+            // costs a misprediction nearly always, eight at a time more work than the mispredictions saved.
+            for offset in 0..4 {
+                // SAFETY: `written` is a multiple of 4 below `count` <= 64, so `written + offset` < 64 = SLACK.
                 unsafe { to.add(written + offset).write(base + rest.trailing_zeros()) };
                 rest &= rest.wrapping_sub(1);
             }
-            written += 8;
+            written += 4;
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | path | mask to positions |
 //! |---|---|
 //! | `avx512` | `vpcompressb` packs the hit indices, one widening store writes 16 of them |
-//! | `avx2`, `neon` | a `tzcnt` loop, eight at a time without a branch |
+//! | `avx2`, `neon` | a `tzcnt` loop, four at a time without a branch |
 //! | `memchr` | the `memchr2` iterator: no code of ours, the oracle of the tests |
 //!
 //! The same pass notes whether any byte was NUL (a sign of a torn file) and whether all were ASCII.
