@@ -78,7 +78,7 @@ fn contest<'a>(what: &str, queries: &'a [Cow<'a, [u8]>], escaping: Escaping, tar
         .rival(rival, move || {
             let mut length = 0;
             for query in queries {
-                for_each_pair(query, encoding, |name, value| length += name.len() + value.len());
+                for_each_pair(query, escaping, |name, value| length += name.len() + value.len());
             }
             length
         })
@@ -94,7 +94,7 @@ fn same_pairs(query: &[u8], escaping: Escaping) -> bool {
     let ours = Query::with_escaping(query, escaping)
         .map(|parameter| (text(parameter.name_decoded()), parameter.value_decoded().map(text).unwrap_or_default()));
     let mut theirs = Vec::new();
-    for_each_pair(query, encoding, |name, value| theirs.push((name.to_owned(), value.to_owned())));
+    for_each_pair(query, escaping, |name, value| theirs.push((name.to_owned(), value.to_owned())));
     ours.eq(theirs)
 }
 
