@@ -76,8 +76,7 @@ impl Codec {
 
 /// A zstd context with its buffers; each thread keeps one.
 ///
-/// The pieces are copied together first: libzstd compresses one long input a tenth faster than a stream of pieces,
-/// which it copies as well, into a ring where matches across the seam are slower to find.
+/// The pieces are copied together first: handing them to a streaming encoder one by one was 4 to 10 % slower.
 struct Zstd {
     level: i32,
     compressor: Compressor<'static>,
