@@ -8,7 +8,7 @@
 //! ready. The lengths of the channels bound what is in flight, and with it memory, whatever the size of the
 //! input: `2 + threads` blocks of 1 MiB before the packer, `1 + threads` groups of records after it. A group has
 //! one to a few MiB of lines; when lines are compressed into full-size records, up to 16 MiB, but no more than
-//! [`RUN_MEMORY`] in all groups together.
+//! 48 MiB in all groups together.
 
 mod packer;
 mod reader;
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, SendError, bounded};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use report::{Error, Report, Summary, Unfinished};
@@ -174,6 +174,15 @@ fn rules(options: Options, pool: BufferPool) -> Rules {
         encoding: options.encoding,
         matcher: options.matcher,
         pool,
+    }
+}
+
+/// The next stage has gone: it failed, or one after it did, and says so itself.
+struct Gone;
+
+impl<T> From<SendError<T>> for Gone {
+    fn from(_: SendError<T>) -> Gone {
+        Gone
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Receiver, SendError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use rayon::ThreadPool;
 
 use super::reader::FromReader;
 use super::writer::ToWriter;
-use super::{Error, OnBadLine, Options, Packing, Progress, RUN_MEMORY, groups_in_flight, on_pool};
+use super::{Error, Gone, OnBadLine, Options, Packing, Progress, RUN_MEMORY, groups_in_flight, on_pool};
+use crate::ack::AckToken;
 use crate::billing::Billed;
 use crate::compress::Codec;
 use crate::encode::block::{Encoded, EncodedBlock, LineCounts};
@@ -50,15 +51,6 @@ pub(super) struct PackedCounts {
     pub(super) bytes_in: u64,
     pub(super) unpacked: Billed,
     pub(super) errors: Vec<Error>,
-}
-
-/// The writer has gone: it failed.
-struct Gone;
-
-impl<T> From<SendError<T>> for Gone {
-    fn from(_: SendError<T>) -> Gone {
-        Gone
-    }
 }
 
 impl<'a> Packer<'a> {
@@ -153,7 +145,7 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    fn cut(&mut self, block: &Arc<EncodedBlock>, token: &crate::ack::AckToken) {
+    fn cut(&mut self, block: &Arc<EncodedBlock>, token: &AckToken) {
         if block.line_count() == 0 {
             return;
         }

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, SendError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use rayon::ThreadPool;
 
-use super::{Error, Progress, on_pool};
+use super::{Error, Gone, Progress, on_pool};
 use crate::ack::Acknowledgements;
 use crate::block::{BufferPool, Source};
 use crate::encode::block::{Encoded, Rules, Scratch};
@@ -41,15 +41,6 @@ pub(super) struct ReadSource {
     pub(super) offset: u64,
     /// Whether that is all there was.
     pub(super) to_end: bool,
-}
-
-/// The packer has gone: something after it failed.
-struct Gone;
-
-impl<T> From<SendError<T>> for Gone {
-    fn from(_: SendError<T>) -> Gone {
-        Gone
-    }
 }
 
 impl Reader<'_> {
