@@ -11,6 +11,10 @@ use crate::support::*;
 /// What `ingest` may take at most, whatever it reads.
 pub(crate) const LIMIT: u64 = 200_000_000;
 
+/// What the queues of two threads can hold without compression: 4 blocks before the packer, 7 groups of about 4 MB
+/// (lines and aggregates) behind it, and the buffers that are kept.
+const QUEUES: u64 = 40_000_000;
+
 /// The most memory that the child has had so far, in bytes; `None` where the system does not tell.
 fn peak(child: &Child) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
@@ -66,8 +70,9 @@ fn memory_does_not_grow_with_the_input() {
         assert!(small <= LIMIT, "{arguments:?}: {small} bytes");
         let large = peak_of(1_500_000_000, arguments);
         assert!(large <= LIMIT, "{arguments:?}: {large} bytes");
-        // Buffers that are filled by chance at the same time are no growth.
-        assert!(large < small + small / 2, "{arguments:?}: {small}, then {large}");
+        // How full the queues get is chance, and a short run may end before they ever are: 29 and 46 MB were seen of
+        // the same command. What they hold at most with two threads is no growth; 1,200 MB more of input would be.
+        assert!(large < small + (small / 2).max(QUEUES), "{arguments:?}: {small}, then {large}");
     }
 }
 

@@ -8,7 +8,7 @@
 //! ready. The lengths of the channels bound what is in flight, and with it memory, whatever the size of the
 //! input: `2 + threads` blocks of 1 MiB before the packer, `1 + threads` groups of records after it. A group has
 //! one to a few MiB of lines; when lines are compressed into full-size records, up to 16 MiB, but no more than
-//! 48 MiB in all groups together.
+//! 32 MiB in all groups together.
 
 mod packer;
 mod reader;
@@ -158,7 +158,7 @@ pub fn run(
 }
 
 /// Bytes of lines in all the runs that are waiting to be compressed, being compressed, or being gathered.
-const RUN_MEMORY: usize = 48 << 20;
+const RUN_MEMORY: usize = 32 << 20;
 
 /// Groups of records that the channel to the writer holds, finished or not.
 fn groups_in_flight(threads: usize) -> usize {
