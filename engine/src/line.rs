@@ -127,10 +127,11 @@ fn trim_carriage_return(text: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn with_line<T>(kind: LogKind, names: &str, text: &str, check: impl Fn(Line<'_>) -> T) -> T {
+    /// Calls `check` with the line of that text, whose columns have these names.
+    pub(crate) fn with_line<T>(kind: LogKind, names: &str, text: &str, check: impl Fn(Line<'_>) -> T) -> T {
         let schema = Schema::parse(kind, names).unwrap();
         let ends: Vec<u32> = text
             .bytes()

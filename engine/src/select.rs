@@ -307,20 +307,10 @@ fn condition(text: &str) -> Result<(Selector, Regex), SelectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::line::tests::with_line;
 
     const NAMES: &str = "timestamp c-ip cs-host cs-uri-stem sc-status cs-uri-query x-host-header +new-one";
     const TEXT: &str = "1.5\t-\ta.example\t/p/i?x\t200\te=pp&u=http%253A%252F%252Fb&e=x%250Ay&flag\td1\tn\n";
-
-    fn with_line<T>(kind: LogKind, names: &str, text: &str, check: impl Fn(Line<'_>) -> T) -> T {
-        let schema = Schema::parse(kind, names).unwrap();
-        let ends: Vec<u32> = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| matches!(byte, b'\t' | b'\n'))
-            .map(|(index, _)| index as u32)
-            .collect();
-        check(Line::new(text.as_bytes(), 0, &ends, &schema))
-    }
 
     fn text(kind: LogKind, name: &str) -> Option<String> {
         let selector: Selector = name.parse().unwrap();

@@ -149,11 +149,7 @@ impl<'a> Packer<'a> {
         if block.line_count() == 0 {
             return;
         }
-        let (group, group_bytes) = (&mut self.group, &mut self.group_bytes);
-        let mut emit = |packed: Packed| {
-            *group_bytes += packed.length();
-            group.push(packed);
-        };
+        let mut emit = into_group(&mut self.group, &mut self.group_bytes);
         match &mut self.cutter {
             Cutter::Aggregates(packer) => packer.add(block, token, &mut emit),
             Cutter::Lines(packer) => {
@@ -170,14 +166,12 @@ impl<'a> Packer<'a> {
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
-        let (group, group_bytes) = (&mut self.group, &mut self.group_bytes);
-        let mut emit = |packed: Packed| {
-            *group_bytes += packed.length();
-            group.push(packed);
-        };
-        match &mut self.cutter {
-            Cutter::Aggregates(packer) => packer.flush(&mut emit),
-            Cutter::Lines(packer) => packer.flush(&mut emit),
+        {
+            let mut emit = into_group(&mut self.group, &mut self.group_bytes);
+            match &mut self.cutter {
+                Cutter::Aggregates(packer) => packer.flush(&mut emit),
+                Cutter::Lines(packer) => packer.flush(&mut emit),
+            }
         }
         self.send_full_groups()
     }
@@ -212,5 +206,13 @@ impl<'a> Packer<'a> {
             _ => ToWriter::Pending(on_pool(self.pool, move || container.finish(group))),
         };
         Ok(self.output.send(records)?)
+    }
+}
+
+/// Takes what a cutter emits into the open group.
+fn into_group<'a>(group: &'a mut Vec<Packed>, bytes: &'a mut usize) -> impl FnMut(Packed) + 'a {
+    |packed| {
+        *bytes += packed.length();
+        group.push(packed);
     }
 }
