@@ -29,11 +29,13 @@
 
 mod decode;
 mod encode;
+mod shards;
 
 use md5::Digest;
 
 pub use decode::{Aggregate, Decoded, PlainReason, RecordError, UserRecord, decode};
 pub use encode::{AggregateSize, seal, seal_with, write_aggregate};
+pub use shards::{Shard, ShardMap, ShardMapError, SharedShardMap};
 
 /// What every aggregate begins with.
 pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
