@@ -4,8 +4,8 @@ use std::error::Error;
 
 use md5::{Digest, Md5};
 use pixel_engine::pack::kpl::{
-    AggregateSize, DEFAULT_RECORD_SIZE, DIGEST_LEN, Decoded, HashKeys, MAGIC, PartitionKey, decode, seal_with,
-    write_aggregate,
+    AggregateSize, DEFAULT_RECORD_SIZE, DIGEST_LEN, Decoded, HashKeys, MAGIC, PartitionKey, SharedShardMap, decode,
+    seal_with, write_aggregate,
 };
 use pixel_engine::simd::Isa;
 use pixel_engine_benches::data::{self, Lines};
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Fills aggregates to the last line that fits, as the packer does.
 fn group(lines: &Lines) -> Group<'_> {
-    let mut keys = HashKeys::new(7);
+    let mut keys = HashKeys::new(7, SharedShardMap::default());
     let mut group: Group<'_> = Vec::new();
     let mut size = None;
     for line in lines.with_newlines() {

@@ -85,7 +85,7 @@ fn speed(stage: &mut Stage, name: &str, log: &[u8]) {
         let cut = || {
             let mut packer = LinesPacker::new(record_size, ALIGN);
             let mut length = 0;
-            let mut emit = |packed: pixel_engine::pack::Packed| length += packed.length();
+            let mut emit = |packed: pixel_engine::pack::Packed| length += packed.lines.length();
             for (block, token) in &blocks {
                 packer.add(block, token, &mut emit);
             }
@@ -133,6 +133,7 @@ fn encoded_blocks(log: &[u8]) -> Vec<(Arc<EncodedBlock>, AckToken)> {
         longest_line: ALIGN,
         stop_at_bad_line: true,
         reorder_for: None,
+        partition_by: None,
         pool: BufferPool::new(1),
     };
     let source = Arc::new(Source { number: 0, name: "log".to_owned() });

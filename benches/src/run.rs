@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use pixel_engine::compress::Codec;
 use pixel_engine::encode::Encoding;
+use pixel_engine::pack::kpl::SharedShardMap;
 use pixel_engine::pack::{kpl, lines};
 use pixel_engine::pipeline::{self, OnBadLine, Options, Packing, Progress, Summary};
 use pixel_engine::quarantine::Quarantine;
@@ -70,6 +71,8 @@ impl Variant {
             matcher: Matcher::default(),
             on_bad_line: OnBadLine::Fail,
             packing: self.packing,
+            partition_by: None,
+            shards: SharedShardMap::default(),
             record_size: self.record_size,
             align: 5_120,
             reorder: self.reorder,

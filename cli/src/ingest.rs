@@ -12,11 +12,12 @@ use std::thread;
 use clap::{Args, ValueEnum};
 use pixel_engine::compress::Codec;
 use pixel_engine::encode::Encoding;
+use pixel_engine::pack::kpl::SharedShardMap;
 use pixel_engine::pack::{kpl, lines};
 use pixel_engine::pipeline::{self, Error, OnBadLine, Options, Packing, Progress, Report};
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::schema::{LogKind, PRESETS, Schema, SchemaError, Schemas};
-use pixel_engine::select::{Matcher, Selection};
+use pixel_engine::select::{Matcher, Selection, Selector};
 use pixel_engine::ship::dir::{Dir, ObjectFormat};
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::null::Null;
@@ -73,6 +74,11 @@ pub(crate) struct Ingest {
     /// `lines` for Firehose, `kpl` for Kinesis
     #[arg(long, value_enum, default_value_t = Container::Lines)]
     container: Container,
+
+    /// Keep lines with the same value in one shard and in order: a field, viewer-host, distribution-host, uri-path or
+    /// query.NAME; for `--container kpl`. Lines without the value are spread over all shards
+    #[arg(long, value_name = "FIELD|query.NAME")]
+    partition_by: Option<Selector>,
 
     /// Bytes of a record at most, after compression [default: 1024000 for lines, 51200 for kpl]
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
@@ -225,6 +231,8 @@ impl Ingest {
             if let Some((_, flag, why)) = refused.iter().find(|(given, ..)| *given) {
                 return Err(format!("{flag} does not go with --container kpl: {why}"));
             }
+        } else if self.partition_by.is_some() {
+            return Err("--partition-by goes with --container kpl alone: Firehose has no shards".to_owned());
         }
         let (default, least, most) = match packing {
             Packing::Lines => (lines::MAX_RECORD_SIZE, 1_024, lines::MAX_RECORD_SIZE),
@@ -261,6 +269,8 @@ impl Ingest {
                 BadLines::Skip => OnBadLine::Skip,
             },
             packing,
+            partition_by: self.partition_by.clone(),
+            shards: SharedShardMap::default(),
             record_size,
             align,
             reorder: self.reorder,

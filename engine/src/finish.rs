@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::ack::AckToken;
 use crate::compress::Codec;
 use crate::pack::kpl;
-use crate::pack::{Packed, Slice};
+use crate::pack::{LineList, Packed};
 use crate::record::Record;
 
 /// Bytes of lines that go into one compressed record at most, however well they compress.
@@ -51,13 +51,13 @@ fn aggregate(group: Vec<Packed>) -> Vec<Record> {
     let mut aggregates = Vec::with_capacity(group.len());
     let mut records = Vec::with_capacity(group.len());
     for packed in group {
-        let Some(key) = packed.key.as_ref().filter(|_| packed.line_count() > 1) else {
+        let Some(key) = packed.key.as_ref().filter(|_| packed.lines.line_count() > 1) else {
             records.push(Some(Record::from_lines(packed)));
             continue;
         };
         let mut bytes = Vec::new();
-        kpl::write_aggregate(&mut bytes, key, packed.slices.iter().flat_map(Slice::each_line));
-        aggregates.push((bytes, packed.line_count(), packed.key, packed.tokens));
+        kpl::write_aggregate(&mut bytes, key, packed.lines.each_line());
+        aggregates.push((bytes, packed.lines.line_count(), packed.key, packed.tokens));
         records.push(None);
     }
     let mut bytes: Vec<&mut Vec<u8>> = aggregates.iter_mut().map(|(bytes, ..)| bytes).collect();
@@ -105,10 +105,10 @@ impl Compression {
     }
 
     fn finish(&self, packed: Packed, records: &mut Vec<Record>) -> io::Result<()> {
-        let length = packed.length();
-        let bytes = self.codec.compress(packed.slices.iter().map(Slice::bytes), length)?;
+        let length = packed.lines.length();
+        let bytes = self.codec.compress(packed.lines.chunks(), length)?;
         self.learn(length as f64 / bytes.len() as f64);
-        let lines = packed.line_count();
+        let lines = packed.lines.line_count();
         if bytes.len() <= self.record_size {
             records.push(Record::from_bytes(bytes, lines, None, packed.tokens));
             return Ok(());
@@ -130,11 +130,11 @@ impl Compression {
 
 /// The same lines in parts of `most` lines; each part shares in the acknowledgement of all blocks.
 fn split(packed: Packed, most: usize) -> Vec<Packed> {
-    let Packed { slices, tokens, .. } = packed;
-    let empty = || Packed { slices: Vec::new(), tokens: tokens.clone(), key: None };
+    let Packed { lines: all, tokens, .. } = packed;
+    let empty = || Packed { lines: LineList::default(), tokens: tokens.clone(), key: None };
     let mut parts = vec![empty()];
     let mut room = most;
-    for Slice { block, mut lines } in slices {
+    for (block, mut lines) in all.runs() {
         while !lines.is_empty() {
             if room == 0 {
                 parts.push(empty());
@@ -142,7 +142,7 @@ fn split(packed: Packed, most: usize) -> Vec<Packed> {
             }
             let end = lines.end.min(lines.start + room);
             let part = parts.last_mut().expect("there is always one");
-            part.slices.push(Slice { block: block.clone(), lines: lines.start..end });
+            part.lines.push(block, lines.start..end);
             room -= end - lines.start;
             lines.start = end;
         }
@@ -294,14 +294,14 @@ mod tests {
     #[test]
     fn aggregates_come_out_in_the_order_of_the_lines_and_single_lines_unwrapped() {
         use crate::pack::aggregates::AggregatePacker;
-        use crate::pack::kpl::{Decoded, MAGIC, decode};
+        use crate::pack::kpl::{Decoded, MAGIC, SharedShardMap, decode};
 
         let all = Acknowledgements::default();
         let token = all.token(0, 0..1);
         // Every third line fills a record alone.
         let lines: Vec<Vec<u8>> = (0..60_u8).map(|place| vec![place; if place % 3 == 2 { 990 } else { 300 }]).collect();
         let mut group = Vec::new();
-        let mut packer = AggregatePacker::new(1_000);
+        let mut packer = AggregatePacker::new(1_000, SharedShardMap::default());
         packer.add(&encoded(&lines), &token, &mut |packed| group.push(packed));
         packer.flush(&mut |packed| group.push(packed));
         token.delivered();

@@ -3,7 +3,7 @@
 use crate::ack::AckToken;
 use crate::billing::Billed;
 use crate::pack::kpl::PartitionKey;
-use crate::pack::{Packed, Slice};
+use crate::pack::{LineList, Packed};
 
 /// A record on its way to a sink.
 #[derive(Debug)]
@@ -17,15 +17,15 @@ pub struct Record {
 #[derive(Debug)]
 enum Payload {
     /// Still in the blocks that the lines came in: never copied.
-    Slices(Vec<Slice>),
+    Lines(LineList),
     Bytes(Vec<u8>),
 }
 
 impl Record {
     /// A record of the lines as they are.
     pub fn from_lines(packed: Packed) -> Record {
-        let lines = packed.line_count();
-        Record { payload: Payload::Slices(packed.slices), lines, key: packed.key, tokens: packed.tokens }
+        let lines = packed.lines.line_count();
+        Record { payload: Payload::Lines(packed.lines), lines, key: packed.key, tokens: packed.tokens }
     }
 
     /// A record of `bytes` that stand for that many lines.
@@ -40,11 +40,11 @@ impl Record {
 
     /// The data in pieces.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        let (slices, bytes) = match &self.payload {
-            Payload::Slices(slices) => (slices.as_slice(), None),
-            Payload::Bytes(bytes) => (&[][..], Some(bytes.as_slice())),
+        let (lines, bytes) = match &self.payload {
+            Payload::Lines(lines) => (Some(lines), None),
+            Payload::Bytes(bytes) => (None, Some(bytes.as_slice())),
         };
-        slices.iter().map(Slice::bytes).chain(bytes)
+        lines.into_iter().flat_map(LineList::chunks).chain(bytes)
     }
 
     /// How many lines it holds.

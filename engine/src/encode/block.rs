@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::ack::AckToken;
 use crate::billing::Billed;
 use crate::block::{Block, BufferPool, Cut, Layout, Source};
+use crate::encode::partition::PartitionValues;
 use crate::encode::{Encoder, Encoding};
 use crate::field::Field;
 use crate::json_line::JsonLineReader;
@@ -16,7 +17,7 @@ use crate::line::Line;
 use crate::quarantine::{BadLine, Reason};
 use crate::scan::{Positions, scan};
 use crate::schema::Schemas;
-use crate::select::Matcher;
+use crate::select::{Matcher, Selector};
 use crate::source::fields_header;
 
 /// What happens to lines: the same for every block of a run.
@@ -33,6 +34,8 @@ pub struct Rules {
     pub stop_at_bad_line: bool,
     /// For records of this many bytes, lines are put in the order that fills them best.
     pub reorder_for: Option<usize>,
+    /// Lines get the hash key of this value. They must keep their order then.
+    pub partition_by: Option<Selector>,
     /// Where buffers come from and go to.
     pub pool: BufferPool,
 }
@@ -42,6 +45,7 @@ pub struct Rules {
 pub struct EncodedBlock {
     bytes: Vec<u8>,
     line_ends: Vec<u32>,
+    hash_keys: Option<Vec<u128>>,
     pool: BufferPool,
 }
 
@@ -62,9 +66,24 @@ impl EncodedBlock {
         &self.line_ends
     }
 
+    /// The length of line `index` with its newline.
+    #[inline]
+    pub fn line_length(&self, index: usize) -> usize {
+        self.line_start(index + 1) - self.line_start(index)
+    }
+
+    /// The hash key of each line, where lines are partitioned.
+    pub fn hash_keys(&self) -> Option<&[u128]> {
+        self.hash_keys.as_deref()
+    }
+
     /// The lines of those numbers, one after the other.
     pub fn lines(&self, range: std::ops::Range<usize>) -> &[u8] {
         &self.bytes[self.line_start(range.start)..self.line_start(range.end)]
+    }
+
+    fn each_line(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.line_count()).map(|index| self.lines(index..index + 1))
     }
 }
 
@@ -140,6 +159,7 @@ impl Rules {
             source: &source,
             offset,
             output: Output::new(&self.encoding, &self.pool),
+            partition_values: self.partition_by.as_ref().map(PartitionValues::new),
             counts: LineCounts::default(),
             unpacked: Billed::default(),
             bad_lines: Vec::new(),
@@ -149,7 +169,7 @@ impl Rules {
             Some(Cut::TooLong { part, last }) => run.piece_of_long_line(&bytes, part, last),
             cut => run.lines(&bytes, layout, cut, scratch),
         }
-        let Run { output, mut counts, unpacked, bad_lines, stopped, .. } = run;
+        let Run { output, partition_values, mut counts, unpacked, bad_lines, stopped, .. } = run;
         if !stopped && source_bytes < length {
             // The last newline was added: the source goes on in the same line, or ends. A piece from the middle
             // of a long line counts none anyway.
@@ -162,7 +182,9 @@ impl Rules {
             line_ends = reordered.1;
         }
         token.count_lines(counts.newlines);
-        let block = Arc::new(EncodedBlock { bytes, line_ends, pool: self.pool.clone() });
+        let mut block = EncodedBlock { bytes, line_ends, hash_keys: None, pool: self.pool.clone() };
+        block.hash_keys = partition_values.map(|values| values.hash_keys(block.each_line()));
+        let block = Arc::new(block);
         Encoded { block, bad_lines, counts, unpacked, source_bytes, source, stopped, token }
     }
 }
@@ -172,6 +194,7 @@ struct Run<'a> {
     source: &'a Arc<Source>,
     offset: u64,
     output: Output,
+    partition_values: Option<PartitionValues<'a>>,
     counts: LineCounts,
     unpacked: Billed,
     bad_lines: Vec<BadLine>,
@@ -253,6 +276,9 @@ impl Run<'_> {
         };
         if length > limit {
             return Err(Reason::TooLongForRecord { length, limit });
+        }
+        if let Some(values) = &mut self.partition_values {
+            values.push(line);
         }
         self.unpacked.add(length, 0);
         Ok(())
@@ -477,7 +503,15 @@ pub(crate) mod tests {
             bytes.extend_from_slice(line);
             line_ends.push(bytes.len() as u32);
         }
-        Arc::new(EncodedBlock { bytes, line_ends, pool: BufferPool::new(0) })
+        Arc::new(EncodedBlock { bytes, line_ends, hash_keys: None, pool: BufferPool::new(0) })
+    }
+
+    /// The same, each with its hash key.
+    pub(crate) fn encoded_with_keys(lines: &[(Vec<u8>, u128)]) -> Arc<EncodedBlock> {
+        let (lines, hash_keys): (Vec<Vec<u8>>, Vec<u128>) = lines.iter().cloned().unzip();
+        let mut block = Arc::into_inner(encoded(&lines)).expect("nobody else has it");
+        block.hash_keys = Some(hash_keys);
+        Arc::new(block)
     }
 
     fn rules(encoding: Encoding, conditions: &[&str]) -> Rules {
@@ -490,6 +524,7 @@ pub(crate) mod tests {
             longest_line: 1 << 20,
             stop_at_bad_line: false,
             reorder_for: None,
+            partition_by: None,
             pool: BufferPool::new(4),
         }
     }
@@ -564,6 +599,30 @@ pub(crate) mod tests {
             let encoded = encode(&rules, b"1\tabcde\n1\tabcdef\n1\tabcde\n");
             assert_eq!(text(&encoded), b"1\tabcde\n1\tabcde\n");
             assert_eq!(encoded.bad_lines[0].reason, Reason::TooLongForRecord { length: 9, limit: 8 });
+        }
+    }
+
+    #[test]
+    fn lines_have_the_hash_key_of_their_value_as_a_partition_key() {
+        let schema = Schema::parse(LogKind::RealTime, "timestamp c-ip cs-uri-query").expect("known fields");
+        for encoding in [Encoding::Raw, Encoding::Json(None)] {
+            let rules = Rules {
+                schemas: Schemas::new([schema.clone()]).expect("one"),
+                partition_by: Some("query.u".parse().expect("a parameter")),
+                longest_line: 500,
+                ..rules(encoding, &["c-ip=1*"])
+            };
+            // Filtered out, bad and too long ones between those that are kept; twice the same value, once encoded.
+            let long = format!("4\t1\t{}\n", "x".repeat(500));
+            let input =
+                ["1\t1\tu=a%2520b&v=c\n", "2\t2\tu=c\n", "bad\n", "3\t1\tv=c\n", &long, "5\t1\tu=\n", "6\t1\tu=a+b\n"];
+            let encoded = encode(&rules, input.concat().as_bytes());
+            assert_eq!((encoded.counts.filtered, encoded.counts.bad), (1, 2));
+            let key_of = |text: &[u8]| u128::from_be_bytes(crate::pack::md5::md5_many(&[text])[0]);
+            let line = |index| encoded.block.lines(index..index + 1);
+            let wanted = [key_of(b"a b"), key_of(line(1)), key_of(line(2)), key_of(b"a b")];
+            assert_eq!(encoded.block.hash_keys(), Some(&wanted[..]));
+            assert_eq!(wanted[0], crate::pack::kpl::hash_of_partition_key("a b"));
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod block;
 mod json;
+mod partition;
 mod projection;
 
 use crate::line::Line;

@@ -7,37 +7,31 @@
 use std::sync::Arc;
 
 use super::Packed;
-use super::kpl::{AggregateSize, HashKeys, PartitionKey};
+use super::kpl::{AggregateSize, HashKeys, PartitionKey, SharedShardMap};
 use super::md5::md5_many;
 use crate::ack::AckToken;
 use crate::encode::block::EncodedBlock;
 
-/// Fills aggregates in the order of the lines.
+/// Fills aggregates in the order of the lines; each goes to the shard whose turn it is.
 pub struct AggregatePacker {
     limit: usize,
+    shards: SharedShardMap,
     keys: Option<HashKeys>,
-    open: Option<Open>,
-}
-
-struct Open {
-    packed: Packed,
-    key: PartitionKey,
-    size: AggregateSize,
+    open: Option<OpenAggregate>,
 }
 
 impl AggregatePacker {
     /// Aggregates of at most `limit` bytes, partition key included.
-    pub fn new(limit: usize) -> AggregatePacker {
-        AggregatePacker { limit, keys: None, open: None }
+    pub fn new(limit: usize, shards: SharedShardMap) -> AggregatePacker {
+        AggregatePacker { limit, shards, keys: None, open: None }
     }
 
     /// Adds the block's lines; every aggregate that is full goes to `emit`.
     pub fn add(&mut self, block: &Arc<EncodedBlock>, token: &AckToken, emit: &mut impl FnMut(Packed)) {
         let mut first = 0;
         for index in 0..block.line_count() {
-            let length = block.line_start(index + 1) - block.line_start(index);
-            let fits = |open: &Open| open.size.len_with(length) + open.key.key.len() <= self.limit;
-            if !self.open.as_ref().is_some_and(fits) {
+            let length = block.line_length(index);
+            if !self.open.as_ref().is_some_and(|open| open.has_room(length, self.limit)) {
                 if let Some(open) = &mut self.open
                     && first < index
                 {
@@ -46,7 +40,7 @@ impl AggregatePacker {
                 self.flush(emit);
                 first = index;
                 let key = self.next_key(block.lines(index..index + 1));
-                self.open = Some(Open { packed: Packed::default(), size: AggregateSize::new(&key), key });
+                self.open = Some(OpenAggregate::new(key));
             }
             if let Some(open) = &mut self.open {
                 open.size.push(length);
@@ -61,16 +55,37 @@ impl AggregatePacker {
 
     /// Closes the open aggregate, if there is one.
     pub fn flush(&mut self, emit: &mut impl FnMut(Packed)) {
-        if let Some(Open { packed, key, .. }) = self.open.take() {
-            emit(Packed { key: Some(key), ..packed });
+        if let Some(open) = self.open.take() {
+            emit(open.packed);
         }
     }
 
     /// The first key comes from the first line, so that the same input gives the same records, and many short
     /// runs do not all begin on one shard.
     fn next_key(&mut self, line: &[u8]) -> PartitionKey {
-        let keys = self.keys.get_or_insert_with(|| HashKeys::new(u128::from_be_bytes(md5_many(&[line])[0])));
+        let keys = self.keys.get_or_insert_with(|| {
+            let start = u128::from_be_bytes(md5_many(&[line])[0]);
+            HashKeys::new(start, self.shards.clone())
+        });
         keys.next_key()
+    }
+}
+
+/// An aggregate that takes more lines.
+pub(super) struct OpenAggregate {
+    pub(super) packed: Packed,
+    pub(super) size: AggregateSize,
+}
+
+impl OpenAggregate {
+    pub(super) fn new(key: PartitionKey) -> OpenAggregate {
+        OpenAggregate { size: AggregateSize::new(&key), packed: Packed { key: Some(key), ..Packed::default() } }
+    }
+
+    /// Whether a line of `length` bytes fits into `limit` bytes, partition key included.
+    #[inline]
+    pub(super) fn has_room(&self, length: usize, limit: usize) -> bool {
+        self.size.len_with(length) + HashKeys::KEY_LEN <= limit
     }
 }
 
@@ -78,7 +93,6 @@ impl AggregatePacker {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Slice;
     use super::super::kpl;
     use super::*;
     use crate::ack::Acknowledgements;
@@ -102,7 +116,7 @@ mod tests {
             limit in 704..6_000_usize,
         ) {
             let all = Acknowledgements::default();
-            let mut packer = AggregatePacker::new(limit);
+            let mut packer = AggregatePacker::new(limit, SharedShardMap::default());
             let mut records: Vec<Packed> = Vec::new();
             let mut wanted: Vec<Vec<u8>> = Vec::new();
             for (number, lengths) in blocks.iter().enumerate() {
@@ -119,7 +133,7 @@ mod tests {
             let mut next = wanted.iter();
             for packed in &records {
                 let key = packed.key.as_ref().expect("an aggregate has a key");
-                let lines: Vec<&[u8]> = packed.slices.iter().flat_map(Slice::each_line).collect();
+                let lines: Vec<&[u8]> = packed.lines.each_line().collect();
                 for line in &lines {
                     prop_assert_eq!(Some(*line), next.next().map(Vec::as_slice));
                 }
@@ -147,7 +161,7 @@ mod tests {
     #[test]
     fn the_same_lines_get_the_same_keys() {
         let keys = |lines: &[Vec<u8>]| {
-            let mut packer = AggregatePacker::new(100);
+            let mut packer = AggregatePacker::new(100, SharedShardMap::default());
             let token = Acknowledgements::default().token(0, 0..1);
             let mut keys = Vec::new();
             let mut emit = |packed: Packed| keys.push(packed.key);

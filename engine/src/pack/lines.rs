@@ -47,7 +47,7 @@ impl LinesPacker {
             if end > first {
                 self.length += block.line_start(end) - start;
                 self.open.push(block, first..end, token);
-            } else if self.open.slices.is_empty() {
+            } else if self.open.lines.is_empty() {
                 // The encoder refuses lines longer than a record, so this takes a limit lowered since then:
                 // the line goes alone, and the stage that lowered the limit sees to it.
                 end = first + 1;
@@ -63,7 +63,7 @@ impl LinesPacker {
     /// Closes the open record, if there is one.
     pub fn flush(&mut self, emit: &mut impl FnMut(Packed)) {
         self.length = 0;
-        if !self.open.slices.is_empty() {
+        if !self.open.lines.is_empty() {
             emit(std::mem::take(&mut self.open));
         }
     }
@@ -92,7 +92,6 @@ impl LinesPacker {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Slice;
     use super::*;
     use crate::ack::Acknowledgements;
     use crate::encode::block::tests::encoded;
@@ -121,13 +120,12 @@ mod tests {
         packer.flush(&mut |packed| records.push(packed));
         packer.flush(&mut |_| panic!("nothing is open"));
 
-        let joined: Vec<u8> =
-            records.iter().flat_map(|packed| &packed.slices).flat_map(|slice| slice.bytes().to_vec()).collect();
+        let joined: Vec<u8> = records.iter().flat_map(|packed| packed.lines.chunks()).flatten().copied().collect();
         assert!(joined == wanted, "every line once and in order");
-        let lengths = |packed: &Packed| packed.slices.iter().flat_map(Slice::each_line).map(<[u8]>::len).collect();
+        let lengths = |packed: &Packed| packed.lines.each_line().map(<[u8]>::len).collect();
         let lengths: Vec<Vec<usize>> = records.iter().map(lengths).collect();
         for (packed, lengths) in records.iter().zip(&lengths) {
-            assert_eq!((packed.length(), packed.line_count()), (lengths.iter().sum(), lengths.len()));
+            assert_eq!((packed.lines.length(), packed.lines.line_count()), (lengths.iter().sum(), lengths.len()));
         }
         let without_lines = blocks.iter().take_while(|lengths| lengths.is_empty()).count() as u64;
         assert_eq!(all.position(0).offset, without_lines, "no block counts before its records");
@@ -187,8 +185,8 @@ mod tests {
         let mut counts = Vec::new();
         let token = all.token(0, 0..1);
         let block = encoded(&[vec![b'x'; 50], vec![b'y'; 500], vec![b'z'; 50]]);
-        packer.add(&block, &token, &mut |packed| counts.push(packed.length()));
-        packer.flush(&mut |packed| counts.push(packed.length()));
+        packer.add(&block, &token, &mut |packed| counts.push(packed.lines.length()));
+        packer.flush(&mut |packed| counts.push(packed.lines.length()));
         assert_eq!(counts, [50, 500, 50]);
         token.delivered();
     }

@@ -1,7 +1,7 @@
 //! Fills containers with encoded lines: `lines` for Firehose, `kpl` for Kinesis.
 //!
 //! Packing decides where records are cut, in the order of the lines, and copies nothing: a record is a list of
-//! slices of encoded blocks. What needs the bytes (compression, framing, hashing) comes after, in parallel.
+//! lines of encoded blocks. What needs the bytes (compression, framing, hashing) comes after, in parallel.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,25 +14,68 @@ pub mod aggregates;
 pub mod kpl;
 pub mod lines;
 pub mod md5;
+pub mod partitions;
 
-/// Some lines of a block that go into one record.
-#[derive(Clone, Debug)]
-pub struct Slice {
-    /// The block.
-    pub block: Arc<EncodedBlock>,
-    /// Which of its lines.
-    pub lines: Range<usize>,
+/// Lines of encoded blocks, in order.
+#[derive(Debug, Default)]
+pub struct LineList {
+    /// Each block once for the lines that follow each other in the list.
+    blocks: Vec<Arc<EncodedBlock>>,
+    runs: Vec<Run>,
 }
 
-impl Slice {
-    /// The bytes of the lines.
-    pub fn bytes(&self) -> &[u8] {
-        self.block.lines(self.lines.clone())
+/// Lines that stand next to each other in one block. It is small because there may be one for nearly every line, where
+/// those of many shards are mixed.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    block: u32,
+    first: u32,
+    end: u32,
+}
+
+impl LineList {
+    /// Adds lines; whether the ones before were of another block.
+    #[inline]
+    pub(crate) fn push(&mut self, block: &Arc<EncodedBlock>, lines: Range<usize>) -> bool {
+        let is_new = self.blocks.last().is_none_or(|last| !Arc::ptr_eq(last, block));
+        if is_new {
+            self.blocks.push(Arc::clone(block));
+        }
+        let run = Run { block: self.blocks.len() as u32 - 1, first: lines.start as u32, end: lines.end as u32 };
+        match self.runs.last_mut() {
+            Some(last) if last.block == run.block && last.end == run.first => last.end = run.end,
+            _ => self.runs.push(run),
+        }
+        is_new
+    }
+
+    /// Whether there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The lines that stand next to each other in a block, as one piece each.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.runs().map(|(block, lines)| block.lines(lines))
     }
 
     /// Each line, its newline included.
     pub fn each_line(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        self.lines.clone().map(|index| self.block.lines(index..index + 1))
+        self.runs().flat_map(|(block, lines)| lines.map(|index| block.lines(index..index + 1)))
+    }
+
+    /// Bytes of all lines.
+    pub fn length(&self) -> usize {
+        self.chunks().map(<[u8]>::len).sum()
+    }
+
+    /// How many lines there are.
+    pub fn line_count(&self) -> usize {
+        self.runs().map(|(_, lines)| lines.len()).sum()
+    }
+
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (&Arc<EncodedBlock>, Range<usize>)> + Clone {
+        self.runs.iter().map(|run| (&self.blocks[run.block as usize], run.first as usize..run.end as usize))
     }
 }
 
@@ -40,7 +83,7 @@ impl Slice {
 #[derive(Debug, Default)]
 pub struct Packed {
     /// The lines.
-    pub slices: Vec<Slice>,
+    pub lines: LineList,
     /// A share in the acknowledgement of each block.
     pub tokens: Vec<AckToken>,
     /// Where the record goes in a Kinesis stream.
@@ -49,18 +92,10 @@ pub struct Packed {
 
 impl Packed {
     /// Adds lines of a block.
+    #[inline]
     fn push(&mut self, block: &Arc<EncodedBlock>, lines: Range<usize>, token: &AckToken) {
-        self.slices.push(Slice { block: Arc::clone(block), lines });
-        self.tokens.push(token.clone());
-    }
-
-    /// Bytes of all lines.
-    pub fn length(&self) -> usize {
-        self.slices.iter().map(|slice| slice.bytes().len()).sum()
-    }
-
-    /// How many lines there are.
-    pub fn line_count(&self) -> usize {
-        self.slices.iter().map(|slice| slice.lines.len()).sum()
+        if self.lines.push(block, lines) {
+            self.tokens.push(token.clone());
+        }
     }
 }

@@ -31,10 +31,10 @@ use crate::block::BufferPool;
 use crate::compress::Codec;
 use crate::encode::Encoding;
 use crate::encode::block::Rules;
-use crate::pack::kpl::HashKeys;
+use crate::pack::kpl::{HashKeys, SharedShardMap};
 use crate::quarantine::Quarantine;
 use crate::schema::{Schema, Schemas};
-use crate::select::Matcher;
+use crate::select::{Matcher, Selector};
 use crate::ship::Sink;
 use crate::source::{Format, Input};
 
@@ -76,11 +76,15 @@ pub struct Options {
     pub on_bad_line: OnBadLine,
     /// The container.
     pub packing: Packing,
+    /// Aggregates hold lines of one shard: that of the hash of this value.
+    pub partition_by: Option<Selector>,
+    /// The shards that aggregates go to, as their sink knows them.
+    pub shards: SharedShardMap,
     /// Bytes of a record at most.
     pub record_size: usize,
     /// Records of lines are cut just under a multiple of this.
     pub align: usize,
-    /// Whether lines may change their order within a block to fill records better.
+    /// Whether lines may change their order within a block to fill records of lines better.
     pub reorder: bool,
     /// How records of lines are compressed.
     pub codec: Codec,
@@ -166,10 +170,12 @@ fn groups_in_flight(threads: usize) -> usize {
 }
 
 fn rules(options: Options, pool: BufferPool) -> Rules {
+    let is_kpl = options.packing == Packing::Kpl;
     Rules {
         longest_line: options.longest_line(),
         stop_at_bad_line: options.on_bad_line == OnBadLine::Fail,
-        reorder_for: options.reorder.then_some(options.record_size),
+        reorder_for: (options.reorder && !is_kpl).then_some(options.record_size),
+        partition_by: options.partition_by.filter(|_| is_kpl),
         schemas: options.schemas,
         encoding: options.encoding,
         matcher: options.matcher,

@@ -17,6 +17,7 @@ use crate::finish::{Compression, Container};
 use crate::pack::Packed;
 use crate::pack::aggregates::AggregatePacker;
 use crate::pack::lines::LinesPacker;
+use crate::pack::partitions::PartitionPacker;
 
 /// Aggregates in a group: two for each of the 16 lanes of the widest MD5 kernel.
 const GROUP_AGGREGATES: usize = 32;
@@ -41,6 +42,7 @@ pub(super) struct Packer<'a> {
 enum Cutter {
     Lines(LinesPacker),
     Aggregates(AggregatePacker),
+    Partitions(PartitionPacker),
 }
 
 /// What the packer saw.
@@ -61,7 +63,14 @@ impl<'a> Packer<'a> {
         progress: &'a Progress,
     ) -> Packer<'a> {
         let (cutter, container) = match (options.packing, options.codec) {
-            (Packing::Kpl, _) => (Cutter::Aggregates(AggregatePacker::new(options.record_size)), Container::Kpl),
+            (Packing::Kpl, _) => {
+                let (limit, shards) = (options.record_size, options.shards.clone());
+                let cutter = match options.partition_by {
+                    Some(_) => Cutter::Partitions(PartitionPacker::new(limit, shards)),
+                    None => Cutter::Aggregates(AggregatePacker::new(limit, shards)),
+                };
+                (cutter, Container::Kpl)
+            }
             (Packing::Lines, Codec::None) => {
                 (Cutter::Lines(LinesPacker::new(options.record_size, options.align)), Container::Lines)
             }
@@ -127,8 +136,11 @@ impl<'a> Packer<'a> {
         self.progress.bytes_in.fetch_add(source_bytes, Ordering::Relaxed);
         self.progress.lines_in.fetch_add(counts.lines_in, Ordering::Relaxed);
 
-        self.cut(&block, &token);
+        let no_waiting = self.cut(&block, &token);
         self.send_full_groups()?;
+        if no_waiting {
+            self.send_group()?;
+        }
         match self.on_bad_line {
             _ if bad_lines.is_empty() => {}
             OnBadLine::Quarantine => self.output.send(ToWriter::BadLines(bad_lines, counts.bad, token.clone()))?,
@@ -145,12 +157,13 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    fn cut(&mut self, block: &Arc<EncodedBlock>, token: &AckToken) {
-        if block.line_count() == 0 {
-            return;
-        }
+    /// Whether the open group has something that must not wait until it is full.
+    fn cut(&mut self, block: &Arc<EncodedBlock>, token: &AckToken) -> bool {
         let mut emit = into_group(&mut self.group, &mut self.group_bytes);
         match &mut self.cutter {
+            // A block without lines makes what is open older.
+            Cutter::Partitions(packer) => return packer.add(block, token, &mut emit),
+            _ if block.line_count() == 0 => {}
             Cutter::Aggregates(packer) => packer.add(block, token, &mut emit),
             Cutter::Lines(packer) => {
                 if self.reorder {
@@ -163,6 +176,7 @@ impl<'a> Packer<'a> {
                 packer.add(block, token, &mut emit);
             }
         }
+        false
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
@@ -170,6 +184,7 @@ impl<'a> Packer<'a> {
             let mut emit = into_group(&mut self.group, &mut self.group_bytes);
             match &mut self.cutter {
                 Cutter::Aggregates(packer) => packer.flush(&mut emit),
+                Cutter::Partitions(packer) => packer.flush(&mut emit),
                 Cutter::Lines(packer) => packer.flush(&mut emit),
             }
         }
@@ -183,7 +198,7 @@ impl<'a> Packer<'a> {
                 while self.group.len() >= GROUP_AGGREGATES {
                     let rest = self.group.split_off(GROUP_AGGREGATES);
                     self.send_group()?;
-                    self.group_bytes = rest.iter().map(Packed::length).sum();
+                    self.group_bytes = rest.iter().map(|packed| packed.lines.length()).sum();
                     self.group = rest;
                 }
                 if self.group_bytes >= GROUP_BYTES { self.send_group() } else { Ok(()) }
@@ -212,7 +227,7 @@ impl<'a> Packer<'a> {
 /// Takes what a cutter emits into the open group.
 fn into_group<'a>(group: &'a mut Vec<Packed>, bytes: &'a mut usize) -> impl FnMut(Packed) + 'a {
     |packed| {
-        *bytes += packed.length();
+        *bytes += packed.lines.length();
         group.push(packed);
     }
 }

@@ -137,7 +137,7 @@ mod tests {
     use md5::Digest;
     use proptest::prelude::*;
 
-    use super::super::{Decoded, HashKeys, decode};
+    use super::super::{Decoded, HashKeys, SharedShardMap, decode};
     use super::*;
 
     fn key(key: &str, explicit_hash_key: u128) -> PartitionKey {
@@ -206,7 +206,7 @@ mod tests {
                 proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..20), 0..40,
             ),
         ) {
-            let mut hash_keys = HashKeys::new(start);
+            let mut hash_keys = HashKeys::new(start, SharedShardMap::default());
             let keys: Vec<PartitionKey> = contents.iter().map(|_| hash_keys.next_key()).collect();
             let mut aggregates: Vec<Vec<u8>> = Vec::new();
             for (key, records) in keys.iter().zip(&contents) {

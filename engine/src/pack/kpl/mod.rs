@@ -29,7 +29,7 @@
 
 mod decode;
 mod encode;
-mod shards;
+pub(crate) mod shards;
 
 use md5::Digest;
 
@@ -67,46 +67,62 @@ pub struct PartitionKey {
 }
 
 impl PartitionKey {
+    /// A key for that hash key: its first four hexadecimal digits, [`HashKeys::KEY_LEN`] bytes.
+    ///
+    /// The KPL writes the constant `a`, but Lambda spreads the batches of one shard over its `ParallelizationFactor` by
+    /// partition key: with one key for all, one function at a time would get everything.
+    pub fn of_hash_key(explicit_hash_key: u128) -> PartitionKey {
+        PartitionKey { key: format!("{:04x}", explicit_hash_key >> 112), explicit_hash_key }
+    }
+
     /// The explicit hash key as Kinesis takes it: decimal, `0|([1-9]\d{0,38})`.
     pub fn explicit_hash_key_text(&self) -> String {
         self.explicit_hash_key.to_string()
     }
 }
 
-/// Partition keys whose explicit hash keys are spread evenly over the 128-bit space, however many are taken.
+/// Partition keys that take every shard in turn, for aggregates and other records that may go anywhere.
 ///
-/// Each hash key is the one before plus 2^128 divided by the golden ratio (a Weyl sequence): after any number of
-/// keys, the widest gap between two of them is less than three times the narrowest. So a stream of any number of
-/// shards gets the same share on each, without knowing them.
-///
-/// The partition key is the first four hexadecimal digits of the hash key. The KPL writes the constant `a` there, but
-/// Lambda spreads the batches of one shard over its `ParallelizationFactor` by partition key: with one key for all,
-/// one function at a time would get everything.
+/// A shard takes 1 MiB/s however wide its range is, so each gets as many records as the others. Inside the ranges, each
+/// round stands 2^128 divided by the golden ratio further than the one before, in parts of 2^128 of the range (a Weyl
+/// sequence): after any number of rounds, the widest gap between two hash keys of a shard is less than three times the
+/// narrowest. With the default map, one shard that takes everything, hash keys are therefore spread evenly over the whole
+/// space: any number of shards gets about the same share on each, without knowing them.
 #[derive(Clone, Debug)]
 pub struct HashKeys {
-    next: u128,
+    shards: SharedShardMap,
+    /// The shard that is next.
+    turn: usize,
+    /// Where in the shards' ranges this round's hash keys are, in parts of 2^128.
+    position: u128,
 }
 
 impl HashKeys {
     /// The length in bytes of each key's [`PartitionKey::key`].
     pub const KEY_LEN: usize = 4;
 
-    /// 2^128 divided by the golden ratio, rounded to an odd number: all 2^128 hash keys come before one comes again.
+    /// 2^128 divided by the golden ratio, rounded to an odd number: all 2^128 positions come before one comes again.
     const STEP: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
 
-    /// Begins with the hash key `start`.
+    /// Begins `start` parts of 2^128 through the shards, and through the range of each.
     ///
-    /// Take it from the content, so that a repeated run sends the same records to the same shards, and two producers
+    /// Take `start` from the content, so that a repeated run sends the same records to the same shards, and two producers
     /// do not walk through the shards in step.
-    pub fn new(start: u128) -> HashKeys {
-        HashKeys { next: start }
+    pub fn new(start: u128, shards: SharedShardMap) -> HashKeys {
+        let (_, turn) = start.carrying_mul(shards.current().len() as u128, 0);
+        HashKeys { shards, turn: turn as usize, position: start }
     }
 
-    /// The next key.
+    /// The next key, for the shards as they are now.
     pub fn next_key(&mut self) -> PartitionKey {
-        let explicit_hash_key = self.next;
-        self.next = self.next.wrapping_add(HashKeys::STEP);
-        PartitionKey { key: format!("{:04x}", explicit_hash_key >> 112), explicit_hash_key }
+        let map = self.shards.current();
+        if self.turn >= map.len() {
+            self.turn = 0;
+            self.position = self.position.wrapping_add(HashKeys::STEP);
+        }
+        let shard = &map.shards()[self.turn];
+        self.turn += 1;
+        PartitionKey::of_hash_key(shard.hash_key_at(self.position))
     }
 }
 
@@ -119,11 +135,12 @@ pub fn hash_of_partition_key(key: &str) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use super::shards::tests::map_cut_at;
     use super::*;
 
     #[test]
     fn keys_have_a_constant_length_and_begin_with_the_start() {
-        let mut keys = HashKeys::new(0);
+        let mut keys = HashKeys::new(0, SharedShardMap::default());
         assert_eq!(keys.next_key(), PartitionKey { key: "0000".to_owned(), explicit_hash_key: 0 });
         let second = keys.next_key();
         assert_eq!(second.key, "9e37");
@@ -132,10 +149,10 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_spread_evenly_from_any_start() {
+    fn keys_are_spread_evenly_from_any_start_without_knowing_the_shards() {
         for start in [0, 1, u128::MAX / 3, u128::MAX] {
             for count in [2_usize, 3, 10, 100, 1_000, 4_096] {
-                let mut keys = HashKeys::new(start);
+                let mut keys = HashKeys::new(start, SharedShardMap::default());
                 let mut taken: Vec<u128> = (0..count).map(|_| keys.next_key().explicit_hash_key).collect();
                 taken.sort_unstable();
                 let around = taken[0].wrapping_sub(taken[count - 1]);
@@ -143,6 +160,46 @@ mod tests {
                 let (narrowest, widest) = gaps.fold((u128::MAX, 0), |(low, high), gap| (low.min(gap), high.max(gap)));
                 assert!(widest / narrowest < 3, "{count} keys from {start}");
             }
+        }
+    }
+
+    #[test]
+    fn shards_of_any_width_take_turns_and_keys_differ_inside_them() {
+        // The first takes half of the space, the others ever less.
+        let map = map_cut_at(&(1..=8).map(|power| u128::MAX - (u128::MAX >> power)).collect::<Vec<_>>());
+        assert_eq!(map.len(), 9);
+        for start in [0, u128::MAX / 2, u128::MAX] {
+            let mut keys = HashKeys::new(start, SharedShardMap::new(map.clone()));
+            let first = map.shard_of(keys.clone().next_key().explicit_hash_key);
+            let taken: Vec<PartitionKey> = (0..9 * 20).map(|_| keys.next_key()).collect();
+            for (number, key) in taken.iter().enumerate() {
+                assert_eq!(map.shard_of(key.explicit_hash_key), (first + number) % 9);
+            }
+            // The narrowest has 65,536 / 256 partition keys.
+            for shard in 0..9 {
+                let mut keys: Vec<&str> = taken.iter().skip(shard).step_by(9).map(|key| key.key.as_str()).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                assert_eq!(keys.len(), 20);
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_key_goes_by_the_map_that_is_there_now() {
+        let shards = SharedShardMap::new(map_cut_at(&[1 << 126, 1 << 127, 3 << 126]));
+        let mut keys = HashKeys::new(u128::MAX, shards.clone());
+        assert_eq!(keys.next_key().key, "ffff");
+        for cuts in [&[1 << 127][..], &[], &[5, 6, 7], &[1 << 127]] {
+            let map = map_cut_at(cuts);
+            shards.replace(map.clone());
+            // What is left of the round that was begun, then whole ones.
+            while keys.turn < map.len() {
+                keys.next_key();
+            }
+            let turns: Vec<usize> =
+                (0..2 * map.len()).map(|_| map.shard_of(keys.next_key().explicit_hash_key)).collect();
+            assert_eq!(turns, [(0..map.len()).collect::<Vec<_>>(), (0..map.len()).collect()].concat());
         }
     }
 

@@ -59,12 +59,11 @@ impl ShardMap {
         if first.start > 0 {
             return Err(ShardMapError::NotFromZero(first.clone()));
         }
-        for pair in shards.windows(2) {
-            let [one, next] = pair else { unreachable!("windows of two") };
-            match next.start.checked_sub(one.end) {
+        for pair in shards.array_windows::<2>() {
+            match pair[1].start.checked_sub(pair[0].end) {
                 Some(1) => {}
-                Some(2..) => return Err(ShardMapError::Gap(one.clone(), next.clone())),
-                Some(0) | None => return Err(ShardMapError::Overlap(one.clone(), next.clone())),
+                Some(2..) => return Err(ShardMapError::Gap(Box::new(pair.clone()))),
+                Some(0) | None => return Err(ShardMapError::Overlap(Box::new(pair.clone()))),
             }
         }
         if last.end < u128::MAX {
@@ -110,11 +109,11 @@ pub enum ShardMapError {
     #[error("no open shard takes the hash keys below {}, where shard {} starts", .0.start, .0.id)]
     NotFromZero(Shard),
     /// Nothing takes the hash keys between two shards.
-    #[error("no open shard takes the hash keys between {} (shard {}) and {} (shard {})", .0.end, .0.id, .1.start, .1.id)]
-    Gap(Shard, Shard),
+    #[error("no open shard takes the hash keys between {} (shard {}) and {} (shard {})", .0[0].end, .0[0].id, .0[1].start, .0[1].id)]
+    Gap(Box<[Shard; 2]>),
     /// Two shards take the same hash keys.
-    #[error("shards {} (to {}) and {} (from {}) take the same hash keys", .0.id, .0.end, .1.id, .1.start)]
-    Overlap(Shard, Shard),
+    #[error("shards {} (to {}) and {} (from {}) take the same hash keys", .0[0].id, .0[0].end, .0[1].id, .0[1].start)]
+    Overlap(Box<[Shard; 2]>),
     /// Nothing takes the last hash keys.
     #[error("no open shard takes the hash keys above {}, where shard {} ends", .0.end, .0.id)]
     NotToTheEnd(Shard),
