@@ -4,6 +4,7 @@ pub mod ack;
 pub mod billing;
 pub mod block;
 pub mod compress;
+mod durable;
 pub mod encode;
 pub mod field;
 pub mod finish;
@@ -22,6 +23,7 @@ pub mod select;
 pub mod ship;
 pub mod simd;
 pub mod source;
+pub mod spool;
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]
