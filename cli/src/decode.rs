@@ -3,8 +3,7 @@
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 use clap::Args;
 use pixel_engine::pack::kpl::{Aggregate, Decoded, PlainReason, decode};
 use pixel_engine::source::{Input, expand};
@@ -102,7 +101,7 @@ impl<W: Write> Decoder<W> {
             let text = entry.get("Data").or_else(|| entry.get("kinesis")?.get("data")).and_then(Value::as_str);
             let what = "expected Data (Kinesis API) or kinesis.data (Lambda event)";
             let text = text.ok_or_else(|| self.unreadable(&what))?;
-            let data = STANDARD.decode(text).map_err(|error| self.unreadable(&format!("base64: {error}")))?;
+            let data = STANDARD.decode_to_vec(text).map_err(|error| self.unreadable(&format!("base64: {error}")))?;
             self.record(&data)?;
         }
         Ok(())

@@ -12,23 +12,23 @@ use std::thread;
 use clap::{Args, ValueEnum};
 use pixel_engine::compress::Codec;
 use pixel_engine::encode::Encoding;
-use pixel_engine::pack::kpl::SharedShardMap;
+use pixel_engine::pack::kpl::{HashKeys, SharedShardMap};
 use pixel_engine::pack::{kpl, lines};
 use pixel_engine::pipeline::{self, Error, OnBadLine, Options, Packing, Progress, Report};
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::schema::{LogKind, PRESETS, Schema, SchemaError, Schemas};
 use pixel_engine::select::{Matcher, Selection, Selector};
+use pixel_engine::ship::Sink;
+use pixel_engine::ship::aws::{Stream, StreamError};
 use pixel_engine::ship::dir::{Dir, ObjectFormat};
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::null::Null;
 use pixel_engine::ship::requests::Requests;
-use pixel_engine::ship::{Sink, SinkError};
 use pixel_engine::source::{Format, Input, expand};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
+use crate::aws::{Deliver, Keep, Reach, Records};
 use crate::summary::Table;
-use crate::{Outcome, progress, size, usage_error};
+use crate::{Outcome, progress, size, stop_on_signals, usage_error};
 
 /// Pack CloudFront logs into records and deliver them
 ///
@@ -55,8 +55,9 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "PRESET|LIST|@FILE")]
     fields: Vec<String>,
 
-    /// Where to deliver: `dir:PATH` writes objects as Firehose would, `stdout:[STREAM]` API requests, `null:` nothing
-    #[arg(long, value_name = "dir:PATH|stdout:|null:", default_value = "dir:pixel-engine-out")]
+    /// Where to deliver: `firehose://STREAM` and `kinesis://STREAM` (name or ARN) send, `dir:PATH` writes objects as
+    /// Firehose would, `stdout:[STREAM]` API requests, `null:` nothing
+    #[arg(long, value_name = "TARGET", default_value = "dir:pixel-engine-out")]
     to: Target,
 
     /// What a line becomes
@@ -71,9 +72,9 @@ pub(crate) struct Ingest {
     #[arg(long = "match", value_name = "FIELD=GLOB")]
     matches: Vec<String>,
 
-    /// `lines` for Firehose, `kpl` for Kinesis
-    #[arg(long, value_enum, default_value_t = Container::Lines)]
-    container: Container,
+    /// `lines` for Firehose, `kpl` for Kinesis [default: kpl for kinesis://, else lines]
+    #[arg(long, value_enum)]
+    container: Option<Container>,
 
     /// Keep lines with the same value in one shard and in order: a field, viewer-host, distribution-host, uri-path or
     /// query.NAME; for `--container kpl`. Lines without the value are spread over all shards
@@ -115,6 +116,15 @@ pub(crate) struct Ingest {
     /// Neither progress nor summary; errors are still said
     #[arg(long)]
     quiet: bool,
+
+    #[command(flatten)]
+    reach: Reach,
+
+    #[command(flatten)]
+    deliver: Deliver,
+
+    #[command(flatten)]
+    keep: Keep,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -157,6 +167,7 @@ enum BadLines {
 
 #[derive(Clone)]
 enum Target {
+    Stream(Stream),
     Dir(PathBuf),
     Stdout(Option<String>),
     Null,
@@ -170,7 +181,10 @@ impl FromStr for Target {
             Some(("dir", path)) if !path.is_empty() => Ok(Target::Dir(path.into())),
             Some(("stdout", stream)) => Ok(Target::Stdout((!stream.is_empty()).then(|| stream.to_owned()))),
             Some(("null", "")) => Ok(Target::Null),
-            _ => Err("not one of dir:PATH, stdout:, stdout:STREAM, null:".to_owned()),
+            Some(("firehose" | "kinesis", _)) => {
+                text.parse().map(Target::Stream).map_err(|error: StreamError| error.to_string())
+            }
+            _ => Err("not one of firehose://STREAM, kinesis://STREAM, dir:PATH, stdout:[STREAM], null:".to_owned()),
         }
     }
 }
@@ -185,13 +199,6 @@ impl Ingest {
         if inputs.is_empty() {
             return Outcome::Failed;
         }
-        let mut sink = match self.sink(&inputs) {
-            Ok(sink) => sink,
-            Err(error) => {
-                eprintln!("pixel-engine: {error}");
-                return Outcome::Failed;
-            }
-        };
         let stop = match stop_on_signals() {
             Ok(stop) => stop,
             Err(error) => {
@@ -199,6 +206,14 @@ impl Ingest {
                 return Outcome::Failed;
             }
         };
+        let (mut sink, shards) = match self.sink(&inputs, &options, &stop) {
+            Ok(sink) => sink,
+            Err(error) => {
+                eprintln!("pixel-engine: {error}");
+                return Outcome::Failed;
+            }
+        };
+        let options = Options { shards, ..options };
         let mut quarantine = Quarantine::new(&self.quarantine);
         let progress = Progress::default();
         let total: Option<u64> = inputs.iter().map(Input::size).sum();
@@ -212,16 +227,43 @@ impl Ingest {
             Outcome::Failed
         } else if report.summary.interrupted && !wanted_no_more {
             Outcome::Stopped
+        } else if report.summary.lines_spooled > 0 {
+            Outcome::Kept
         } else {
             Outcome::Done
         }
     }
 
+    fn container(&self) -> Container {
+        let default = match &self.to {
+            Target::Stream(stream) if stream.api() == Api::PutRecords => Container::Kpl,
+            _ => Container::Lines,
+        };
+        self.container.unwrap_or(default)
+    }
+
     fn options(&self) -> Result<Options, String> {
-        let packing = match self.container {
+        let packing = match self.container() {
             Container::Lines => Packing::Lines,
             Container::Kpl => Packing::Kpl,
         };
+        match &self.to {
+            Target::Stream(stream) if stream.api() == Api::PutRecordBatch && packing == Packing::Kpl => {
+                return Err(
+                    "--container kpl does not go with firehose://: Firehose takes aggregates apart only when they \
+                            come from a Kinesis stream"
+                        .to_owned(),
+                );
+            }
+            Target::Stream(stream) => self.deliver.check(stream.api())?,
+            _ if self.keep.folder().is_some() => {
+                return Err(
+                    "--spool goes with firehose:// and kinesis:// alone: other targets do not fail for a while"
+                        .to_owned(),
+                );
+            }
+            _ => {}
+        }
         if packing == Packing::Kpl {
             let refused = [
                 (self.compress != Codec::None, "--compress", "consumers could not unpack a compressed aggregate"),
@@ -317,20 +359,42 @@ impl Ingest {
         inputs
     }
 
-    fn sink(&self, inputs: &[Input]) -> Result<Box<dyn Sink>, SinkError> {
-        let (api, format) = match self.container {
+    /// Where records go, and the shards that they are packed for.
+    fn sink(
+        &self,
+        inputs: &[Input],
+        options: &Options,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(Box<dyn Sink>, SharedShardMap), String> {
+        let container = self.container();
+        let (api, format) = match container {
             Container::Lines => (Api::PutRecordBatch, ObjectFormat::Data),
             Container::Kpl => (Api::PutRecords, ObjectFormat::PutRecordsEntries),
         };
-        Ok(match &self.to {
+        let sink: Box<dyn Sink> = match &self.to {
             Target::Null => Box::new(Null::new(api)),
             Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), api, stream.clone())),
             Target::Dir(folder) => {
-                let json = self.container == Container::Kpl || self.encode == Encode::Jsonl || self.raw_json(inputs);
+                let json = container == Container::Kpl || self.encode == Encode::Jsonl || self.raw_json(inputs);
                 let name = if json { ".jsonl" } else { ".tsv" };
-                Box::new(Dir::new(folder, format!("{name}{}", self.compress.extension()), format)?)
+                let dir = Dir::new(folder, format!("{name}{}", self.compress.extension()), format);
+                Box::new(dir.map_err(|error| error.to_string())?)
             }
-        })
+            Target::Stream(stream) => {
+                let is_kpl = container == Container::Kpl;
+                let records = Records {
+                    aggregates: is_kpl,
+                    // The record size of aggregates counts the key already.
+                    size: options.record_size + if is_kpl { 0 } else { HashKeys::KEY_LEN },
+                    in_order: options.partition_by.is_some(),
+                };
+                let (threads, stop) = (options.threads, Arc::clone(stop));
+                let delivery = self.deliver.open(stream, &self.reach, Some(&self.keep), records, threads, stop)?;
+                let shards = delivery.shards().unwrap_or_default();
+                return Ok((Box::new(delivery), shards));
+            }
+        };
+        Ok((sink, SharedShardMap::default()))
     }
 
     /// Whether lines that stay as they came are JSON: by `--format`, else by the first file.
@@ -377,6 +441,12 @@ impl Ingest {
             if let (Target::Dir(folder), 1..) = (&self.to, report.summary.records) {
                 eprintln!("objects   below {}", folder.display());
             }
+            if let (Target::Stream(stream), Some(folder), 1..) =
+                (&self.to, self.keep.folder(), report.summary.lines_spooled)
+            {
+                let (lines, folder) = (report.summary.lines_spooled, folder.display());
+                eprintln!("{lines} lines are in the spool: pixel-engine ship {folder} --to {stream}");
+            }
             if let Some(first) = quarantine.first() {
                 eprintln!("bad lines in {}, the first: {first}", self.quarantine.display());
             }
@@ -404,14 +474,4 @@ fn schema(kind: LogKind, argument: &str) -> Result<Schema, String> {
         }
         error => error.to_string(),
     })
-}
-
-/// Set by the first Ctrl-C or SIGTERM; a second one ends the program at once.
-fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
-        flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }

@@ -1,5 +1,7 @@
 //! The program `pixel-engine`.
 
+mod aws;
+mod check;
 mod completions;
 mod decode;
 mod generate;
@@ -7,16 +9,20 @@ mod ingest;
 mod man;
 mod output;
 mod progress;
+mod ship;
 mod size;
 mod summary;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use pixel_engine::simd::Isa;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 /// Blocks are made on one thread and freed on another, which glibc's allocator does slowly.
 #[global_allocator]
@@ -33,6 +39,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Ingest(Box<ingest::Ingest>),
+    Ship(Box<ship::Ship>),
+    Check(check::Check),
     Decode(decode::Decode),
     Generate(generate::Generate),
     Completions(completions::Completions),
@@ -44,6 +52,7 @@ const EXIT_CODES: &str = "Exit codes:
        also when the reader of a pipe goes away
   1    an error, said on stderr; what was delivered before it stays delivered
   2    the command line is wrong
+  3    nothing is lost, but some lines could not be delivered and are in the spool
   130  stopped by Ctrl-C or SIGTERM after finishing what was in flight;
        stderr says where
 
@@ -55,6 +64,8 @@ Environment:
 enum Outcome {
     Done,
     Failed,
+    /// Nothing is lost, but some is in the spool.
+    Kept,
     Stopped,
 }
 
@@ -70,6 +81,8 @@ fn main() -> ExitCode {
         .init();
     let outcome = match Cli::parse().command {
         Command::Ingest(ingest) => ingest.run(),
+        Command::Ship(ship) => ship.run(),
+        Command::Check(check) => check.run(),
         Command::Decode(decode) => decode.run(),
         Command::Generate(generate) => generate.run(),
         Command::Completions(completions) => completions.run(),
@@ -78,6 +91,7 @@ fn main() -> ExitCode {
     match outcome {
         Outcome::Done => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::FAILURE,
+        Outcome::Kept => ExitCode::from(3),
         Outcome::Stopped => ExitCode::from(130),
     }
 }
@@ -97,4 +111,14 @@ fn version() -> &'static str {
         let available: Vec<&str> = Isa::available().map(Isa::name).collect();
         format!("{} (scan: {}; available: {})", env!("CARGO_PKG_VERSION"), Isa::chosen(), available.join(", "))
     })
+}
+
+/// Set by the first Ctrl-C or SIGTERM; a second one ends the program at once.
+fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }

@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use indicatif::HumanCount as Count;
 use pixel_engine::pipeline::Summary;
+use pixel_engine::ship::statistics::Shipping;
 
 /// The numbers of a run as people read them.
 pub(crate) struct Table<'a>(pub(crate) &'a Summary);
@@ -19,6 +20,9 @@ impl Display for Table<'_> {
             Count(summary.lines_quarantined),
             Count(summary.lines_filtered),
         )?;
+        if summary.lines_spooled > 0 {
+            write!(out, " + {} IN THE SPOOL", Count(summary.lines_spooled))?;
+        }
         if summary.lines_undelivered > 0 {
             write!(out, " + {} NOT DELIVERED", Count(summary.lines_undelivered))?;
         }
@@ -33,6 +37,9 @@ impl Display for Table<'_> {
         }
         writeln!(out, "bytes     {} of log, {} of payload", Count(summary.bytes_in), Count(summary.payload_bytes))?;
         writeln!(out, "records   {} in {}", Count(summary.records), counted(summary.requests, "request"))?;
+        if let Some(shipping) = &summary.shipping {
+            write!(out, "{}", ShippingTable(shipping))?;
+        }
         writeln!(out, "billed bytes                  packed     one line a record       ratio")?;
         for (name, packed, unpacked) in [
             ("Firehose", summary.billed_bytes_firehose, summary.billed_bytes_unpacked),
@@ -60,6 +67,43 @@ impl Display for Table<'_> {
             counted(summary.threads as u64, "thread"),
             summary.simd,
         )
+    }
+}
+
+/// How shipping went.
+pub(crate) struct ShippingTable<'a>(pub(crate) &'a Shipping);
+
+impl Display for ShippingTable<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let ShippingTable(shipping) = self;
+        writeln!(
+            out,
+            "shipping  {}, {} of them retries, {}; {} B sent",
+            counted(shipping.requests, "request"),
+            Count(shipping.requests_retried),
+            counted(shipping.throttles, "throttle"),
+            Count(shipping.bytes_sent),
+        )?;
+        writeln!(
+            out,
+            "latency   p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+            shipping.latency_p50_ms, shipping.latency_p99_ms, shipping.latency_max_ms
+        )?;
+        for (failed, what) in [(&shipping.requests_failed, "request"), (&shipping.records_failed, "record")] {
+            for (code, &count) in failed {
+                writeln!(out, "          {} failed: {code}", counted(count, what))?;
+            }
+        }
+        for (count, what) in [
+            (shipping.records_spooled, "kept in the spool"),
+            (shipping.records_possibly_duplicated, "sent again that may have arrived before: duplicates are possible"),
+            (shipping.records_in_other_shard, "in another shard than expected: the stream was resharded"),
+        ] {
+            if count > 0 {
+                writeln!(out, "          {} {what}", counted(count, "record"))?;
+            }
+        }
+        Ok(())
     }
 }
 

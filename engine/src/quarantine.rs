@@ -12,8 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 use serde::Serialize;
 
 use crate::block::{BLOCK_SIZE, Source};
@@ -169,7 +168,7 @@ impl Quarantine {
                 part: line.part.map(|(part, _)| part),
                 last_part: line.part.map(|(_, last)| last),
                 line_text: text,
-                line_base64: text.is_none().then(|| STANDARD.encode(&line.bytes)),
+                line_base64: text.is_none().then(|| STANDARD.encode_to_string(&line.bytes)),
             };
             serde_json::to_writer(&mut *file, &entry)?;
             file.write_all(b"\n")?;
@@ -250,7 +249,7 @@ mod tests {
             Quarantine::new(&path).write(&bad).unwrap();
             let found: Vec<Vec<u8>> = entries(&path).iter().map(|entry| match entry.get("line_text") {
                 Some(text) => text.as_str().unwrap().as_bytes().to_vec(),
-                None => STANDARD.decode(entry["line_base64"].as_str().unwrap()).unwrap(),
+                None => STANDARD.decode_to_vec(entry["line_base64"].as_str().unwrap()).unwrap(),
             }).collect();
             prop_assert_eq!(found, lines);
         }

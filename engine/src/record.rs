@@ -57,6 +57,11 @@ impl Record {
         self.key.as_ref()
     }
 
+    /// The same record with that key.
+    pub fn with_key(self, key: PartitionKey) -> Record {
+        Record { key: Some(key), ..self }
+    }
+
     /// Bytes of the partition key, which Kinesis counts with the data.
     pub fn key_length(&self) -> usize {
         self.key.as_ref().map_or(0, |key| key.key.len())
@@ -78,7 +83,14 @@ pub struct Receipt {
     tokens: Vec<AckToken>,
 }
 
-/// The records that are safe.
+impl Receipt {
+    /// The record has not arrived, but it is safe elsewhere: acknowledges its lines.
+    pub fn kept(self) {
+        self.tokens.into_iter().for_each(AckToken::delivered);
+    }
+}
+
+/// The records that have arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
     /// Records.
@@ -92,12 +104,12 @@ pub struct Delivered {
 }
 
 impl Delivered {
-    /// The record is safe: counts it and acknowledges its lines.
+    /// The record has arrived: counts it and acknowledges its lines.
     pub fn settle(&mut self, receipt: Receipt) {
         self.records += 1;
         self.lines += receipt.lines as u64;
         self.payload_bytes += receipt.length as u64;
         self.billed.add(receipt.length, receipt.key_length);
-        receipt.tokens.into_iter().for_each(AckToken::delivered);
+        receipt.kept();
     }
 }

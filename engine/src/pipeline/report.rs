@@ -13,11 +13,12 @@ use crate::ack::{Acknowledgements, Position};
 use crate::block::Source;
 use crate::quarantine::{BadLine, QuarantineError};
 use crate::ship::SinkError;
+use crate::ship::statistics::Shipping;
 use crate::simd::Isa;
 use crate::source::{InputError, ReadError};
 
-/// What a run did, in numbers. `lines_in = lines_shipped + lines_quarantined + lines_filtered`, unless an error
-/// left some `lines_undelivered`. Sizes are bytes.
+/// What a run did, in numbers. `lines_in = lines_shipped + lines_spooled + lines_quarantined + lines_filtered`, unless
+/// an error left some `lines_undelivered`. Sizes are bytes.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -27,6 +28,8 @@ pub struct Summary {
     pub bytes_in: u64,
     /// Lines in delivered records.
     pub lines_shipped: u64,
+    /// Lines in records that could not be delivered and are in the spool.
+    pub lines_spooled: u64,
     /// Lines in the quarantine.
     pub lines_quarantined: u64,
     /// Lines that were left out: by a matcher, or as bad lines when these are skipped.
@@ -69,6 +72,9 @@ pub struct Summary {
     pub simd: &'static str,
     /// Threads of the pool.
     pub threads: usize,
+    /// How shipping over the network went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shipping: Option<Shipping>,
 }
 
 /// Where a source was left when the run ended before it did.
@@ -139,17 +145,19 @@ impl Report {
         threads: usize,
     ) -> Report {
         let PackedCounts { lines, skipped, bytes_in, unpacked, mut errors } = packed;
-        let Written { delivered, requests, quarantined, error } = written;
+        let Written { delivered, requests, shipping, quarantined, error } = written;
+        let spooled = shipping.as_ref().map_or(0, |shipping| shipping.lines_spooled);
         let filtered = lines.filtered + skipped;
         let seconds = elapsed.as_secs_f64();
         let summary = Summary {
             lines_in: lines.lines_in,
             bytes_in,
             lines_shipped: delivered.lines,
+            lines_spooled: spooled,
             lines_quarantined: quarantined,
             lines_filtered: filtered,
             lines_skipped: skipped,
-            lines_undelivered: lines.lines_in - delivered.lines - quarantined - filtered,
+            lines_undelivered: lines.lines_in - delivered.lines - spooled - quarantined - filtered,
             lines_empty: lines.empty,
             lines_header: lines.headers,
             records: delivered.records,
@@ -167,6 +175,7 @@ impl Report {
             interrupted: sources.iter().any(|read| !read.to_end),
             simd: Isa::chosen().name(),
             threads,
+            shipping,
         };
         let unfinished = sources
             .into_iter()

@@ -10,6 +10,7 @@ use crate::pack::Packed;
 use crate::quarantine::{BadLine, Quarantine};
 use crate::record::{Delivered, Record};
 use crate::ship::Sink;
+use crate::ship::statistics::Shipping;
 
 /// What the writer gets.
 pub(super) enum ToWriter {
@@ -31,6 +32,7 @@ pub(super) struct Writer<'a> {
 pub(super) struct Written {
     pub(super) delivered: Delivered,
     pub(super) requests: u64,
+    pub(super) shipping: Option<Shipping>,
     pub(super) quarantined: u64,
     pub(super) error: Option<Error>,
 }
@@ -44,7 +46,13 @@ impl<'a> Writer<'a> {
     pub(super) fn write(mut self, input: Receiver<ToWriter>) -> Written {
         let error = self.write_all(input).err();
         let Writer { sink, quarantined, .. } = self;
-        Written { delivered: *sink.delivered(), requests: sink.requests(), quarantined, error }
+        Written {
+            delivered: sink.delivered(),
+            requests: sink.requests(),
+            shipping: sink.shipping(),
+            quarantined,
+            error,
+        }
     }
 
     fn write_all(&mut self, input: Receiver<ToWriter>) -> Result<(), Error> {

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::entry::append_entry;
 use super::limits::{Api, RequestLimits};
-use super::requests::write_entry;
 use super::{Sink, SinkError};
 use crate::record::{Delivered, Receipt, Record};
 
@@ -58,6 +58,8 @@ struct Object {
     length: u64,
     receipts: Vec<Receipt>,
     published: bool,
+    /// One entry at a time.
+    entry: Vec<u8>,
 }
 
 impl Dir {
@@ -117,8 +119,8 @@ impl Sink for Dir {
         self.close()
     }
 
-    fn delivered(&self) -> &Delivered {
-        &self.delivered
+    fn delivered(&self) -> Delivered {
+        self.delivered
     }
 
     fn requests(&self) -> u64 {
@@ -136,7 +138,15 @@ impl Object {
         let name = format!("pixel-engine-1-{time}-{number:06}-{:016x}{extension}", fastrand::u64(..));
         let partial = folder.join(format!(".{name}.partial"));
         let file = BufWriter::with_capacity(256 << 10, File::create_new(&partial)?);
-        Ok(Object { file, partial, path: folder.join(name), length: 0, receipts: Vec::new(), published: false })
+        Ok(Object {
+            file,
+            partial,
+            path: folder.join(name),
+            length: 0,
+            receipts: Vec::new(),
+            published: false,
+            entry: Vec::new(),
+        })
     }
 
     fn write(&mut self, record: &Record, format: ObjectFormat) -> io::Result<()> {
@@ -147,8 +157,10 @@ impl Object {
                 }
             }
             ObjectFormat::PutRecordsEntries => {
-                write_entry(&mut self.file, record)?;
-                self.file.write_all(b"\n")?;
+                self.entry.clear();
+                append_entry(&mut self.entry, record);
+                self.entry.push(b'\n');
+                self.file.write_all(&self.entry)?;
             }
         }
         Ok(())
@@ -178,7 +190,7 @@ impl Drop for Object {
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> SinkError + use<> {
     let target = path.display().to_string();
-    |error| SinkError { target, error }
+    |error| SinkError::io(target, error)
 }
 
 #[cfg(test)]
@@ -246,7 +258,7 @@ mod tests {
         object.file = BufWriter::with_capacity(1, File::open(&object.partial).unwrap());
         object.receipts.drain(..).for_each(drop);
         let error = dir.ship(record(b"two\n".to_vec(), &all, 1)).unwrap_err();
-        assert!(error.target.ends_with(".partial"), "{error}");
+        assert!(error.to_string().contains(".partial"), "{error}");
         drop(dir);
         assert!(files(folder.path()).is_empty());
         assert_eq!(all.position(0).offset, 0);

@@ -29,8 +29,8 @@ impl Sink for Null {
         Ok(())
     }
 
-    fn delivered(&self) -> &Delivered {
-        &self.delivered
+    fn delivered(&self) -> Delivered {
+        self.delivered
     }
 
     fn requests(&self) -> u64 {

@@ -27,6 +27,7 @@
 //! ```
 
 mod batch;
+mod drain;
 
 use std::fs::{self, File};
 use std::io;
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 pub use batch::{SpooledRecord, read};
+pub use drain::{DrainError, Drained, drain};
 
 use crate::durable;
 use crate::record::Record;

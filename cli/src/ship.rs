@@ -1,0 +1,101 @@
+//! `pixel-engine ship`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+
+use clap::Args;
+use pixel_engine::ship::Sink;
+use pixel_engine::ship::aws::Stream;
+use pixel_engine::ship::limits::Api;
+use pixel_engine::spool::{self, Drained};
+
+use crate::aws::{Deliver, Reach, Records};
+use crate::{Outcome, stop_on_signals, summary, usage_error};
+
+/// Send what `ingest --spool` has kept, and remove each batch once all of it has arrived
+///
+/// Batches go in the order in which they were kept. What cannot be delivered stays for the next time; a batch that is
+/// damaged is said and left as it is.
+#[derive(Args)]
+#[command(after_help = "Example:
+  pixel-engine ship spool/ --to firehose://beacons")]
+pub(crate) struct Ship {
+    /// The folder that `ingest --spool` was given
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+
+    /// The stream, by name or ARN, of the service that the batches were kept for
+    #[arg(long, value_name = "firehose://STREAM|kinesis://STREAM")]
+    to: Stream,
+
+    #[command(flatten)]
+    reach: Reach,
+
+    #[command(flatten)]
+    deliver: Deliver,
+
+    /// No summary; errors are still said
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Ship {
+    pub(crate) fn run(self) -> Outcome {
+        let api = self.to.api();
+        if let Err(message) = self.deliver.check(api) {
+            usage_error("ship", &message);
+        }
+        match self.drain() {
+            Ok(outcome) => outcome,
+            Err(message) => {
+                eprintln!("pixel-engine: {message}");
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn drain(&self) -> Result<Outcome, String> {
+        let api = self.to.api();
+        let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
+        // Said before anything is asked of AWS.
+        let there = spool::batches(&self.folder).map_err(|error| error.to_string())?.len();
+        if there == 0 {
+            eprintln!("nothing to send in {}", self.folder.display());
+            return Ok(Outcome::Done);
+        }
+        // Batches were packed for a stream of this service; the size of their records was checked then.
+        let records = Records { aggregates: api == Api::PutRecords, size: 0, in_order: false };
+        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let mut delivery = self.deliver.open(&self.to, &self.reach, None, records, threads, stop.clone())?;
+        let progress = AtomicU64::new(0);
+        let drained =
+            spool::drain(&self.folder, api, &mut delivery, &progress, &stop).map_err(|error| error.to_string())?;
+        self.tell(&drained, &delivery);
+        Ok(if drained.error.is_some() || !drained.damaged.is_empty() {
+            Outcome::Failed
+        } else if drained.left > 0 {
+            Outcome::Stopped
+        } else {
+            Outcome::Done
+        })
+    }
+
+    fn tell(&self, drained: &Drained, delivery: &impl Sink) {
+        for error in drained.damaged.iter().chain(&drained.error) {
+            eprintln!("pixel-engine: {error}");
+        }
+        if self.quiet {
+            return;
+        }
+        let Drained { found, removed, damaged, left, .. } = drained;
+        let damaged = damaged.len();
+        eprintln!("batches   {found} found = {removed} delivered and removed + {left} left + {damaged} unusable");
+        let delivered = delivery.delivered();
+        eprintln!("delivered {} records, {} lines, {} B", delivered.records, delivered.lines, delivered.payload_bytes);
+        if let Some(shipping) = delivery.shipping() {
+            eprint!("{}", summary::ShippingTable(&shipping));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! How fast to send: a token bucket for each shard, or one for a whole Firehose stream, whose rate adapts.
+//!
+//! A provisioned shard takes 1 MiB and 1,000 records a second, and that is where its bucket begins. A Firehose
+//! stream's quota can be raised and scales by itself, and no API tells it: its bucket begins without a limit
+//! unless one is given, and gets one with the first throttle. From then on the rate is halved with each
+//! throttle, at most once in half a second, since all requests on the way are turned away together, and grows
+//! by a constant each second without one. (AIMD, as in TCP.)
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Half a second's worth may go at once. A shard forgives a second's worth; the rest is for what jitter on the way
+/// presses together.
+const BURST_SECONDS: f64 = 0.5;
+const LEAST_TIME_BETWEEN_CUTS: Duration = Duration::from_millis(500);
+/// A rate never falls below this: a bucket that stands still would never learn that it may go on.
+const LEAST_RATE: f64 = 16.0 * 1024.0;
+
+/// What one bucket may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Quota {
+    /// Bytes a second; `None` for no limit until the service throttles.
+    pub(super) bytes_per_second: Option<f64>,
+    /// What a record counts at least, in bytes, for a limit on records a second.
+    pub(super) least_record: f64,
+}
+
+/// The buckets of a stream.
+#[derive(Debug)]
+pub(super) struct Pace {
+    quota: Quota,
+    buckets: Mutex<Vec<Bucket>>,
+}
+
+#[derive(Clone, Debug)]
+struct Bucket {
+    /// Bytes a second.
+    rate: Option<f64>,
+    /// All that went before is paid for at this time, in seconds of the clock.
+    paid_at: f64,
+    cut_at: f64,
+    grown_at: f64,
+    /// Bytes that were accepted since `counted_from`, to find the rate when the first throttle comes.
+    accepted: f64,
+    counted_from: f64,
+}
+
+impl Pace {
+    /// One bucket for each shard, or one for the stream.
+    pub(super) fn new(quota: Quota, buckets: usize) -> Pace {
+        let pace = Pace { quota, buckets: Mutex::new(Vec::new()) };
+        pace.set_buckets(buckets);
+        pace
+    }
+
+    /// Whether there is a limit from the start.
+    pub(super) fn has_quota(&self) -> bool {
+        self.quota.bytes_per_second.is_some()
+    }
+
+    /// The stream has that many shards now: the buckets begin anew.
+    pub(super) fn set_buckets(&self, count: usize) {
+        let now = seconds();
+        let bucket = Bucket {
+            rate: self.quota.bytes_per_second,
+            paid_at: now - BURST_SECONDS,
+            cut_at: f64::NEG_INFINITY,
+            grown_at: now,
+            accepted: 0.0,
+            counted_from: now,
+        };
+        *self.lock() = vec![bucket; count];
+    }
+
+    /// Takes tokens for records of that many bytes, each with its bucket; the time to wait before they go.
+    pub(super) fn take(&self, records: impl Iterator<Item = (usize, usize)>) -> Duration {
+        let now = seconds();
+        let mut buckets = self.lock();
+        let mut touched: Vec<(usize, f64)> = Vec::new();
+        for (bucket, bytes) in records {
+            let cost = (bytes as f64).max(self.quota.least_record);
+            match touched.iter_mut().find(|(index, _)| *index == bucket) {
+                Some((_, sum)) => *sum += cost,
+                None => touched.push((bucket, cost)),
+            }
+        }
+        let waits = touched.into_iter().filter_map(|(index, cost)| buckets.get_mut(index)?.take(cost, now));
+        Duration::from_secs_f64(waits.fold(0.0, f64::max))
+    }
+
+    /// That many bytes were accepted from a bucket.
+    pub(super) fn accepted(&self, bucket: usize, bytes: usize) {
+        let step = self.quota.bytes_per_second.map_or(256.0 * 1024.0, |rate| rate / 20.0);
+        if let Some(bucket) = self.lock().get_mut(bucket) {
+            bucket.grow(bytes as f64, step, self.quota.bytes_per_second, seconds());
+        }
+    }
+
+    /// Something from that bucket was turned away for its rate.
+    pub(super) fn throttled(&self, bucket: usize) {
+        if let Some(bucket) = self.lock().get_mut(bucket) {
+            bucket.cut(seconds());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Bucket>> {
+        // Numbers only: there is no state between two of them to see after a panic.
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bucket {
+    /// Seconds to wait; `None` without a limit.
+    fn take(&mut self, cost: f64, now: f64) -> Option<f64> {
+        let rate = self.rate?;
+        let seconds = cost / rate;
+        self.paid_at = self.paid_at.max(now - BURST_SECONDS);
+        let may_go_at = self.paid_at + seconds.min(BURST_SECONDS);
+        self.paid_at += seconds;
+        Some((may_go_at - now).max(0.0))
+    }
+
+    fn grow(&mut self, bytes: f64, step_per_second: f64, most: Option<f64>, now: f64) {
+        self.accepted += bytes;
+        if let Some(rate) = &mut self.rate {
+            let grown = *rate + step_per_second * (now - self.grown_at).clamp(0.0, 1.0);
+            *rate = most.map_or(grown, |most| grown.min(most));
+        } else if now - self.counted_from > 2.0 {
+            // Half of the past weighs less than what comes.
+            self.accepted /= 2.0;
+            self.counted_from = now - (now - self.counted_from) / 2.0;
+        }
+        self.grown_at = now;
+    }
+
+    fn cut(&mut self, now: f64) {
+        if now - self.cut_at < LEAST_TIME_BETWEEN_CUTS.as_secs_f64() {
+            return;
+        }
+        let rate = self.rate.unwrap_or_else(|| self.accepted / (now - self.counted_from).max(0.1));
+        if self.rate.is_none() {
+            self.paid_at = now;
+        }
+        self.rate = Some((rate / 2.0).max(LEAST_RATE));
+        self.cut_at = now;
+        self.grown_at = now;
+    }
+}
+
+/// Seconds since the first call, on a clock that never goes back.
+fn seconds() -> f64 {
+    use std::sync::LazyLock;
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGUN.elapsed().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(rate: Option<f64>) -> Bucket {
+        Bucket { rate, paid_at: -10.0, cut_at: -10.0, grown_at: 0.0, accepted: 0.0, counted_from: 0.0 }
+    }
+
+    #[test]
+    fn a_bucket_lets_its_rate_through_after_a_burst() {
+        let mut bucket = bucket(Some(1_000.0));
+        let (mut now, mut sent) = (0.0, 0.0);
+        while now < 100.0 {
+            now += bucket.take(100.0, now).unwrap();
+            sent += 100.0;
+        }
+        assert!((sent / 1_000.0 - 100.0 - BURST_SECONDS).abs() < 0.2, "{sent} bytes in {now} s");
+    }
+
+    #[test]
+    fn more_than_a_burst_goes_and_is_paid_for_later() {
+        let mut bucket = bucket(Some(1_000.0));
+        assert_eq!(bucket.take(5_000.0, 0.0), Some(0.0));
+        assert!((bucket.take(100.0, 0.0).unwrap() - 4.6).abs() < 1e-9);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_waits_until_the_first_throttle() {
+        let mut bucket = bucket(None);
+        assert_eq!(bucket.take(1e12, 0.0), None);
+        for tenth in 1..=10 {
+            bucket.grow(1e6, 1e3, None, f64::from(tenth) / 10.0);
+        }
+        bucket.cut(1.0);
+        assert_eq!(bucket.rate, Some(5e6));
+        bucket.cut(1.1);
+        assert_eq!(bucket.rate, Some(5e6), "the same throttle");
+        bucket.cut(1.6);
+        assert_eq!(bucket.rate, Some(2.5e6));
+        (0..1_000).for_each(|second| bucket.cut(f64::from(second)));
+        assert_eq!(bucket.rate, Some(LEAST_RATE));
+    }
+
+    #[test]
+    fn a_rate_grows_by_a_constant_up_to_its_quota() {
+        let mut bucket = bucket(Some(1_000.0));
+        bucket.cut(0.0);
+        bucket.rate = Some(500.0);
+        bucket.grow(1.0, 50.0, Some(1_000.0), 1.0);
+        assert_eq!(bucket.rate, Some(550.0));
+        (2..100).for_each(|second| bucket.grow(1.0, 50.0, Some(1_000.0), f64::from(second)));
+        assert_eq!(bucket.rate, Some(1_000.0));
+    }
+
+    #[test]
+    fn each_shard_has_its_own_bucket() {
+        let pace = Pace::new(Quota { bytes_per_second: Some(1e6), least_record: 1_000.0 }, 2);
+        assert_eq!(pace.take([(0, 500_000), (1, 500_000)].into_iter()), Duration::ZERO);
+        assert!(pace.take([(0, 500_000)].into_iter()) > Duration::from_millis(400));
+        // A thousand empty records are a second's worth as well.
+        assert_eq!(pace.take([(1, 0); 400].into_iter()).as_millis() / 100, 3);
+        pace.set_buckets(3);
+        assert_eq!(pace.take([(2, 500_000)].into_iter()), Duration::ZERO);
+        assert_eq!(pace.take([(3, 500_000)].into_iter()), Duration::ZERO, "a shard that the map lost a moment ago");
+    }
+}
