@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a folder for each of them, the binary, and what it delivered.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub(crate) struct Summary {
     pub(crate) lines_in: u64,
     pub(crate) bytes_in: u64,
     pub(crate) lines_shipped: u64,
+    pub(crate) lines_spooled: u64,
     pub(crate) lines_quarantined: u64,
     pub(crate) lines_filtered: u64,
     pub(crate) lines_skipped: u64,
@@ -58,6 +60,28 @@ pub(crate) struct Summary {
     pub(crate) interrupted: bool,
     pub(crate) simd: String,
     pub(crate) threads: usize,
+    pub(crate) shipping: Option<Shipping>,
+}
+
+/// `shipping` in it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Shipping {
+    pub(crate) requests: u64,
+    pub(crate) requests_retried: u64,
+    pub(crate) requests_failed: BTreeMap<String, u64>,
+    pub(crate) records_failed: BTreeMap<String, u64>,
+    pub(crate) records_possibly_duplicated: u64,
+    pub(crate) throttles: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) latency_p50_ms: f64,
+    pub(crate) latency_p99_ms: f64,
+    pub(crate) latency_max_ms: f64,
+    pub(crate) records_in_other_shard: u64,
+    pub(crate) shard_map_refreshes: u64,
+    pub(crate) records_spooled: u64,
+    pub(crate) lines_spooled: u64,
+    pub(crate) bytes_spooled: u64,
 }
 
 /// An entry of the quarantine.
@@ -206,7 +230,11 @@ impl Run {
         let summary: Summary = serde_json::from_slice(json).expect("the summary is JSON");
         assert_eq!(
             summary.lines_in,
-            summary.lines_shipped + summary.lines_quarantined + summary.lines_filtered + summary.lines_undelivered,
+            summary.lines_shipped
+                + summary.lines_spooled
+                + summary.lines_quarantined
+                + summary.lines_filtered
+                + summary.lines_undelivered,
             "{summary:?}"
         );
         summary
