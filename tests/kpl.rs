@@ -1,11 +1,29 @@
+use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use pixel_engine::compress::Codec;
+use pixel_engine::encode::Encoding;
+use pixel_engine::pack::kpl::{Decoded, Shard, ShardMap, SharedShardMap, decode, hash_of_partition_key};
+use pixel_engine::pipeline::{self, OnBadLine, Options, Packing, Progress};
+use pixel_engine::quarantine::Quarantine;
+use pixel_engine::record::{Delivered, Record};
+use pixel_engine::schema::Schemas;
+use pixel_engine::select::Matcher;
+use pixel_engine::ship::limits::Api;
+use pixel_engine::ship::requests::Requests;
+use pixel_engine::ship::{Sink, SinkError};
+use pixel_engine::source::{Format, Input};
 use serde_json::{Value, json};
 
 use crate::peers::*;
-use crate::support::{Entry, OUT, Workspace, count_lines, entry, fixture, lines, log, requests, run as run_binary};
+use crate::support::{
+    Entry, OUT, Workspace, count_lines, entry, fixture, lines, log, records, requests, run as run_binary,
+};
 
 const MAGIC: &[u8] = b"\xF3\x89\x9A\xC2";
 
@@ -259,4 +277,206 @@ fn the_same_log_gives_the_same_records() {
     let text = log("realtime-46", 2_000);
     let first = aggregates(&text, 51_200, &[]);
     assert!(first == aggregates(&text, 51_200, &["--threads", "3"]));
+}
+
+/// Shards that begin at these 256ths of the space.
+fn shards(starts: &[u128]) -> ShardMap {
+    let ends = starts[1..].iter().map(|start| (start << 120) - 1).chain([u128::MAX]);
+    let shards = starts.iter().zip(ends).enumerate();
+    let shards =
+        shards.map(|(number, (start, end))| Shard { id: format!("shardId-{number:012}"), start: start << 120, end });
+    ShardMap::new(shards.collect()).expect("the whole space")
+}
+
+/// Requests of a stream that has other shards when so many records have come.
+struct Resharded<'a> {
+    requests: Requests<&'a mut Vec<u8>>,
+    records: usize,
+    after: usize,
+    to: ShardMap,
+    shards: SharedShardMap,
+}
+
+impl Sink for Resharded<'_> {
+    fn ship(&mut self, record: Record) -> Result<(), SinkError> {
+        self.records += 1;
+        if self.records == self.after {
+            self.shards.replace(self.to.clone());
+        }
+        self.requests.ship(record)
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.requests.finish()
+    }
+
+    fn delivered(&self) -> &Delivered {
+        self.requests.delivered()
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.requests()
+    }
+}
+
+/// Aggregates of a log by `shards`, which become others when so many records have come.
+fn aggregates_for(
+    text: &[u8],
+    partition_by: Option<&str>,
+    shards: &ShardMap,
+    resharded: Option<(usize, ShardMap)>,
+) -> Vec<Entry> {
+    let workspace = Workspace::new();
+    let input = Input::File(workspace.path(workspace.write("in.log", text)));
+    let shared = SharedShardMap::new(shards.clone());
+    let options = Options {
+        format: Format::Auto,
+        schemas: Schemas::all_presets(),
+        standard_schema: None,
+        encoding: Encoding::Raw,
+        matcher: Matcher::default(),
+        on_bad_line: OnBadLine::Fail,
+        packing: Packing::Kpl,
+        partition_by: partition_by.map(|name| name.parse().expect("a field")),
+        shards: shared.clone(),
+        record_size: 51_200,
+        align: 5_120,
+        reorder: false,
+        codec: Codec::None,
+        threads: NonZeroUsize::new(2).expect("two"),
+    };
+    let mut sent = Vec::new();
+    let (after, to) = resharded.unwrap_or_default();
+    let requests = Requests::new(&mut sent, Api::PutRecords, None);
+    let mut sink = Resharded { requests, records: 0, after, to, shards: shared };
+    let mut quarantine = Quarantine::new(workspace.path("quarantine"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let report = pipeline::run(&[input], options, &mut sink, &mut quarantine, &Progress::default(), &stop);
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    drop(sink);
+    records(&sent)
+}
+
+fn entry_text(entry: &Entry) -> Vec<u8> {
+    match decode(&entry.data) {
+        Decoded::Aggregate(aggregate) => aggregate.records().flat_map(|record| record.data.to_vec()).collect(),
+        Decoded::Plain(_) => entry.data.clone(),
+        Decoded::Partial { error, .. } => panic!("{error}"),
+    }
+}
+
+/// The viewer's address: the second column of real-time logs.
+fn viewer(line: &[u8]) -> &str {
+    let column = line.split(|&byte| byte == b'\t').nth(1).expect("a second column");
+    std::str::from_utf8(column).expect("ASCII")
+}
+
+/// The lines of each viewer, in order.
+fn by_viewer(text: &[u8]) -> BTreeMap<&str, Vec<&[u8]>> {
+    let mut viewers: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
+    for line in lines(text) {
+        viewers.entry(viewer(line)).or_default().push(line);
+    }
+    viewers
+}
+
+/// Every line once, those of a viewer in order, and all of an aggregate in one shard of one of the maps.
+#[track_caller]
+fn assert_partitioned(entries: &[Entry], text: &[u8], maps: &[&ShardMap]) {
+    let mut unpacked = Vec::new();
+    for entry in entries {
+        let text = entry_text(entry);
+        let hash_key = entry.explicit_hash_key.expect("a hash key");
+        assert!(maps.iter().any(|map| {
+            let shard = map.shard_of(hash_key);
+            lines(&text).all(|line| map.shard_of(hash_of_partition_key(viewer(line))) == shard)
+        }));
+        unpacked.extend(text);
+    }
+    assert_eq!(by_viewer(&unpacked), by_viewer(text));
+}
+
+/// A log in which each viewer comes several times.
+fn log_of_few_viewers() -> Vec<u8> {
+    let text = log("realtime-46", 20_000);
+    let lines = lines(&text).enumerate().flat_map(|(place, line)| {
+        let columns: Vec<&[u8]> = line.splitn(3, |&byte| byte == b'\t').collect();
+        let viewer = format!("192.0.2.{}", place * place % 211);
+        [columns[0], viewer.as_bytes(), columns[2]].join(&b'\t')
+    });
+    lines.collect()
+}
+
+#[test]
+fn lines_of_a_viewer_are_in_one_shard_and_in_order() {
+    let text = log_of_few_viewers();
+    let map = shards(&[0, 16, 100, 128, 240]);
+    let entries = aggregates_for(&text, Some("c-ip"), &map, None);
+    assert_partitioned(&entries, &text, &[&map]);
+    // All records of a shard have one key, by which Lambda keeps their order.
+    let keys = |shard: usize| {
+        let of_shard = entries.iter().filter(|entry| map.shard_of(entry.explicit_hash_key.expect("one")) == shard);
+        let mut keys: Vec<_> = of_shard.map(|entry| (&entry.partition_key, entry.explicit_hash_key)).collect();
+        keys.dedup();
+        keys.len()
+    };
+    assert!((0..map.len()).all(|shard| keys(shard) == 1));
+    // What KCL hands out in each shard, whole, is what was meant for it.
+    let sent = entry_lines(&entries);
+    for (number, shard) in map.shards().iter().enumerate() {
+        let Some(found) = kcl_deaggregate(&sent, Some((shard.start, shard.end))) else { return };
+        let is_here = |line: &&[u8]| map.shard_of(hash_of_partition_key(viewer(line))) == number;
+        // A line alone in its record is not an aggregate: the check of ranges is not for it.
+        let found: Vec<&[u8]> = found.iter().map(|record| record.data.as_slice()).filter(is_here).collect();
+        assert_eq!(found.len(), lines(&text).filter(is_here).count(), "{}", shard.id);
+    }
+}
+
+#[test]
+fn a_stream_may_be_resharded_in_the_middle() {
+    let text = log_of_few_viewers();
+    let (before, after) = (shards(&[0, 64, 128, 192]), shards(&[0, 96, 128, 144, 160, 192]));
+    // The packer is ahead of the sink by five groups of 32 aggregates at most, of some 340.
+    let entries = aggregates_for(&text, Some("c-ip"), &before, Some((1, after.clone())));
+    assert_partitioned(&entries, &text, &[&before, &after]);
+    let middle = |shard: &Shard| shard.start + (shard.end - shard.start) / 2 + 1;
+    let is_by =
+        |map: &ShardMap, entry: &Entry| map.shards().iter().any(|shard| Some(middle(shard)) == entry.explicit_hash_key);
+    assert!(entries.iter().any(|entry| is_by(&before, entry) && !is_by(&after, entry)), "the old map was used");
+    assert!(entries.iter().any(|entry| is_by(&after, entry) && !is_by(&before, entry)), "the new map was used");
+}
+
+#[test]
+fn without_a_stream_all_partitions_are_one_shard_and_lines_keep_their_order() {
+    let text = log("realtime-46", 3_000);
+    for arguments in [["--partition-by", "c-ip"], ["--partition-by", "query.nothing"]] {
+        let entries = aggregates(&text, 51_200, &arguments);
+        assert!(entries.iter().all(|entry| entry.partition_key.as_deref() == Some("8000")));
+        assert_unpacks(&entries, &text);
+    }
+}
+
+#[test]
+fn lines_without_the_value_are_spread_over_all_shards() {
+    let text = log("realtime-46", 6_000);
+    let map = shards(&[0, 64, 128, 192]);
+    let entries = aggregates_for(&text, Some("query.nothing"), &map, None);
+    let mut counts = [0; 4];
+    for entry in &entries {
+        counts[map.shard_of(entry.explicit_hash_key.expect("one"))] += count_lines(&entry_text(entry));
+    }
+    assert_eq!(counts.iter().sum::<u64>(), 6_000);
+    // 1,500 on average; five standard deviations are 168.
+    assert!(counts.iter().all(|count| (1_332..=1_668).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn shards_of_any_width_get_the_same_number_of_aggregates() {
+    let text = log("realtime-46", 20_000);
+    let map = shards(&[0, 1, 2, 100, 128, 250, 255]);
+    let entries = aggregates_for(&text, None, &map, None);
+    let mut counts = vec![0; map.len()];
+    entries.iter().for_each(|entry| counts[map.shard_of(entry.explicit_hash_key.expect("one"))] += 1);
+    let (least, most) = (counts.iter().min().expect("shards"), counts.iter().max().expect("shards"));
+    assert!(*least > 20 && most - least <= 1, "{counts:?}");
 }
