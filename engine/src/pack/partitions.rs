@@ -15,9 +15,10 @@ use crate::encode::block::EncodedBlock;
 
 /// How many blocks an aggregate has lines of at most.
 ///
-/// An open aggregate holds its blocks in memory, and their acknowledgement back. 32 blocks are 32 MiB of lines; that
-/// fills the aggregates of 51,200 B of some 650 shards. With more shards, aggregates are smaller.
-pub const BLOCKS_AT_MOST: u64 = 32;
+/// An open aggregate holds its blocks in memory, and their acknowledgement back. 16 blocks have 16 MiB of input, enough to
+/// fill the aggregates of 51,200 B of some 330 shards; with more shards, aggregates are smaller. 32 blocks of JSON lines
+/// for thousands of shards took 200 MB with two threads, 16 take 150 MB.
+pub const BLOCKS_AT_MOST: u64 = 16;
 
 /// Fills an aggregate for each shard.
 pub struct PartitionPacker {
@@ -248,7 +249,7 @@ mod tests {
         let mut emitted: Vec<Packed> = Vec::new();
         for number in 0..BLOCKS_AT_MOST {
             // Only the first block has a line of the first shard; every block holds one for the second.
-            let mut lines = vec![line(u128::MAX, 1, 3_000)];
+            let mut lines = vec![line(u128::MAX, 1, 6_000)];
             lines.extend((number == 0).then(|| line(0, 0, 30)));
             let token = all.token(0, number..number + 1);
             let hurry = packer.add(&encoded_with_keys(&lines), &token, &mut |packed| emitted.push(packed));
@@ -256,7 +257,7 @@ mod tests {
             assert_eq!(hurry, number + 1 == BLOCKS_AT_MOST, "block {number}");
         }
         let line_counts: Vec<usize> = emitted.iter().map(|packed| packed.lines.line_count()).collect();
-        assert_eq!(line_counts, [16, 1], "full after 16 lines, and old after 32 blocks");
+        assert_eq!(line_counts, [8, 1], "full after 8 lines, and old after 16 blocks");
         let mut rest = Vec::new();
         // Blocks of which nothing is kept make it older as well.
         for _ in 0..BLOCKS_AT_MOST {
@@ -264,7 +265,7 @@ mod tests {
             packer.add(&encoded_with_keys(&[]), &token, &mut |packed| rest.push(packed.lines.line_count()));
             token.delivered();
         }
-        assert_eq!(rest, [16]);
+        assert_eq!(rest, [8]);
         drop(emitted);
     }
 
