@@ -8,6 +8,8 @@ mod docs;
 mod errors;
 /// Delivery to Firehose.
 mod firehose;
+/// The server that stands for AWS, against AWS's own SDK.
+mod fake_aws;
 /// The generator as a command.
 mod generate;
 /// What is read: formats, compression, files, folders, globs, stdin.

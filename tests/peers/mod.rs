@@ -17,6 +17,7 @@ use std::thread;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 /// Set to 1, a peer that cannot run on this machine fails its tests instead of being skipped.
 pub(crate) const REQUIRE: &str = "PIXEL_ENGINE_REQUIRE_PEERS";
@@ -132,6 +133,14 @@ pub(crate) fn kcl_deaggregate(entries: &str, range: Option<(u128, u128)>) -> Opt
         command.args([first.to_string(), last.to_string()]);
     }
     Some(from_lines(&run(&mut command, entries.as_bytes())))
+}
+
+/// What AWS's SDK for Python makes of the replies to these calls, with these environment variables; see `README.md`.
+pub(crate) fn aws_calls(environment: &[(&'static str, String)], calls: &[Value]) -> Vec<Value> {
+    let calls: String = calls.iter().map(|call| format!("{call}\n")).collect();
+    let mut command = python("aws_calls.py");
+    let answers = text(run(command.envs(environment.iter().cloned()), calls.as_bytes()));
+    answers.lines().map(|answer| serde_json::from_str(answer).expect("an answer is JSON")).collect()
 }
 
 /// Delivered objects as DuckDB reads them. A path is a file, a folder with all that is below it, or a glob.

@@ -329,3 +329,47 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 fn format_time(time: Timestamp) -> String {
     time.strftime(TIME).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cases `get-vanilla` and `post-vanilla` of AWS's test suite for Signature Version 4, and one with a body
+    /// and headers to be tidied: `post-x-www-form-urlencoded`.
+    #[test]
+    fn signatures_are_those_of_aws_test_suite() {
+        let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        let cases = [
+            ("GET", "", "", "host;x-amz-date", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+            ("POST", "", "", "host;x-amz-date", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
+            (
+                "POST",
+                "Content-Type:  application/x-www-form-urlencoded \r\n",
+                "Param1=value1",
+                "content-type;host;x-amz-date",
+                "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
+            ),
+        ];
+        for (method, headers, body, signed, signature) in cases {
+            let head = format!(
+                "{method} / HTTP/1.1\r\nHost:example.amazonaws.com\r\nX-Amz-Date:20150830T123600Z\r\n{headers}\r\n"
+            );
+            let head = Head::parse(head.as_bytes()).expect("the head is good").expect("the head is complete");
+            let header = format!(
+                "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
+                 SignedHeaders={signed}, Signature={signature}"
+            );
+            let parsed = Signature::parse(&header, &head).expect("the header is complete");
+            assert_eq!(parsed.expected(&head, body.as_bytes(), secret), signature, "{method} {body}");
+        }
+    }
+
+    #[test]
+    fn times_are_of_one_form() {
+        let time = parse_time("20150830T123600Z").expect("a time");
+        assert_eq!(format_time(time), "20150830T123600Z");
+        for bad in ["", "2015-08-30T12:36:00Z", "20150830T123600", "150830T123600Z", "20151330T123600Z"] {
+            assert!(parse_time(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -18,6 +18,26 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    const HEADERS: usize = 64;
+
+    /// The head at the beginning of `bytes`, if all of it is there.
+    pub(crate) fn parse(bytes: &[u8]) -> io::Result<Option<Head>> {
+        let mut headers = [httparse::EMPTY_HEADER; Self::HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        let wire_bytes = match request.parse(bytes).map_err(invalid)? {
+            httparse::Status::Complete(length) => length,
+            httparse::Status::Partial => return Ok(None),
+        };
+        let headers = request.headers.iter().map(|header| {
+            let value = str::from_utf8(header.value).map_err(invalid)?;
+            Ok((header.name.to_owned(), value.to_owned()))
+        });
+        let headers = headers.collect::<io::Result<_>>()?;
+        let method = request.method.unwrap_or_default().to_owned();
+        let path = request.path.unwrap_or_default().to_owned();
+        Ok(Some(Head { method, path, headers, wire_bytes }))
+    }
+
     /// The first header of that name; names are compared without regard to case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers(name).next()
@@ -44,7 +64,6 @@ impl Connection {
     /// More than any service takes.
     const BODY_LIMIT: usize = 64 << 20;
     const HEAD_LIMIT: usize = 64 << 10;
-    const HEADERS: usize = 64;
 
     pub(crate) fn new(stream: TcpStream) -> Connection {
         Connection { stream, buffer: Vec::with_capacity(16 << 10) }
@@ -54,7 +73,7 @@ impl Connection {
     pub(crate) fn read_head(&mut self) -> io::Result<Option<Head>> {
         loop {
             if !self.buffer.is_empty()
-                && let Some(head) = self.parse_head()?
+                && let Some(head) = Head::parse(&self.buffer)?
             {
                 self.buffer.drain(..head.wire_bytes);
                 return Ok(Some(head));
@@ -66,23 +85,6 @@ impl Connection {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(ErrorKind::UnexpectedEof.into()) };
             }
         }
-    }
-
-    fn parse_head(&self) -> io::Result<Option<Head>> {
-        let mut headers = [httparse::EMPTY_HEADER; Self::HEADERS];
-        let mut request = httparse::Request::new(&mut headers);
-        let wire_bytes = match request.parse(&self.buffer).map_err(invalid)? {
-            httparse::Status::Complete(length) => length,
-            httparse::Status::Partial => return Ok(None),
-        };
-        let headers = request.headers.iter().map(|header| {
-            let value = str::from_utf8(header.value).map_err(invalid)?;
-            Ok((header.name.to_owned(), value.to_owned()))
-        });
-        let headers = headers.collect::<io::Result<_>>()?;
-        let method = request.method.unwrap_or_default().to_owned();
-        let path = request.path.unwrap_or_default().to_owned();
-        Ok(Some(Head { method, path, headers, wire_bytes }))
     }
 
     /// Reads the body into `body`, in place of what is there. Returns its length on the wire.

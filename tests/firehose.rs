@@ -1,0 +1,137 @@
+//! `firehose://` against the strict fake: limits, faults, retries, errors.
+
+use std::time::Duration;
+
+use fake_aws::{Action, FakeAws, Fault, RecordFailure};
+
+use crate::support::{Run, Seen, Workspace, log};
+
+const LINES: u64 = 4_000;
+
+/// Runs `ingest a.log --to firehose://beacons` against the server.
+fn ingest(aws: &FakeAws, workspace: &Workspace, arguments: &[&str]) -> Run {
+    workspace.write("a.log", &log("realtime-46", LINES));
+    let mut command = workspace.ingest_command(&["a.log", "--to", "firehose://beacons"]);
+    command.args(arguments).envs(aws.environment());
+    workspace.ingest_with(&mut command, b"")
+}
+
+#[track_caller]
+fn everything_once(aws: &FakeAws) {
+    let mut seen = Seen::new(LINES);
+    aws.delivery_stream("beacons").delivered().iter().for_each(|record| seen.ids_in(&record.data));
+    seen.all();
+    assert_eq!(aws.counters().violations, Vec::<String>::new());
+}
+
+#[test]
+fn every_line_arrives_once() {
+    let (aws, workspace) = (FakeAws::start(), Workspace::new());
+    aws.delivery_stream("beacons");
+    let run = ingest(&aws, &workspace, &["--record-size", "200KiB"]).ok();
+    everything_once(&aws);
+    let summary = run.summary();
+    assert_eq!(summary.lines_shipped, LINES);
+    let shipping = summary.shipping.expect("it was shipped");
+    assert_eq!((shipping.requests, shipping.requests_retried), (summary.requests, 0));
+    assert!(shipping.latency_p50_ms > 0.0 && shipping.latency_p99_ms >= shipping.latency_p50_ms);
+    assert!(shipping.bytes_sent > summary.payload_bytes * 4 / 3);
+}
+
+#[test]
+fn only_the_records_that_failed_are_sent_again() {
+    let (aws, workspace) = (FakeAws::start(), Workspace::new());
+    let beacons = aws.delivery_stream("beacons");
+    beacons.fault(Fault::FailRecords { indices: vec![0, 3, 5], failure: RecordFailure::Throttled });
+    let run = ingest(&aws, &workspace, &["--record-size", "20KiB", "--concurrency", "1"]).ok();
+    everything_once(&aws);
+    let shipping = run.summary().shipping.expect("it was shipped");
+    assert_eq!((shipping.requests_retried, shipping.records_failed.get("ServiceUnavailableException")), (1, Some(&3)));
+    assert_eq!(shipping.records_possibly_duplicated, 0);
+}
+
+#[test]
+fn whatever_the_network_does_nothing_is_lost() {
+    for (fault, code, stored) in [
+        (Fault::ResetBeforeBody, "ConnectionFailed", false),
+        (Fault::ResetAfterBody { stored: false }, "ConnectionFailed", false),
+        (Fault::ResetAfterBody { stored: true }, "ConnectionFailed", true),
+        (Fault::NeverReply { stored: true }, "Timeout", true),
+        (Fault::Truncated, "", true),
+        (Fault::Malformed, "MalformedReply", true),
+        (Fault::WrongCount, "MalformedReply", true),
+        (Fault::ProxyUnavailable, "HTTP 503", false),
+        (Fault::internal_failure(), "InternalFailure", false),
+        (Fault::service_unavailable(), "ServiceUnavailableException", false),
+        (Fault::throttling(), "ThrottlingException", false),
+    ] {
+        let (aws, workspace) = (FakeAws::start(), Workspace::new());
+        aws.delivery_stream("beacons").fault(fault.clone());
+        let run = ingest(&aws, &workspace, &["--request-timeout", "1s"]).ok();
+        let shipping = run.summary().shipping.expect("it was shipped");
+        let failed = shipping.requests_failed.keys().next().unwrap_or_else(|| panic!("{fault:?}: {}", run.stderr));
+        assert!(failed.contains(code), "{fault:?}: {failed}");
+        if stored {
+            // It arrived twice, and that is said.
+            assert!(shipping.records_possibly_duplicated > 0, "{fault:?}");
+            let records = aws.delivery_stream("beacons").delivered().len() as u64;
+            assert!(records <= run.summary().records + shipping.records_possibly_duplicated);
+        } else {
+            everything_once(&aws);
+        }
+    }
+}
+
+#[test]
+fn a_slow_reply_is_waited_for() {
+    let (aws, workspace) = (FakeAws::start(), Workspace::new());
+    aws.delivery_stream("beacons").fault(Fault::Delay(Duration::from_secs(1)));
+    let run = ingest(&aws, &workspace, &[]).ok();
+    everything_once(&aws);
+    assert!(run.summary().shipping.expect("it was shipped").latency_max_ms >= 1_000.0);
+}
+
+#[test]
+fn errors_that_only_a_person_can_mend_end_the_run_with_advice() {
+    let cases: [(&str, fn(&FakeAws), &[&str]); 6] = [
+        ("no stream", |_| {}, &["firehose://beacons", "ResourceNotFoundException", "check the stream's name"]),
+        (
+            "denied",
+            |aws| {
+                aws.delivery_stream("beacons");
+                aws.deny(&aws.credentials().access_key, Action::PutRecordBatch);
+            },
+            &["AccessDeniedException", "firehose:PutRecordBatch"],
+        ),
+        (
+            "clock",
+            |aws| {
+                aws.delivery_stream("beacons");
+                aws.clock_offset(3_600);
+            },
+            &["InvalidSignatureException", "clock"],
+        ),
+        (
+            "creating",
+            |aws| {
+                aws.delivery_stream("beacons").status("CREATING");
+            },
+            &["CREATING", "wait"],
+        ),
+        (
+            "kinesis source",
+            |aws| {
+                aws.delivery_stream("beacons").source(fake_aws::Source::KinesisStream);
+            },
+            &["kinesis://"],
+        ),
+        ("down", |aws| aws.down(), &["ConnectionFailed", "check the endpoint"]),
+    ];
+    for (what, prepare, parts) in cases {
+        let (aws, workspace) = (FakeAws::start(), Workspace::new());
+        prepare(&aws);
+        let run = ingest(&aws, &workspace, &["--give-up-after", "1s"]).exits(1);
+        eprintln!("{what}: {}", run.stderr);
+        run.says(parts);
+    }
+}
