@@ -83,7 +83,7 @@ impl Variant {
         let mut quarantine = Quarantine::new(Path::new("/dev/null"));
         let stop = Arc::new(AtomicBool::new(false));
         let report =
-            pipeline::run(&[input], options, &mut Null::new(api), &mut quarantine, &Progress::default(), &stop);
+            pipeline::run(&[input], options, &mut Null::new(api), &mut quarantine, &Progress::default(), &stop, None);
         assert!(report.errors.is_empty(), "{:?}", report.errors);
         report.summary
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use clap::{Args, ValueEnum};
+use pixel_engine::checkpoint::{Checkpoint, CheckpointError, Standing};
 use pixel_engine::compress::Codec;
 use pixel_engine::encode::Encoding;
 use pixel_engine::pack::kpl::{HashKeys, SharedShardMap};
@@ -24,7 +25,7 @@ use pixel_engine::ship::dir::{Dir, ObjectFormat};
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::null::Null;
 use pixel_engine::ship::requests::Requests;
-use pixel_engine::source::{Format, Input, expand};
+use pixel_engine::source::{Format, Input, OpenFile, expand};
 
 use crate::aws::{Deliver, Keep, Reach, Records};
 use crate::summary::Table;
@@ -39,7 +40,8 @@ use crate::{Outcome, progress, size, stop_on_signals, usage_error};
 #[command(after_help = "Examples:
   pixel-engine ingest access.log          objects below pixel-engine-out/
   zcat *.gz | pixel-engine ingest --encode jsonl --compress zstd
-  pixel-engine ingest logs/ --to stdout: --container kpl")]
+  pixel-engine ingest logs/ --to stdout: --container kpl
+  pixel-engine ingest logs/ --resume logs.checkpoint")]
 pub(crate) struct Ingest {
     /// Files, folders or globs; standard input without any, or for `-`
     #[arg(value_name = "INPUT")]
@@ -104,6 +106,11 @@ pub(crate) struct Ingest {
     /// Where bad lines go, as JSON lines; an existing file is added to
     #[arg(long, value_name = "PATH", default_value = "pixel-engine-quarantine.jsonl")]
     quarantine: PathBuf,
+
+    /// Keep in this file how far each input is delivered, and go on there: after a stop or a crash, or when the
+    /// inputs have grown, the same command ships the rest. For files, not for standard input
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
 
     /// Threads that scan, encode and compress [default: one a core]
     #[arg(long, value_name = "N")]
@@ -194,36 +201,38 @@ impl Ingest {
         let options = self.options().unwrap_or_else(|message| {
             usage_error("ingest", &message);
         });
+        match self.deliver_with(options) {
+            Ok(outcome) => outcome,
+            Err(message) => {
+                eprintln!("pixel-engine: {message}");
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn deliver_with(&self, options: Options) -> Result<Outcome, String> {
         let mut failed = false;
         let inputs = self.inputs(&mut failed);
         if inputs.is_empty() {
-            return Outcome::Failed;
+            return Ok(Outcome::Failed);
         }
-        let stop = match stop_on_signals() {
-            Ok(stop) => stop,
-            Err(error) => {
-                eprintln!("pixel-engine: listening for Ctrl-C: {error}");
-                return Outcome::Failed;
-            }
-        };
-        let (mut sink, shards) = match self.sink(&inputs, &options, &stop) {
-            Ok(sink) => sink,
-            Err(error) => {
-                eprintln!("pixel-engine: {error}");
-                return Outcome::Failed;
-            }
-        };
+        let checkpoint = self.checkpoint(&inputs).map_err(|error| error.to_string())?;
+        let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
+        let (mut sink, shards) = self.sink(&inputs, &options, &stop)?;
         let options = Options { shards, ..options };
         let mut quarantine = Quarantine::new(&self.quarantine);
         let progress = Progress::default();
-        let total: Option<u64> = inputs.iter().map(Input::size).sum();
+        let total = match &checkpoint {
+            Some(checkpoint) => Some(self.tell_where(checkpoint, &inputs)),
+            None => inputs.iter().map(Input::size).sum(),
+        };
         let report = progress::shown(&progress, total, self.quiet, || {
-            pipeline::run(&inputs, options, &mut *sink, &mut quarantine, &progress, &stop)
+            pipeline::run(&inputs, options, &mut *sink, &mut quarantine, &progress, &stop, checkpoint.as_ref())
         });
         failed |= !self.tell(&report, &quarantine);
         // A reader that has seen enough ends the run before its input, and means it.
         let wanted_no_more = report.errors.iter().any(is_broken_pipe);
-        if failed {
+        Ok(if failed {
             Outcome::Failed
         } else if report.summary.interrupted && !wanted_no_more {
             Outcome::Stopped
@@ -231,7 +240,7 @@ impl Ingest {
             Outcome::Kept
         } else {
             Outcome::Done
-        }
+        })
     }
 
     fn container(&self) -> Container {
@@ -359,6 +368,46 @@ impl Ingest {
         inputs
     }
 
+    /// The checkpoint of `--resume`.
+    fn checkpoint(&self, inputs: &[Input]) -> Result<Option<Checkpoint>, CheckpointError> {
+        let Some(path) = &self.resume else { return Ok(None) };
+        // What cannot be looked at is no pipe as far as anyone knows; opening it says what is wrong.
+        let is_pipe = |input: &&Input| match input {
+            Input::Stdin => true,
+            Input::File(path) => fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
+        };
+        if let Some(pipe) = inputs.iter().find(is_pipe) {
+            let name = pipe.name();
+            usage_error("ingest", &format!("--resume needs files: what {name} has given once cannot be read again"));
+        }
+        Checkpoint::open(path).map(Some)
+    }
+
+    /// Says where the inputs are gone on with; returns how many bytes are left of them on disk.
+    fn tell_where(&self, checkpoint: &Checkpoint, inputs: &[Input]) -> u64 {
+        let (mut left, mut done) = (0, 0);
+        for input in inputs {
+            let Input::File(path) = input else { continue };
+            // One that cannot be opened is told of when its turn comes.
+            let Ok(file) = OpenFile::open(path) else { continue };
+            let standing = checkpoint.standing(&file);
+            left += standing.bytes_left(&file);
+            match standing {
+                Standing::Done => done += 1,
+                Standing::Left(position) if position.offset > 0 && !self.quiet => {
+                    let of = if file.is_compressed() { String::new() } else { format!(" of {}", file.size) };
+                    let line = position.lines + 1;
+                    eprintln!("resuming {} at byte {}{of} (line {line})", input.name(), position.offset);
+                }
+                _ => {}
+            }
+        }
+        if done > 0 && !self.quiet {
+            eprintln!("{done} of {} inputs were delivered before and have not changed", inputs.len());
+        }
+        left
+    }
+
     /// Where records go, and the shards that they are packed for.
     fn sink(
         &self,
@@ -419,14 +468,15 @@ impl Ingest {
         if let Some(first) = unfinished.next() {
             let (name, position) = (&first.source.name, first.position);
             eprintln!(
-                "pixel-engine: stopped in {name}: everything before byte {} (line {}) is delivered{}",
+                "pixel-engine: stopped in {name}: everything before byte {} (line {}) is delivered{}{}",
                 position.offset,
                 position.lines + 1,
                 match unfinished.len() {
                     0 => String::new(),
                     1 => "; one more input is not done".to_owned(),
                     more => format!("; {more} more inputs are not done"),
-                }
+                },
+                if self.resume.is_some() { "; the same command goes on there" } else { "" },
             );
         }
         if let Some(path) = &self.summary_json {

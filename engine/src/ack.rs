@@ -23,8 +23,17 @@ pub struct Position {
 #[derive(Debug, Default)]
 struct Progress {
     position: Position,
-    /// Acknowledged ranges beyond the first gap: start -> (end, lines).
-    ahead: BTreeMap<u64, (u64, u64)>,
+    /// Bytes before the position that belong to a line which does not end there.
+    unended: u64,
+    /// Acknowledged ranges beyond the first gap, by their start.
+    ahead: BTreeMap<u64, Ahead>,
+}
+
+#[derive(Debug)]
+struct Ahead {
+    end: u64,
+    lines: u64,
+    unended: u64,
 }
 
 /// The acknowledged part of every source of a run. Clones share their state.
@@ -34,10 +43,21 @@ pub struct Acknowledgements {
 }
 
 impl Acknowledgements {
+    /// Begins a source there, and not at its start: everything before was acknowledged in an earlier run.
+    pub fn begin(&self, source: usize, position: Position) {
+        self.lock().insert(source, Progress { position, ..Progress::default() });
+    }
+
     /// A token for a block of source number `source` with that byte range.
     pub fn token(&self, source: usize, range: Range<u64>) -> AckToken {
-        let lines = AtomicU64::new(0);
-        let block = Block { all: self.clone(), source, range, lines, spoiled: AtomicBool::new(false) };
+        let block = Block {
+            all: self.clone(),
+            source,
+            range,
+            lines: AtomicU64::new(0),
+            unended: AtomicU64::new(0),
+            spoiled: AtomicBool::new(false),
+        };
         AckToken { block: Arc::new(block), delivered: false }
     }
 
@@ -46,13 +66,23 @@ impl Acknowledgements {
         self.lock().get(&source).map_or_else(Position::default, |progress| progress.position)
     }
 
-    fn acknowledge(&self, source: usize, range: Range<u64>, lines: u64) {
+    /// The same, but moved back to the start of the line that does not end there: a piece of a line longer than a
+    /// block, or a last line without a newline. What is read from here on is read as lines again.
+    pub fn line_start(&self, source: usize) -> Position {
+        self.lock().get(&source).map_or_else(Position::default, |progress| Position {
+            offset: progress.position.offset - progress.unended,
+            lines: progress.position.lines,
+        })
+    }
+
+    fn acknowledge(&self, source: usize, start: u64, ahead: Ahead) {
         let mut sources = self.lock();
         let progress = sources.entry(source).or_default();
-        progress.ahead.insert(range.start, (range.end, lines));
-        while let Some((end, lines)) = progress.ahead.remove(&progress.position.offset) {
+        progress.ahead.insert(start, ahead);
+        while let Some(Ahead { end, lines, unended }) = progress.ahead.remove(&progress.position.offset) {
             progress.position.offset = end;
             progress.position.lines += lines;
+            progress.unended = unended;
         }
     }
 
@@ -68,13 +98,15 @@ struct Block {
     source: usize,
     range: Range<u64>,
     lines: AtomicU64,
+    unended: AtomicU64,
     spoiled: AtomicBool,
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
         if !*self.spoiled.get_mut() {
-            self.all.acknowledge(self.source, self.range.clone(), *self.lines.get_mut());
+            let ahead = Ahead { end: self.range.end, lines: *self.lines.get_mut(), unended: *self.unended.get_mut() };
+            self.all.acknowledge(self.source, self.range.start, ahead);
         }
     }
 }
@@ -101,6 +133,12 @@ impl AckToken {
     /// Says how many newlines the block has, once they are counted.
     pub fn count_lines(&self, lines: u64) {
         self.block.lines.store(lines, Ordering::Release);
+    }
+
+    /// Says that the last line does not end with the block, and how many bytes of it, in this block and in those
+    /// before, there were.
+    pub fn leave_unended(&self, bytes: u64) {
+        self.block.unended.store(bytes, Ordering::Release);
     }
 
     /// This holder's lines are safe.
@@ -141,6 +179,25 @@ mod tests {
         first.delivered();
         assert_eq!(all.position(7), Position { offset: 30, lines: 3 });
         assert_eq!(all.position(8), Position::default());
+    }
+
+    #[test]
+    fn a_source_goes_on_where_it_was_left_and_a_line_at_its_start() {
+        let all = Acknowledgements::default();
+        all.begin(1, Position { offset: 100, lines: 5 });
+        let position = |offset, lines| Position { offset, lines };
+        for (range, lines, unended, wanted) in [
+            (100..140, 2, 10, position(130, 7)),
+            (140..150, 0, 20, position(130, 7)),
+            (150..155, 1, 0, position(155, 8)),
+        ] {
+            let token = all.token(1, range.clone());
+            token.count_lines(lines);
+            token.leave_unended(unended);
+            token.delivered();
+            assert_eq!((all.position(1).offset, all.line_start(1)), (range.end, wanted));
+        }
+        assert_eq!(all.line_start(2), Position::default());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod billing;
 pub mod block;
+pub mod checkpoint;
 pub mod compress;
 mod durable;
 pub mod encode;

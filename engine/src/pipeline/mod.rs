@@ -15,19 +15,21 @@ mod reader;
 mod report;
 mod writer;
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, SendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, bounded};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use report::{Error, Report, Summary, Unfinished};
 
 use crate::ack::Acknowledgements;
 use crate::block::BufferPool;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::compress::Codec;
 use crate::encode::Encoding;
 use crate::encode::block::Rules;
@@ -117,6 +119,9 @@ pub struct Progress {
 ///
 /// Errors of an input are collected while the other inputs go on; an error of the sink or the quarantine ends
 /// the run. The report always has the numbers of what was done.
+///
+/// With a `checkpoint`, files go on where it says, and it follows what is acknowledged: a few times a second, and once
+/// more at the end.
 pub fn run(
     inputs: &[Input],
     options: Options,
@@ -124,6 +129,7 @@ pub fn run(
     quarantine: &mut Quarantine,
     progress: &Progress,
     stop: &Arc<AtomicBool>,
+    checkpoint: Option<&Checkpoint>,
 ) -> Report {
     let begun = Instant::now();
     let threads = options.threads.get();
@@ -138,13 +144,14 @@ pub fn run(
     let buffers = BufferPool::new(blocks_in_flight);
     let acknowledgements = Acknowledgements::default();
 
-    let packer = packer::Packer::new(&options, &pool, to_writer, progress);
+    let packer = packer::Packer::new(&options, &pool, to_writer, progress, acknowledgements.clone());
     let reader = reader::Reader {
         format: options.format,
         standard_schema: options.standard_schema.clone(),
         rules: Arc::new(rules(options, buffers.clone())),
         buffers,
         acknowledgements: acknowledgements.clone(),
+        checkpoint,
         progress,
         stop,
         pool: &pool,
@@ -152,13 +159,40 @@ pub fn run(
     };
     let writer = writer::Writer::new(sink, quarantine);
 
-    let (sources, packed, written) = thread::scope(|scope| {
+    let (sources, packed, written, saved) = thread::scope(|scope| {
+        // Dropped at the end, or when a stage panics.
+        let (running, ended) = bounded(0);
+        let saver = checkpoint.map(|checkpoint| {
+            let acknowledgements = &acknowledgements;
+            scope.spawn(move || save_until(&ended, checkpoint, acknowledgements))
+        });
         let reader = scope.spawn(|| reader.read(inputs));
         let writer = scope.spawn(|| writer.write(from_packer));
         let packed = packer.pack(from_reader);
-        (join(reader), packed, join(writer))
+        let (sources, written) = (join(reader), join(writer));
+        drop(running);
+        (sources, packed, written, saver.map_or(Ok(()), join))
     });
-    Report::new(packed, written, sources, &acknowledgements, begun.elapsed(), threads)
+    Report::new(packed, written, saved, sources, &acknowledgements, begun.elapsed(), threads)
+}
+
+/// How often a checkpoint is written while something moves: what a crash at any instant costs in duplicates.
+const SAVE_EVERY: Duration = Duration::from_millis(200);
+
+/// Saves the checkpoint until the run has ended, and then a last time. A disk that is full in between does not end
+/// the run: only how the last time went counts.
+fn save_until(
+    ended: &Receiver<Infallible>,
+    checkpoint: &Checkpoint,
+    acknowledgements: &Acknowledgements,
+) -> Result<(), CheckpointError> {
+    loop {
+        let is_last = ended.recv_timeout(SAVE_EVERY) == Err(RecvTimeoutError::Disconnected);
+        let saved = checkpoint.save(acknowledgements);
+        if is_last {
+            return saved;
+        }
+    }
 }
 
 /// Bytes of lines in all the runs that are waiting to be compressed, being compressed, or being gathered.

@@ -9,7 +9,7 @@ use rayon::ThreadPool;
 use super::reader::FromReader;
 use super::writer::ToWriter;
 use super::{Error, Gone, OnBadLine, Options, Packing, Progress, RUN_MEMORY, groups_in_flight, on_pool};
-use crate::ack::AckToken;
+use crate::ack::{AckToken, Acknowledgements};
 use crate::billing::Billed;
 use crate::compress::Codec;
 use crate::encode::block::{Encoded, EncodedBlock, LineCounts};
@@ -32,10 +32,11 @@ pub(super) struct Packer<'a> {
     pool: &'a ThreadPool,
     output: Sender<ToWriter>,
     progress: &'a Progress,
+    acknowledgements: Acknowledgements,
     group: Vec<Packed>,
     group_bytes: usize,
     /// The number of the source of the last block, and its newlines before the next block.
-    newlines_before: (usize, u64),
+    newlines_before: Option<(usize, u64)>,
     packed: PackedCounts,
 }
 
@@ -61,6 +62,7 @@ impl<'a> Packer<'a> {
         pool: &'a ThreadPool,
         output: Sender<ToWriter>,
         progress: &'a Progress,
+        acknowledgements: Acknowledgements,
     ) -> Packer<'a> {
         let (cutter, container) = match (options.packing, options.codec) {
             (Packing::Kpl, _) => {
@@ -89,9 +91,10 @@ impl<'a> Packer<'a> {
             pool,
             output,
             progress,
+            acknowledgements,
             group: Vec::new(),
             group_bytes: 0,
-            newlines_before: (0, 0),
+            newlines_before: None,
             packed: PackedCounts::default(),
         }
     }
@@ -123,13 +126,15 @@ impl<'a> Packer<'a> {
 
     fn add(&mut self, encoded: Encoded) -> Result<(), Gone> {
         let Encoded { block, mut bad_lines, counts, unpacked, source_bytes, source, stopped, token } = encoded;
-        if self.newlines_before.0 != source.number {
-            self.newlines_before = (source.number, 0);
-        }
+        let newlines_before = match self.newlines_before {
+            Some((number, newlines)) if number == source.number => newlines,
+            // The first block of a source, so the source still stands where this run began it.
+            _ => self.acknowledgements.position(source.number).lines,
+        };
         for bad_line in &mut bad_lines {
-            bad_line.line += self.newlines_before.1 + 1;
+            bad_line.line += newlines_before + 1;
         }
-        self.newlines_before.1 += counts.newlines;
+        self.newlines_before = Some((source.number, newlines_before + counts.newlines));
         self.packed.lines += counts;
         self.packed.unpacked += unpacked;
         self.packed.bytes_in += source_bytes;

@@ -1,6 +1,8 @@
 //! Reads the inputs one after the other and hands their blocks to the pool.
 
 use std::cell::RefCell;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,11 +10,12 @@ use crossbeam_channel::{Receiver, Sender};
 use rayon::ThreadPool;
 
 use super::{Error, Gone, Progress, on_pool};
-use crate::ack::Acknowledgements;
+use crate::ack::{Acknowledgements, Position};
 use crate::block::{BufferPool, Source};
+use crate::checkpoint::Checkpoint;
 use crate::encode::block::{Encoded, Rules, Scratch};
 use crate::schema::Schema;
-use crate::source::{BlockReader, Format, Input};
+use crate::source::{BlockReader, Format, Input, InputError, OpenFile};
 
 /// What the packer gets.
 pub(super) enum FromReader {
@@ -28,6 +31,7 @@ pub(super) struct Reader<'a> {
     pub(super) rules: Arc<Rules>,
     pub(super) buffers: BufferPool,
     pub(super) acknowledgements: Acknowledgements,
+    pub(super) checkpoint: Option<&'a Checkpoint>,
     pub(super) progress: &'a Progress,
     pub(super) stop: &'a Arc<AtomicBool>,
     pub(super) pool: &'a ThreadPool,
@@ -60,26 +64,15 @@ impl Reader<'_> {
 
     /// Reads one input; `offset` is where reading is.
     fn read_one(&self, input: &Input, source: &Arc<Source>, offset: &mut u64) -> Result<(), Gone> {
-        let raw = match input.open(Arc::clone(&self.progress.bytes_read), Arc::clone(self.stop)) {
-            Ok(raw) => raw,
-            Err(error) => return Ok(self.output.send(FromReader::Error(error.into()))?),
+        let mut blocks = match self.open(input, source) {
+            Ok(Some(blocks)) => blocks,
+            Ok(None) => return Ok(()),
+            Err(error) => return Ok(self.output.send(FromReader::Error(error))?),
         };
-        let mut blocks = BlockReader::new(
-            raw,
-            Arc::clone(source),
-            input.is_regular_file(),
-            self.format,
-            self.standard_schema.clone(),
-            self.buffers.clone(),
-            self.acknowledgements.clone(),
-            Arc::clone(self.stop),
-        );
-        let mut is_empty = true;
         loop {
+            *offset = blocks.offset();
             match blocks.next_block() {
                 Ok(Some(block)) => {
-                    *offset = blocks.offset();
-                    is_empty = false;
                     let rules = Arc::clone(&self.rules);
                     let encoded = on_pool(self.pool, move || {
                         thread_local! {
@@ -90,13 +83,70 @@ impl Reader<'_> {
                     self.output.send(FromReader::Block(encoded))?;
                 }
                 Ok(None) => {
-                    if is_empty && !self.stop.load(Ordering::Relaxed) {
+                    if self.stop.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                    if blocks.offset() == 0 {
                         tracing::warn!("{}: the input is empty", source.name);
+                    }
+                    if let Some(checkpoint) = self.checkpoint {
+                        checkpoint.ended(source.number, blocks.offset());
                     }
                     return Ok(());
                 }
                 Err(error) => return Ok(self.output.send(FromReader::Error(error.into()))?),
             }
         }
+    }
+
+    /// The blocks of an input; `None` when the checkpoint says that there are no new ones.
+    fn open(&self, input: &Input, source: &Arc<Source>) -> Result<Option<BlockReader>, Error> {
+        match (self.checkpoint, input) {
+            (Some(checkpoint), Input::File(path)) => self.resume(checkpoint, path, source),
+            _ => {
+                let raw = input.open(Arc::clone(&self.progress.bytes_read), Arc::clone(self.stop))?;
+                Ok(Some(self.blocks(raw, source, input.is_regular_file(), self.format)))
+            }
+        }
+    }
+
+    /// Goes on where the checkpoint says.
+    fn resume(&self, checkpoint: &Checkpoint, path: &Path, source: &Arc<Source>) -> Result<Option<BlockReader>, Error> {
+        let file = OpenFile::open(path)?;
+        let Some(Position { offset, lines }) = checkpoint.begin(source, &file) else { return Ok(None) };
+        self.acknowledgements.begin(source.number, Position { offset, lines });
+        let io_error = |error| InputError::Io { path: PathBuf::from(path), error };
+        let bytes_read = || Arc::clone(&self.progress.bytes_read);
+        let format = if self.format == Format::Auto { Format::of(&file.head) } else { Some(self.format) };
+        if let (false, Some(format @ (Format::RealTime | Format::Json))) = (file.is_compressed(), format) {
+            let mut blocks = self.blocks(file.read_from(offset, bytes_read()).map_err(io_error)?, source, true, format);
+            blocks.begin_at(offset);
+            return Ok(Some(blocks));
+        }
+        // Bytes on disk do not tell where the offset is, or which header holds there.
+        let from_start = || Ok(self.blocks(file.read(bytes_read()).map_err(io_error)?, source, true, self.format));
+        let mut blocks = from_start()?;
+        if blocks.skip_to(offset)? {
+            return Ok(Some(blocks));
+        }
+        tracing::warn!(
+            "{}: not the file of the checkpoint, it ends before byte {offset}; it is read from its start",
+            source.name
+        );
+        self.acknowledgements.begin(source.number, Position::default());
+        from_start().map(Some)
+    }
+
+    fn blocks(&self, raw: Box<dyn Read + Send>, source: &Arc<Source>, resumable: bool, format: Format) -> BlockReader {
+        BlockReader::new(
+            raw,
+            Arc::clone(source),
+            resumable,
+            format,
+            self.standard_schema.clone(),
+            self.buffers.clone(),
+            self.acknowledgements.clone(),
+            Arc::clone(self.stop),
+        )
     }
 }

@@ -11,6 +11,7 @@ use super::reader::ReadSource;
 use super::writer::Written;
 use crate::ack::{Acknowledgements, Position};
 use crate::block::Source;
+use crate::checkpoint::CheckpointError;
 use crate::quarantine::{BadLine, QuarantineError};
 use crate::ship::SinkError;
 use crate::ship::statistics::Shipping;
@@ -115,6 +116,9 @@ pub enum Error {
     /// The quarantine cannot be written.
     #[error(transparent)]
     Quarantine(#[from] QuarantineError),
+    /// The checkpoint cannot be written; the one before still holds.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// A bad line, when these end the run.
     #[error("{0}")]
     BadLine(Box<BadLine>),
@@ -139,6 +143,7 @@ impl Report {
     pub(super) fn new(
         packed: PackedCounts,
         written: Written,
+        saved: Result<(), CheckpointError>,
         sources: Vec<ReadSource>,
         acknowledgements: &Acknowledgements,
         elapsed: Duration,
@@ -184,6 +189,7 @@ impl Report {
             .map(|(position, read)| Unfinished { source: read.source, position })
             .collect();
         errors.extend(error);
+        errors.extend(saved.err().map(Error::Checkpoint));
         Report { summary, unfinished, errors }
     }
 }

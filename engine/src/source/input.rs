@@ -1,8 +1,9 @@
 //! Finding and opening inputs. Compression is recognised by magic bytes, never by name.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -154,23 +155,110 @@ impl Input {
             Input::Stdin => Box::new(Stdin { stop: Arc::clone(&stop) }),
             Input::File(path) => Box::new(File::open(path).map_err(io_error)?),
         };
-        let mut raw = Counted { raw, bytes_read };
-        let mut magic = [0; 4];
-        let length = fill(&mut raw, &mut magic).map_err(io_error)?;
-        let start = io::Cursor::new(magic).take(length as u64);
-        Ok(match magic {
-            [0x1f, 0x8b, ..] => {
-                let bytes = BufReader::with_capacity(READ_SIZE, start.chain(raw));
-                Box::new(flate2::bufread::MultiGzDecoder::new(bytes))
-            }
-            // A frame, or the skippable one that `pzstd` begins with.
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
-                let bytes = BufReader::with_capacity(READ_SIZE, start.chain(raw));
-                Box::new(zstd_decoder(bytes).map_err(io_error)?)
-            }
-            _ => Box::new(start.chain(raw)),
-        })
+        decompressed(Counted { raw, bytes_read }).map_err(io_error)
     }
+}
+
+/// A regular file that can be told from others and read from any byte. It is read as far as it reached when it was
+/// opened: what is added to it later is for the next run.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    /// The number of the file system's device.
+    pub device: u64,
+    /// The file's number on it, used again once a file is deleted.
+    pub inode: u64,
+    /// Bytes on disk when it was opened.
+    pub size: u64,
+    /// The first bytes on disk, at most [`OpenFile::HEAD`].
+    pub head: Vec<u8>,
+}
+
+impl OpenFile {
+    /// Bytes of the head.
+    pub const HEAD: usize = 4_096;
+
+    /// Opens the file and reads its head.
+    ///
+    /// # Errors
+    /// The file cannot be opened or read.
+    pub fn open(path: &Path) -> Result<OpenFile, InputError> {
+        OpenFile::try_open(path).map_err(|error| InputError::Io { path: path.to_owned(), error })
+    }
+
+    fn try_open(path: &Path) -> io::Result<OpenFile> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let size = metadata.len();
+        let mut head = vec![0; usize::try_from(size).map_or(OpenFile::HEAD, |size| size.min(OpenFile::HEAD))];
+        let length = fill(&mut file, &mut head)?;
+        head.truncate(length);
+        Ok(OpenFile { file, device: metadata.dev(), inode: metadata.ino(), size, head })
+    }
+
+    /// Whether offsets in its lines are not those on disk.
+    pub fn is_compressed(&self) -> bool {
+        Compression::of(&self.head).is_some()
+    }
+
+    /// Reads a file that is not compressed from that byte on. `bytes_read` counts as for [`Input::open`].
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn read_from(&self, offset: u64, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(self.raw_from(offset, bytes_read)?))
+    }
+
+    /// Reads all of it, decompressed.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn read(&self, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
+        decompressed(self.raw_from(0, bytes_read)?)
+    }
+
+    fn raw_from(&self, offset: u64, bytes_read: Arc<AtomicU64>) -> io::Result<Counted<io::Take<File>>> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Counted { raw: file.take(self.size.saturating_sub(offset)), bytes_read })
+    }
+}
+
+/// How an input is compressed.
+enum Compression {
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// Told from the first four bytes.
+    fn of(start: &[u8]) -> Option<Compression> {
+        match start {
+            [0x1f, 0x8b, ..] => Some(Compression::Gzip),
+            // A frame, or the skippable one that `pzstd` begins with.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Compression::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// What the bytes are once they are decompressed, if they are compressed.
+fn decompressed(mut raw: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    let mut magic = [0; 4];
+    let length = fill(&mut raw, &mut magic)?;
+    let start = io::Cursor::new(magic).take(length as u64);
+    let compression = Compression::of(&magic[..length]);
+    let raw = start.chain(raw);
+    Ok(match compression {
+        None => Box::new(raw),
+        Some(compression) => {
+            let bytes = BufReader::with_capacity(READ_SIZE, raw);
+            match compression {
+                Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
+                Compression::Zstd => Box::new(zstd_decoder(bytes)?),
+            }
+        }
+    })
 }
 
 fn zstd_decoder<R: BufRead>(bytes: R) -> io::Result<zstd::Decoder<'static, R>> {

@@ -6,6 +6,6 @@
 mod input;
 mod reader;
 
-pub use input::{Input, InputError, expand};
+pub use input::{Input, InputError, OpenFile, expand};
 pub(crate) use reader::fields_header;
 pub use reader::{BlockReader, Format, ReadError};

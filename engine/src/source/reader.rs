@@ -28,6 +28,25 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// The format that the bytes at the start of an input tell; `None` when they are newlines alone.
+    pub fn of(bytes: &[u8]) -> Option<Format> {
+        bytes.iter().find(|byte| !matches!(byte, b'\r' | b'\n')).map(|byte| match byte {
+            b'#' => Format::Standard,
+            b'{' => Format::Json,
+            _ => Format::RealTime,
+        })
+    }
+
+    fn layout(self, schema: Option<Arc<Schema>>) -> Layout {
+        match self {
+            Format::Standard => Layout::Standard(schema),
+            Format::Json => Layout::Json,
+            Format::Auto | Format::RealTime => Layout::RealTime,
+        }
+    }
+}
+
 /// The input broke off. Every whole line before it was handed out, and the incomplete one marked as cut.
 #[derive(Debug, thiserror::Error)]
 #[error("{source_name}: reading stopped at byte {offset}: {error}")]
@@ -51,6 +70,10 @@ pub struct BlockReader {
     carry: Vec<u8>,
     offset: u64,
     parts_of_long_line: u32,
+    /// Bytes handed out of a line that has not ended.
+    unended: u64,
+    /// Where reading ends for the time being, while what stands before an offset is skipped.
+    boundary: Option<u64>,
     end: Option<Result<(), io::Error>>,
     pool: BufferPool,
     acknowledgements: Acknowledgements,
@@ -72,20 +95,16 @@ impl BlockReader {
         acknowledgements: Acknowledgements,
         stop: Arc<AtomicBool>,
     ) -> BlockReader {
-        let layout = match format {
-            Format::Auto => None,
-            Format::RealTime => Some(Layout::RealTime),
-            Format::Standard => Some(Layout::Standard(default_schema)),
-            Format::Json => Some(Layout::Json),
-        };
         BlockReader {
             input,
             source,
             resumable,
-            layout,
+            layout: (format != Format::Auto).then(|| format.layout(default_schema)),
             carry: Vec::new(),
             offset: 0,
             parts_of_long_line: 0,
+            unended: 0,
+            boundary: None,
             end: None,
             pool,
             acknowledgements,
@@ -93,9 +112,35 @@ impl BlockReader {
         }
     }
 
-    /// How many bytes were handed out in blocks.
+    /// Where reading is: behind the last block that was handed out.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Says that the input begins at that offset of the source, where a line begins.
+    pub fn begin_at(&mut self, offset: u64) {
+        self.offset = offset;
+    }
+
+    /// Reads what stands before `offset`, where a line begins, and hands out none of it; standard logs keep the header
+    /// that holds there. `false` when the input ends earlier, and was not stopped.
+    ///
+    /// # Errors
+    /// The input broke off before `offset`.
+    pub fn skip_to(&mut self, offset: u64) -> Result<bool, ReadError> {
+        self.boundary = Some(offset);
+        while self.offset < offset
+            && let Some(block) = self.next_block()?
+        {
+            // Its token is dropped, so that nothing is acknowledged a second time.
+            self.pool.give(block.bytes);
+        }
+        self.boundary = None;
+        if self.offset < offset {
+            return Ok(self.stop.load(Ordering::Relaxed));
+        }
+        (self.end, self.parts_of_long_line, self.unended) = (None, 0, 0);
+        Ok(true)
     }
 
     /// The next block; `None` at the end.
@@ -107,12 +152,15 @@ impl BlockReader {
         let mut length = self.carry.len();
         bytes[..length].copy_from_slice(&self.carry);
         self.carry.clear();
-        while length < BLOCK_SIZE && self.end.is_none() {
+        let most = self.boundary.map_or(BLOCK_SIZE, |boundary| {
+            usize::try_from(boundary - self.offset).map_or(BLOCK_SIZE, |left| left.min(BLOCK_SIZE))
+        });
+        while length < most && self.end.is_none() {
             if self.stop.load(Ordering::Relaxed) {
                 self.end = Some(Ok(()));
                 break;
             }
-            match self.input.read(&mut bytes[length..BLOCK_SIZE]) {
+            match self.input.read(&mut bytes[length..most]) {
                 Ok(0) => self.end = Some(Ok(())),
                 Ok(count) => length += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -120,6 +168,9 @@ impl BlockReader {
                 Err(_) if self.stop.load(Ordering::Relaxed) => self.end = Some(Ok(())),
                 Err(error) => self.end = Some(Err(error)),
             }
+        }
+        if self.boundary == Some(self.offset + length as u64) {
+            self.end = Some(Ok(()));
         }
         if self.resumable && self.stop.load(Ordering::Relaxed) {
             length = memchr::memrchr(b'\n', &bytes[..length]).map_or(0, |last| last + 1);
@@ -163,13 +214,18 @@ impl BlockReader {
                 bytes.len()
             }
         };
-        let layout = self.layout.get_or_insert_with(|| recognise(&bytes)).clone();
+        if self.layout.is_none() {
+            self.layout = Format::of(&bytes).map(|format| format.layout(None));
+        }
+        let layout = self.layout.clone().unwrap_or(Layout::RealTime);
+        let mut ends_line = false;
         let taken = match (&layout, &cut) {
             (Layout::Standard(schema), None | Some(Cut::Broken(_) | Cut::Stopped)) => {
                 let (end, after) = follow_headers(&bytes[..taken], schema);
                 self.layout = Some(Layout::Standard(after));
                 if end < taken {
                     cut = None;
+                    ends_line = true;
                 }
                 end
             }
@@ -179,11 +235,17 @@ impl BlockReader {
         bytes.truncate(taken);
         let range = self.offset..self.offset + taken as u64;
         self.offset = range.end;
+        self.unended = match memchr::memrchr(b'\n', &bytes) {
+            _ if ends_line => 0,
+            Some(last) => (taken - last - 1) as u64,
+            None => self.unended + taken as u64,
+        };
         if bytes.last() != Some(&b'\n') {
             bytes.push(b'\n');
         }
         let offset = range.start;
         let token = self.acknowledgements.token(self.source.number, range);
+        token.leave_unended(self.unended);
         Block { bytes, source: Arc::clone(&self.source), offset, source_bytes: taken as u64, layout, cut, token }
     }
 
@@ -191,14 +253,6 @@ impl BlockReader {
         let part = self.parts_of_long_line + 1;
         self.parts_of_long_line = if last { 0 } else { part };
         Cut::TooLong { part, last }
-    }
-}
-
-fn recognise(bytes: &[u8]) -> Layout {
-    match bytes.iter().find(|byte| !matches!(byte, b'\r' | b'\n')) {
-        Some(b'#') => Layout::Standard(None),
-        Some(b'{') => Layout::Json,
-        _ => Layout::RealTime,
     }
 }
 
@@ -239,6 +293,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ack::Position;
 
     /// Gives the bytes in pieces of these lengths, over and over, and then ends or breaks off.
     struct Pieces {
@@ -477,6 +532,40 @@ mod tests {
             // At least one large piece, or the test takes its time.
             lengths.push(400_000);
             blocks(&text, &lengths, format, breaks);
+        }
+
+        #[test]
+        fn what_is_skipped_to_a_line_changes_nothing_behind_it(
+            text in any_input(),
+            format in prop::sample::select(vec![Format::Auto, Format::RealTime, Format::Standard, Format::Json]),
+            more in prop::collection::vec(any::<u8>(), 0..3),
+        ) {
+            let (mut whole, all) = reader(&text, &[400_000], format, false);
+            while let Some(block) = whole.next_block().expect("no error") {
+                let layout = block.layout.clone();
+                let start = Position { offset: block.offset, lines: 0 };
+                // Where a run that was killed before this block goes on, when its source has grown since.
+                let offset = all.line_start(3).offset;
+                prop_assert!(offset <= block.offset);
+                let grown = [&text[..], &more].concat();
+                let (mut rest, again) = reader(&grown, &[1_000, 500_000], format, false);
+                again.begin(3, start);
+                prop_assert!(rest.skip_to(offset).expect("no error"));
+                prop_assert_eq!(rest.offset(), offset);
+                prop_assert_eq!(again.position(3), start, "nothing is acknowledged twice");
+                let mut joined = Vec::new();
+                while let Some(next) = rest.next_block().expect("no error") {
+                    if next.offset == block.offset {
+                        prop_assert_eq!(&next.layout, &layout);
+                    }
+                    joined.extend_from_slice(&next.bytes[..next.source_bytes as usize]);
+                    next.token.delivered();
+                }
+                prop_assert!(joined == grown[offset as usize..]);
+                block.token.delivered();
+            }
+            let past = text.len() as u64 + 1;
+            prop_assert!(!reader(&text, &[700_000], format, false).0.skip_to(past).expect("no error"));
         }
     }
 }

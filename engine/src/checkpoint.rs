@@ -1,0 +1,518 @@
+//! Where each input file is left, so that the next run goes on there: the file of `ingest --resume`.
+//!
+//! A file is known by its device, its inode and a fingerprint, the length and CRC-32 of its first bytes on disk: inodes
+//! are used again, and a new file must never be taken for an old one, or its lines would be skipped. The
+//! fingerprint always spans what was acknowledged, or 4 KiB of it. The path is for people, and may change.
+//!
+//! ```text
+//! {"version":1,"crc32":"0f3c5a10"}
+//! {"path":"big.log","device":64768,"inode":1835,"size":943718400,"fingerprint":{"bytes":4096,"crc32":"77e8b1c2"},"offset":558627631,"lines":639667,"done":false}
+//! ```
+//!
+//! One line an input behind the first, which has the CRC-32 of all the others in hexadecimal. `size` is on disk; `offset`
+//! is where the next run begins, in bytes after decompression, always the start of a line, and `lines` are the
+//! newlines before it. Everything before is delivered, quarantined or filtered. `done` says that the same is
+//! true of everything in the file when it had `size` bytes; a last line without a newline stands behind `offset`
+//! even then, as it may have been half of one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ack::{Acknowledgements, Position};
+use crate::block::Source;
+use crate::durable;
+use crate::source::OpenFile;
+
+const VERSION: u64 = 1;
+
+/// The checkpoint file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The system refuses: a full disk, no permission.
+    #[error("checkpoint {path}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// Another run has it open.
+    #[error("checkpoint {0}: another run is using it")]
+    Locked(PathBuf),
+    /// It is not as it was written. Without it, nobody knows what was delivered.
+    #[error("checkpoint {path}: damaged at line {line}: {reason}; restore it, or begin anew with another file")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A later version of the program wrote it.
+    #[error("checkpoint {path}: written in form {version}, this version of pixel-engine reads form 1")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The form's number.
+        version: u64,
+    },
+}
+
+/// The checkpoint of a run, which no other run can use at the same time.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    state: Mutex<State>,
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct State {
+    inputs: Vec<Entry>,
+    /// The inputs of this run, by the number of their source.
+    running: BTreeMap<usize, Running>,
+    saved: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    /// Its place among the inputs.
+    entry: usize,
+    /// Where it ends, once everything up to there was read.
+    end: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    path: String,
+    device: u64,
+    inode: u64,
+    size: u64,
+    fingerprint: Fingerprint,
+    offset: u64,
+    lines: u64,
+    done: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fingerprint {
+    bytes: usize,
+    crc32: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    version: u64,
+    crc32: String,
+}
+
+/// What a checkpoint knows of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    New,
+    /// Everything in it is delivered.
+    Done,
+    /// Everything before this position is.
+    Left(Position),
+    /// It stands where another one did, or was cut: it is read from its start.
+    Replaced {
+        /// What shows that.
+        reason: &'static str,
+    },
+}
+
+impl Standing {
+    /// Bytes on disk that are still to be read.
+    pub fn bytes_left(&self, file: &OpenFile) -> u64 {
+        match self {
+            Standing::Done => 0,
+            Standing::Left(position) if !file.is_compressed() => file.size.saturating_sub(position.offset),
+            Standing::New | Standing::Left(_) | Standing::Replaced { .. } => file.size,
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint at `path`; one that is not there is made.
+    ///
+    /// # Errors
+    /// It is damaged, from a later version, in use by another run, or cannot be read or written.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Checkpoint, CheckpointError> {
+        let path = path.into();
+        let io_error = |error| CheckpointError::Io { path: path.clone(), error };
+        // The checkpoint itself is replaced with every save, so the lock is on a file beside it.
+        let lock = durable::lock(&durable::hidden(&path, "lock")).map_err(io_error)?;
+        let lock = lock.ok_or_else(|| CheckpointError::Locked(path.clone()))?;
+        let inputs = match fs::read(&path) {
+            Ok(bytes) => parse(&path, &bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(io_error(error)),
+        };
+        let state = State { inputs, running: BTreeMap::new(), saved: false };
+        let checkpoint = Checkpoint { path, state: Mutex::new(state), _lock: lock };
+        // That it cannot be written is said now rather than after the first gigabyte.
+        checkpoint.save(&Acknowledgements::default())?;
+        Ok(checkpoint)
+    }
+
+    /// What is known of the file.
+    pub fn standing(&self, file: &OpenFile) -> Standing {
+        self.lock().standing(file)
+    }
+
+    /// Begins to follow the file as that source of the run; where to read from, or `None` when there is nothing to read.
+    pub(crate) fn begin(&self, source: &Source, file: &OpenFile) -> Option<Position> {
+        let mut state = self.lock();
+        let State { inputs, running, .. } = &*state;
+        if running.values().any(|running| inputs[running.entry].is_at(file)) {
+            tracing::warn!("{}: the same file as an input before it; it is read once", source.name);
+            return None;
+        }
+        let position = match state.standing(file) {
+            Standing::New => Position::default(),
+            Standing::Done => return None,
+            Standing::Left(position) => position,
+            Standing::Replaced { reason } => {
+                tracing::warn!("{}: not the file of the checkpoint, {reason}; it is read from its start", source.name);
+                Position::default()
+            }
+        };
+        let entry = Entry {
+            path: source.name.clone(),
+            device: file.device,
+            inode: file.inode,
+            size: file.size,
+            fingerprint: Fingerprint::of(&file.head),
+            offset: position.offset,
+            lines: position.lines,
+            done: false,
+        };
+        let place = match state.inputs.iter().position(|entry| entry.is_at(file)) {
+            Some(place) => {
+                state.inputs[place] = entry;
+                place
+            }
+            None => {
+                state.inputs.push(entry);
+                state.inputs.len() - 1
+            }
+        };
+        state.running.insert(source.number, Running { entry: place, end: None });
+        state.saved = false;
+        Some(position)
+    }
+
+    /// Says that the source was read to its end, which is at that offset.
+    pub(crate) fn ended(&self, source: usize, end: u64) {
+        if let Some(running) = self.lock().running.get_mut(&source) {
+            running.end = Some(end);
+        }
+    }
+
+    /// Writes how far the inputs of the run are acknowledged, if that has changed.
+    ///
+    /// # Errors
+    /// It cannot be written; what was there before stays.
+    pub(crate) fn save(&self, acknowledgements: &Acknowledgements) -> Result<(), CheckpointError> {
+        let mut state = self.lock();
+        state.follow(acknowledgements);
+        if !state.saved {
+            let text = state.text();
+            durable::publish(&self.path, |file| file.write_all(&text))
+                .map_err(|error| CheckpointError::Io { path: self.path.clone(), error })?;
+            state.saved = true;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change under the lock is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn standing(&self, file: &OpenFile) -> Standing {
+        let Some(entry) = self.inputs.iter().find(|entry| entry.is_at(file)) else { return Standing::New };
+        let acknowledged = if entry.done || file.is_compressed() { entry.size } else { entry.offset };
+        if !entry.fingerprint.is_of(&file.head) {
+            Standing::Replaced { reason: "its first bytes are others" }
+        } else if file.size < acknowledged {
+            Standing::Replaced { reason: "it is shorter than what was delivered" }
+        } else if entry.done && file.size == entry.size {
+            Standing::Done
+        } else {
+            Standing::Left(Position { offset: entry.offset, lines: entry.lines })
+        }
+    }
+
+    /// Takes over how far the inputs are acknowledged.
+    fn follow(&mut self, acknowledgements: &Acknowledgements) {
+        for (&source, running) in &self.running {
+            let entry = &mut self.inputs[running.entry];
+            let Position { offset, lines } = acknowledgements.line_start(source);
+            let done = running.end == Some(acknowledgements.position(source).offset);
+            self.saved &= (entry.offset, entry.lines, entry.done) == (offset, lines, done);
+            (entry.offset, entry.lines, entry.done) = (offset, lines, done);
+        }
+    }
+
+    fn text(&self) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for entry in &self.inputs {
+            write_line(&mut lines, entry);
+        }
+        let mut text = Vec::new();
+        write_line(&mut text, &Header { version: VERSION, crc32: crc32(&lines) });
+        text.append(&mut lines);
+        text
+    }
+}
+
+fn write_line(text: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(&mut *text, value).expect("numbers and text are JSON, and memory takes them");
+    text.push(b'\n');
+}
+
+fn crc32(bytes: &[u8]) -> String {
+    format!("{:08x}", crc32fast::hash(bytes))
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, CheckpointError> {
+    #[derive(Deserialize)]
+    struct AnyHeader {
+        version: u64,
+    }
+    let damaged = |line, reason: String| CheckpointError::Damaged { path: path.to_owned(), line, reason };
+    let end = memchr::memchr(b'\n', bytes).ok_or_else(|| damaged(1, "the file ends in it".to_owned()))?;
+    let (first, rest) = (&bytes[..end], &bytes[end + 1..]);
+    let AnyHeader { version } = serde_json::from_slice(first).map_err(|error| damaged(1, error.to_string()))?;
+    if version > VERSION {
+        return Err(CheckpointError::Version { path: path.to_owned(), version });
+    }
+    let header: Header = serde_json::from_slice(first).map_err(|error| damaged(1, error.to_string()))?;
+    if header.version != VERSION {
+        return Err(damaged(1, format!("there is no form {version}")));
+    }
+    if header.crc32 != crc32(rest) {
+        return Err(damaged(1, "the checksum of the lines that follow is another".to_owned()));
+    }
+    rest.split_inclusive(|&byte| byte == b'\n')
+        .enumerate()
+        .map(|(index, line)| serde_json::from_slice(line).map_err(|error| damaged(index + 2, error.to_string())))
+        .collect()
+}
+
+impl Entry {
+    fn is_at(&self, file: &OpenFile) -> bool {
+        (self.device, self.inode) == (file.device, file.inode)
+    }
+}
+
+impl Fingerprint {
+    fn of(head: &[u8]) -> Fingerprint {
+        Fingerprint { bytes: head.len(), crc32: crc32(head) }
+    }
+
+    /// Whether the file that begins with `head` may be the one with this fingerprint, grown.
+    fn is_of(&self, head: &[u8]) -> bool {
+        head.get(..self.bytes).is_some_and(|start| crc32(start) == self.crc32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &[u8] = b"0123456789\n";
+
+    fn source(number: usize) -> Source {
+        Source { number, name: "a.log".to_owned() }
+    }
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Folder {
+            Folder(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn file(&self, name: &str, bytes: &[u8]) -> OpenFile {
+            // In place: the inode stays.
+            fs::write(self.path(name), bytes).unwrap();
+            OpenFile::open(&self.path(name)).unwrap()
+        }
+
+        fn checkpoint(&self) -> Checkpoint {
+            Checkpoint::open(self.path("checkpoint")).unwrap()
+        }
+
+        /// A run that reads the file to its end, or stops before it, and delivers `delivered` bytes of it.
+        fn run(&self, file: &OpenFile, delivered: u64, to_end: bool) {
+            let (checkpoint, all) = (self.checkpoint(), Acknowledgements::default());
+            let position = checkpoint.begin(&source(0), file).unwrap();
+            all.begin(0, position);
+            let token = all.token(0, position.offset..delivered);
+            token.count_lines((delivered - position.offset) / LINE.len() as u64);
+            token.leave_unended(delivered % LINE.len() as u64);
+            token.delivered();
+            if to_end {
+                checkpoint.ended(0, file.size);
+            }
+            checkpoint.save(&all).unwrap();
+        }
+    }
+
+    fn left(lines: u64) -> Standing {
+        Standing::Left(Position { offset: lines * LINE.len() as u64, lines })
+    }
+
+    #[test]
+    fn a_file_goes_on_where_it_was_left() {
+        let folder = Folder::new();
+        let text = LINE.repeat(1_000);
+        let file = folder.file("a.log", &text);
+        assert_eq!(folder.checkpoint().standing(&file), Standing::New);
+        folder.run(&file, 55, false);
+        assert_eq!(folder.checkpoint().standing(&file), left(5));
+        folder.run(&file, 11_000, false);
+        assert_eq!(folder.checkpoint().standing(&file), left(1_000), "nobody said that this is the end");
+        folder.run(&file, 11_000, true);
+        assert_eq!(folder.checkpoint().standing(&file), Standing::Done);
+        let grown = folder.file("a.log", &LINE.repeat(1_001));
+        assert_eq!(folder.checkpoint().standing(&grown), left(1_000));
+        assert_eq!(left(1_000).bytes_left(&grown), 11);
+        fs::rename(folder.path("a.log"), folder.path("b.log")).unwrap();
+        let renamed = OpenFile::open(&folder.path("b.log")).unwrap();
+        assert_eq!(folder.checkpoint().standing(&renamed), left(1_000));
+    }
+
+    #[test]
+    fn a_last_line_without_a_newline_is_done_but_begins_again_when_the_file_has_grown() {
+        let folder = Folder::new();
+        let file = folder.file("a.log", &LINE.repeat(3)[..27]);
+        folder.run(&file, 27, true);
+        assert_eq!(folder.checkpoint().standing(&file), Standing::Done);
+        let grown = folder.file("a.log", &LINE.repeat(3));
+        assert_eq!(folder.checkpoint().standing(&grown), left(2));
+    }
+
+    #[test]
+    fn another_file_is_never_taken_for_an_old_one() {
+        for length in [11, 44, 4_092, 4_103, 20_009] {
+            let folder = Folder::new();
+            let text: Vec<u8> = LINE.repeat(2_000)[..length].to_vec();
+            folder.run(&folder.file("a.log", &text), 11, false);
+            for at in (0..length.min(OpenFile::HEAD)).step_by(13) {
+                let mut other = [&text[..], b"more\n"].concat();
+                other[at] ^= 1;
+                let standing = folder.checkpoint().standing(&folder.file("a.log", &other));
+                assert!(matches!(standing, Standing::Replaced { .. }), "{length} {at}: {standing:?}");
+            }
+            let shorter = folder.checkpoint().standing(&folder.file("a.log", &text[..5]));
+            assert!(matches!(shorter, Standing::Replaced { .. }), "{shorter:?}");
+            // Taken up from its start, it is the file of the checkpoint.
+            let checkpoint = folder.checkpoint();
+            let other = folder.file("a.log", &[b'x'; 100]);
+            assert_eq!(checkpoint.begin(&source(0), &other), Some(Position::default()));
+            assert_eq!(checkpoint.standing(&other), Standing::Left(Position::default()));
+        }
+    }
+
+    #[test]
+    fn a_small_file_is_known_by_all_of_it_that_was_delivered() {
+        // As a standard log, whose first bytes are those of any other.
+        let folder = Folder::new();
+        let header = b"#Version: 1.0\n#Fields: date time\n";
+        let file = folder.file("a.log", header);
+        folder.run(&file, header.len() as u64, true);
+        let grown = folder.file("a.log", &[&header[..], b"one\n"].concat());
+        folder.run(&grown, grown.size, true);
+        let other = folder.file("a.log", &[&header[..], b"two\nthree\n"].concat());
+        assert!(matches!(folder.checkpoint().standing(&other), Standing::Replaced { .. }));
+    }
+
+    #[test]
+    fn a_compressed_file_that_is_shorter_is_another() {
+        let folder = Folder::new();
+        let bytes = [&[0x1f, 0x8b, 8, 0][..], &[7; 5_000]].concat();
+        folder.run(&folder.file("a.gz", &bytes), 11_000, false);
+        let same = folder.file("a.gz", &bytes);
+        assert_eq!(folder.checkpoint().standing(&same), left(1_000));
+        assert_eq!(left(1_000).bytes_left(&same), 5_004, "all of it is decompressed again");
+        let standing = folder.checkpoint().standing(&folder.file("a.gz", &bytes[..5_000]));
+        assert!(matches!(standing, Standing::Replaced { .. }), "{standing:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_named_twice_is_read_once_and_other_inputs_stay() {
+        let folder = Folder::new();
+        folder.run(&folder.file("other.log", LINE), 11, true);
+        let file = folder.file("a.log", LINE);
+        let checkpoint = folder.checkpoint();
+        assert_eq!(checkpoint.begin(&source(0), &file), Some(Position::default()));
+        assert_eq!(checkpoint.begin(&source(1), &file), None);
+        checkpoint.save(&Acknowledgements::default()).unwrap();
+        drop(checkpoint);
+        let checkpoint = folder.checkpoint();
+        assert_eq!(checkpoint.standing(&folder.file("other.log", LINE)), Standing::Done);
+        assert_eq!(checkpoint.standing(&file), Standing::Left(Position::default()));
+    }
+
+    #[test]
+    fn a_checkpoint_is_for_one_run_at_a_time() {
+        let folder = Folder::new();
+        let checkpoint = folder.checkpoint();
+        let error = Checkpoint::open(folder.path("checkpoint")).unwrap_err();
+        assert!(matches!(error, CheckpointError::Locked(_)), "{error}");
+        drop(checkpoint);
+        folder.checkpoint();
+        assert!(Checkpoint::open(folder.path("no/such/folder")).is_err());
+        assert!(Checkpoint::open(folder.0.path()).is_err());
+    }
+
+    #[test]
+    fn every_damaged_byte_and_every_cut_is_found_and_left_alone() {
+        let folder = Folder::new();
+        folder.run(&folder.file("a.log", LINE), 11, true);
+        folder.run(&folder.file("b.log", LINE), 11, true);
+        let path = folder.path("checkpoint");
+        let bytes = fs::read(&path).unwrap();
+        let refused = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            let error = Checkpoint::open(&path).unwrap_err();
+            assert!(matches!(error, CheckpointError::Damaged { .. } | CheckpointError::Version { .. }), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            error
+        };
+        for at in 0..bytes.len() {
+            for change in [0x01, 0x02, 0x20, 0x80] {
+                let mut changed = bytes.clone();
+                changed[at] ^= change;
+                refused(&changed);
+            }
+            refused(&bytes[..at]);
+        }
+        refused(&[&bytes[..], b"\n"].concat());
+        let newer = refused(b"{\"version\":2,\"of\":\"another form\"}\n");
+        assert!(matches!(newer, CheckpointError::Version { version: 2, .. }), "{newer}");
+        fs::write(&path, &bytes).unwrap();
+        folder.checkpoint();
+    }
+}
