@@ -28,6 +28,8 @@ mod memory;
 mod peers;
 /// Bad lines: reason, place, every byte.
 mod quarantine;
+/// `--resume`: stopped and killed runs that go on.
+mod resume;
 /// `--select` and `--match`.
 mod select_match;
 /// The same output on every SIMD path.

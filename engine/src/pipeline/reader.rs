@@ -83,13 +83,10 @@ impl Reader<'_> {
                     self.output.send(FromReader::Block(encoded))?;
                 }
                 Ok(None) => {
-                    if self.stop.load(Ordering::Relaxed) {
-                        return Ok(());
-                    }
-                    if blocks.offset() == 0 {
+                    if blocks.is_at_end() && blocks.offset() == 0 {
                         tracing::warn!("{}: the input is empty", source.name);
                     }
-                    if let Some(checkpoint) = self.checkpoint {
+                    if let (true, Some(checkpoint)) = (blocks.is_at_end(), self.checkpoint) {
                         checkpoint.ended(source.number, blocks.offset());
                     }
                     return Ok(());

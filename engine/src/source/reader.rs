@@ -75,6 +75,8 @@ pub struct BlockReader {
     /// Where reading ends for the time being, while what stands before an offset is skipped.
     boundary: Option<u64>,
     end: Option<Result<(), io::Error>>,
+    /// Whether that is where the input ends, and not where it was stopped or broke off.
+    is_real_end: bool,
     pool: BufferPool,
     acknowledgements: Acknowledgements,
     stop: Arc<AtomicBool>,
@@ -106,6 +108,7 @@ impl BlockReader {
             unended: 0,
             boundary: None,
             end: None,
+            is_real_end: false,
             pool,
             acknowledgements,
             stop,
@@ -115,6 +118,11 @@ impl BlockReader {
     /// Where reading is: behind the last block that was handed out.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Whether everything up to the end of the input was handed out.
+    pub fn is_at_end(&self) -> bool {
+        self.is_real_end && self.carry.is_empty()
     }
 
     /// Says that the input begins at that offset of the source, where a line begins.
@@ -161,7 +169,10 @@ impl BlockReader {
                 break;
             }
             match self.input.read(&mut bytes[length..most]) {
-                Ok(0) => self.end = Some(Ok(())),
+                Ok(0) => {
+                    self.end = Some(Ok(()));
+                    self.is_real_end = !self.stop.load(Ordering::Relaxed);
+                }
                 Ok(count) => length += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // To a decompressor, standard input that ends for a stop looks cut short.
@@ -173,7 +184,9 @@ impl BlockReader {
             self.end = Some(Ok(()));
         }
         if self.resumable && self.stop.load(Ordering::Relaxed) {
-            length = memchr::memrchr(b'\n', &bytes[..length]).map_or(0, |last| last + 1);
+            let whole_lines = memchr::memrchr(b'\n', &bytes[..length]).map_or(0, |last| last + 1);
+            self.is_real_end &= whole_lines == length;
+            length = whole_lines;
         }
         // A long line may end with the piece before, at the end of the input: that must still be said.
         let ends_long_line = self.parts_of_long_line > 0 && !self.stop.load(Ordering::Relaxed);
@@ -346,6 +359,7 @@ mod tests {
             }
         }
         assert!(reader.next_block().is_ok_and(|block| block.is_none()), "the end stays the end");
+        assert_ne!(reader.is_at_end(), breaks);
         check(bytes, &blocks);
         blocks
     }
@@ -457,6 +471,7 @@ mod tests {
             let wanted = if resumable { (&b"one\n"[..], None) } else { (&b"one\ntw\n"[..], Some(Cut::Stopped)) };
             assert_eq!((&block.bytes[..], block.cut), wanted);
             assert!(reader.next_block().is_ok_and(|block| block.is_none()));
+            assert!(!reader.is_at_end());
             block.token.delivered();
         }
     }
