@@ -310,7 +310,7 @@ impl Sink for Resharded<'_> {
         self.requests.finish()
     }
 
-    fn delivered(&self) -> &Delivered {
+    fn delivered(&self) -> Delivered {
         self.requests.delivered()
     }
 
@@ -351,7 +351,7 @@ fn aggregates_for(
     let mut sink = Resharded { requests, records: 0, after, to, shards: shared };
     let mut quarantine = Quarantine::new(workspace.path("quarantine"));
     let stop = Arc::new(AtomicBool::new(false));
-    let report = pipeline::run(&[input], options, &mut sink, &mut quarantine, &Progress::default(), &stop);
+    let report = pipeline::run(&[input], options, &mut sink, &mut quarantine, &Progress::default(), &stop, None);
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     drop(sink);
     records(&sent)

@@ -6,10 +6,10 @@ mod compress;
 mod docs;
 /// Inputs and outputs that cannot be used, and the exit codes.
 mod errors;
-/// Delivery to Firehose.
-mod firehose;
 /// The server that stands for AWS, against AWS's own SDK.
 mod fake_aws;
+/// Delivery to Firehose.
+mod firehose;
 /// The generator as a command.
 mod generate;
 /// What is read: formats, compression, files, folders, globs, stdin.
