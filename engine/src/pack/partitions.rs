@@ -1,8 +1,7 @@
 //! The `kpl` container where lines are partitioned by a value: one open aggregate for each shard.
 //!
 //! A line goes to the shard that takes the hash of its value, and lines of one shard keep their order. All aggregates of
-//! a shard have the same keys: Kinesis keeps them together whatever else changes, and Lambda, which with a
-//! `ParallelizationFactor` keeps the order of each partition key alone, keeps that of the shard.
+//! a shard have one key: with a `ParallelizationFactor` above 1, Lambda keeps the order of each partition key alone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -83,17 +83,18 @@ impl PartitionKey {
 
 /// Partition keys that take every shard in turn, for aggregates and other records that may go anywhere.
 ///
-/// A shard takes 1 MiB/s however wide its range is, so each gets as many records as the others. Inside the ranges, each
-/// round stands 2^128 divided by the golden ratio further than the one before, in parts of 2^128 of the range (a Weyl
-/// sequence): after any number of rounds, the widest gap between two hash keys of a shard is less than three times the
-/// narrowest. With the default map, one shard that takes everything, hash keys are therefore spread evenly over the whole
-/// space: any number of shards gets about the same share on each, without knowing them.
+/// A shard takes 1 MiB/s however wide its range is, so each gets as many records as the others. Inside its range, a
+/// shard's hash keys follow each other at a distance of the range divided by the golden ratio, around its end to its
+/// start (a Weyl sequence): after any number of them, the widest gap between two is less than three times the narrowest.
+///
+/// The default map is one shard that takes everything. Hash keys are then spread evenly over the whole space: any number
+/// of equal shards gets equal shares, without knowing them.
 #[derive(Clone, Debug)]
 pub struct HashKeys {
     shards: SharedShardMap,
     /// The shard that is next.
     turn: usize,
-    /// Where in the shards' ranges this round's hash keys are, in parts of 2^128.
+    /// Where in the ranges this round's hash keys are, in 2^128ths of each.
     position: u128,
 }
 
@@ -104,7 +105,7 @@ impl HashKeys {
     /// 2^128 divided by the golden ratio, rounded to an odd number: all 2^128 positions come before one comes again.
     const STEP: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
 
-    /// Begins `start` parts of 2^128 through the shards, and through the range of each.
+    /// Begins `start` 2^128ths of the way through the shards, and through the range of each.
     ///
     /// Take `start` from the content, so that a repeated run sends the same records to the same shards, and two producers
     /// do not walk through the shards in step.

@@ -14,7 +14,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The hash key that stands at `position` of 2^128 of the way through the shard's range.
+    /// The hash key that stands `position` 2^128ths of the way through the shard's range.
     pub(crate) fn hash_key_at(&self, position: u128) -> u128 {
         let span = self.end - self.start;
         // The upper half of position * (span + 1), whose 256 bits cannot overflow.
