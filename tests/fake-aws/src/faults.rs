@@ -104,7 +104,7 @@ impl Fault {
     }
 
     /// What becomes of the reply that there would have been.
-    pub(crate) fn spoil(self, reply: Reply, protocol: Protocol) -> Reply {
+    fn spoil(self, reply: Reply, protocol: Protocol) -> Reply {
         let unread = |ending| Reply { ending, receipt: None, ..Reply::json(Vec::new()) };
         match self {
             Fault::Delay(delay) => Reply { delay, ..reply },
@@ -127,6 +127,14 @@ impl Fault {
             Fault::Truncated => Reply { ending: Ending::Truncated, receipt: None, ..reply },
             Fault::WrongCount => Reply { receipt: None, ..reply },
         }
+    }
+}
+
+/// What becomes of a reply under a fault, if there is one.
+pub(crate) fn spoil(fault: Option<Fault>, reply: Reply, protocol: Protocol) -> Reply {
+    match fault {
+        Some(fault) => fault.spoil(reply, protocol),
+        None => reply,
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::action::Action;
 use crate::bucket::{Bucket, take_all};
-use crate::faults::{Fault, Faults, RecordFailure};
+use crate::faults::{Fault, Faults, RecordFailure, spoil};
 use crate::lock;
 use crate::parse::{Blobs, Constraints, Text, members};
 use crate::records::{Arrival, Delivered, Store, StreamCounts};
@@ -152,7 +152,8 @@ impl DeliveryStream {
         self.fault_on(Action::PutRecordBatch, fault)
     }
 
-    /// The next call of that action for this stream meets this.
+    /// The next call of that action for this stream meets this. [`Fault::FailRecords`] and [`Fault::WrongCount`] mean
+    /// nothing to calls without records.
     pub fn fault_on(&self, action: Action, fault: Fault) -> &DeliveryStream {
         self.shared.queue_fault(&self.inner.faults, action, fault);
         self
@@ -258,7 +259,7 @@ impl Inner {
     fn put(&self, call: &Call<'_>, blobs: &Blobs) -> Result<Reply, Refusal> {
         let fault = self.faults.next(Action::PutRecordBatch);
         if fault.as_ref().is_some_and(Fault::prevents) {
-            return Ok(spoil(fault, Reply::json(Vec::new())));
+            return Ok(spoil(fault, Reply::json(Vec::new()), Protocol::Json));
         }
         let mut settings = lock(&self.settings);
         let now = Instant::now();
@@ -304,7 +305,7 @@ impl Inner {
         let output =
             PutRecordBatchOutput { encrypted: settings.encrypted, failed_put_count, request_responses: responses };
         let body = serde_json::to_vec(&output).expect("the output has no maps");
-        Ok(spoil(fault, Reply { receipt: Some(receipt), ..Reply::json(body) }))
+        Ok(spoil(fault, Reply { receipt: Some(receipt), ..Reply::json(body) }, Protocol::Json))
     }
 
     fn description(&self, arn: &str) -> Value {
@@ -355,13 +356,6 @@ impl Settings {
     }
 }
 
-fn spoil(fault: Option<Fault>, reply: Reply) -> Reply {
-    match fault {
-        Some(fault) => fault.spoil(reply, Protocol::Json),
-        None => reply,
-    }
-}
-
 pub(crate) fn put_record_batch(call: &Call<'_>, blobs: &mut Blobs) -> Result<Reply, Refusal> {
     let input: PutRecordBatch<'_> = members(call.body)?;
     let records = input.records.as_deref().unwrap_or_default();
@@ -409,7 +403,11 @@ pub(crate) fn describe_delivery_stream(call: &Call<'_>) -> Result<Reply, Refusal
     let name = checked_name(input.delivery_stream_name.as_ref(), Constraints::default())?;
     let stream = find(call, name, Action::DescribeDeliveryStream)?;
     let body = json!({ "DeliveryStreamDescription": stream.description(&arn(call, name)) });
-    Ok(spoil(stream.faults.next(Action::DescribeDeliveryStream), Reply::json(body.to_string().into_bytes())))
+    Ok(spoil(
+        stream.faults.next(Action::DescribeDeliveryStream),
+        Reply::json(body.to_string().into_bytes()),
+        Protocol::Json,
+    ))
 }
 
 fn checked_name<'a>(name: Option<&'a Text<'_>>, mut constraints: Constraints) -> Result<&'a str, Refusal> {

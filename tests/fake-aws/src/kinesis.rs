@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::action::Action;
-use crate::faults::{Fault, Faults, RecordFailure};
+use crate::faults::{Fault, Faults, RecordFailure, spoil};
 use crate::lock;
 use crate::parse::{Blobs, Constraints, Text, members};
 use crate::records::{Arrival, Delivered, Store, StreamCounts};
@@ -137,7 +137,8 @@ impl Stream {
         self.fault_on(Action::PutRecords, fault)
     }
 
-    /// The next call of that action for this stream meets this.
+    /// The next call of that action for this stream meets this. [`Fault::FailRecords`] and [`Fault::WrongCount`] mean
+    /// nothing to calls without records.
     pub fn fault_on(&self, action: Action, fault: Fault) -> &Stream {
         self.shared.queue_fault(&self.inner.faults, action, fault);
         self
@@ -288,7 +289,7 @@ impl Inner {
         let hash_keys = state.hash_keys(records)?;
         let fault = self.faults.next(Action::PutRecords);
         if fault.as_ref().is_some_and(Fault::prevents) {
-            return Ok(spoil(fault, Reply::json(Vec::new())));
+            return Ok(spoil(fault, Reply::json(Vec::new()), Protocol::Json));
         }
         let now = Instant::now();
         let failures = self.faults.failing_records(records.len(), fault.as_ref());
@@ -342,7 +343,7 @@ impl Inner {
         }
         let output = PutRecordsOutput { encryption_type: state.encryption(), failed_record_count, records: outputs };
         let body = serde_json::to_vec(&output).expect("the output has no maps");
-        Ok(spoil(fault, Reply { receipt: Some(receipt), ..Reply::json(body) }))
+        Ok(spoil(fault, Reply { receipt: Some(receipt), ..Reply::json(body) }, Protocol::Json))
     }
 
     fn summary(&self, arn: &str) -> Value {
@@ -449,13 +450,6 @@ fn shard_output(shard: &Shard) -> Value {
         output["AdjacentParentShardId"] = json!(parent);
     }
     output
-}
-
-fn spoil(fault: Option<Fault>, reply: Reply) -> Reply {
-    match fault {
-        Some(fault) => fault.spoil(reply, Protocol::Json),
-        None => reply,
-    }
 }
 
 pub(crate) fn put_records(call: &Call<'_>, blobs: &mut Blobs) -> Result<Reply, Refusal> {
@@ -579,7 +573,7 @@ pub(crate) fn list_shards(call: &Call<'_>) -> Result<Reply, Refusal> {
         return Err(Refusal::new("ResourceInUseException", message));
     }
     let body = stream.list(page, most).to_string().into_bytes();
-    Ok(spoil(stream.faults.next(Action::ListShards), Reply::json(body)))
+    Ok(spoil(stream.faults.next(Action::ListShards), Reply::json(body), Protocol::Json))
 }
 
 pub(crate) fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, Refusal> {
@@ -587,7 +581,11 @@ pub(crate) fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, Refusal>
     let name = stream_name(call, input.stream_name.as_ref(), input.stream_arn.as_ref())?;
     let stream = find(call, name, Action::DescribeStreamSummary)?;
     let body = json!({ "StreamDescriptionSummary": stream.summary(&arn(call, name)) });
-    Ok(spoil(stream.faults.next(Action::DescribeStreamSummary), Reply::json(body.to_string().into_bytes())))
+    Ok(spoil(
+        stream.faults.next(Action::DescribeStreamSummary),
+        Reply::json(body.to_string().into_bytes()),
+        Protocol::Json,
+    ))
 }
 
 pub(crate) fn describe_limits(call: &Call<'_>) -> Result<Reply, Refusal> {
@@ -599,7 +597,11 @@ pub(crate) fn describe_limits(call: &Call<'_>) -> Result<Reply, Refusal> {
         "OnDemandStreamCount": streams.values().filter(|stream| stream.is_on_demand()).count(),
         "OnDemandStreamCountLimit": 50,
     });
-    Ok(spoil(call.shared.faults.next(Action::DescribeLimits), Reply::json(body.to_string().into_bytes())))
+    Ok(spoil(
+        call.shared.faults.next(Action::DescribeLimits),
+        Reply::json(body.to_string().into_bytes()),
+        Protocol::Json,
+    ))
 }
 
 /// The stream that a request names, by its name, its ARN or both.

@@ -132,7 +132,8 @@ impl FakeAws {
         &self.credentials
     }
 
-    /// Environment variables that lead AWS's SDKs and tools here, and nowhere else.
+    /// Environment variables that lead AWS's SDKs and tools here, and nowhere else. An `AWS_PROFILE` has to be removed
+    /// besides: it would name a profile that is in no file.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let Credentials { access_key, secret_key, .. } = self.credentials.clone();
         let nothing = || "/dev/null".to_owned();

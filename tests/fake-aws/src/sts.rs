@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use crate::action::Action;
 use crate::authorization::{Credentials, Principal, denial};
+use crate::faults::spoil;
 use crate::parse::Constraints;
 use crate::refusal::Refusal;
 use crate::reply::{Protocol, Reply};
@@ -112,8 +113,5 @@ fn reply(call: &Call<'_>, action: Action, name: &str, result: &str) -> Reply {
         "<{name}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{name}Result>{result}</{name}Result>\
          </{name}Response>\n"
     ));
-    match call.shared.faults.next(action) {
-        Some(fault) => fault.spoil(reply, Protocol::Query),
-        None => reply,
-    }
+    spoil(call.shared.faults.next(action), reply, Protocol::Query)
 }

@@ -8,7 +8,7 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/shipping/producer";
 /// The value of an element of XML.
 fn element<'a>(answer: &'a Answer, name: &str) -> &'a str {
     let (_, rest) = answer.text().split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{}", answer.text()));
-    rest.split_once(&format!("</{name}>")).unwrap().0
+    rest.split_once(&format!("</{name}>")).expect("an end").0
 }
 
 fn assume(client: &mut Client, role: &str, more: &str) -> Answer {

@@ -35,8 +35,8 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(aws: &FakeAws) -> Client {
-        let stream = TcpStream::connect(aws.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let stream = TcpStream::connect(aws.address()).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         Client {
             reader: BufReader::new(stream),
             access_key: aws.credentials().access_key.clone(),
@@ -48,7 +48,7 @@ impl Client {
     }
 
     pub(crate) fn timeout(&mut self, timeout: Duration) {
-        self.reader.get_mut().set_read_timeout(Some(timeout)).unwrap();
+        self.reader.get_mut().set_read_timeout(Some(timeout)).expect("a timeout");
     }
 
     pub(crate) fn authorization(&self, service: &str) -> String {
@@ -75,7 +75,7 @@ impl Client {
     }
 
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
+        self.reader.get_mut().write_all(bytes.as_ref()).expect("the server reads");
     }
 
     pub(crate) fn send(&mut self, target: &str, body: &Value) {
@@ -104,10 +104,9 @@ impl Client {
             }
             headers.push_str(&line.to_ascii_lowercase());
         }
-        let status = headers[9..12].parse().unwrap();
-        let length = headers
-            .split_once("content-length: ")
-            .map_or(0, |(_, rest)| rest.split_once("\r\n").unwrap().0.parse().unwrap());
+        let status = headers[9..12].parse().expect("a status");
+        let length = headers.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.map_or(0, |length| length.parse().expect("a number"));
         let mut body = vec![0; length];
         self.reader.read_exact(&mut body)?;
         Ok(Answer { status, headers, body })
@@ -115,12 +114,12 @@ impl Client {
 
     pub(crate) fn call(&mut self, target: &str, body: &Value) -> Answer {
         self.send(target, body);
-        self.receive().unwrap()
+        self.receive().expect("a reply")
     }
 
     pub(crate) fn call_form(&mut self, form: &str) -> Answer {
         self.send_form(form);
-        self.receive().unwrap()
+        self.receive().expect("a reply")
     }
 
     /// Sends records to the delivery stream `beacons`.
@@ -131,18 +130,18 @@ impl Client {
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
+        serde_json::from_slice(&self.body).expect("JSON")
     }
 
     pub(crate) fn text(&self) -> &str {
-        str::from_utf8(&self.body).unwrap()
+        str::from_utf8(&self.body).expect("text")
     }
 
     /// Status, code and message of an error.
     pub(crate) fn error(&self) -> (u16, String, String) {
         let json = self.json();
-        let message = [&json["message"], &json["Message"]].into_iter().find_map(Value::as_str).unwrap();
-        let code = json["__type"].as_str().unwrap();
+        let message = [&json["message"], &json["Message"]].into_iter().find_map(Value::as_str).expect("a message");
+        let code = json["__type"].as_str().expect("a code");
         assert!(self.headers.contains(&format!("x-amzn-errortype: {}\r\n", code.to_ascii_lowercase())));
         (self.status, code.to_owned(), message.to_owned())
     }
