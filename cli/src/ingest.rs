@@ -433,8 +433,11 @@ impl Ingest {
                 let is_kpl = container == Container::Kpl;
                 let records = Records {
                     aggregates: is_kpl,
-                    // The record size of aggregates counts the key already.
-                    size: options.record_size + if is_kpl { 0 } else { HashKeys::KEY_LEN },
+                    // Kinesis counts the key, and so does the record size of aggregates.
+                    size: match (stream.api(), container) {
+                        (Api::PutRecords, Container::Lines) => options.record_size + HashKeys::KEY_LEN,
+                        _ => options.record_size,
+                    },
                     in_order: options.partition_by.is_some(),
                 };
                 let (threads, stop) = (options.threads, Arc::clone(stop));

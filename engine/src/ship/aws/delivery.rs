@@ -223,15 +223,16 @@ impl Sink for Delivery {
         let count = self.lanes.len();
         let lane = &mut self.lanes[bucket % count];
         lane.limits.set_most_bytes(self.shared.request_size.load(Ordering::Relaxed));
-        if lane.shares.len() <= bucket {
-            lane.shares.resize(bucket + 1, 0);
-        }
-        let share = lane.shares[bucket] + record.length();
-        if self.shared.pace.has_quota() && lane.shares[bucket] > 0 && share > SHARD_SHARE && self.keys.is_some() {
+        let share = lane.shares.get(bucket).copied().unwrap_or_default();
+        let is_shard = self.keys.is_some();
+        if is_shard && self.shared.pace.has_quota() && share > 0 && share + record.length() > SHARD_SHARE {
             lane.limits.end_request();
         }
         if lane.limits.begins_request(&record) {
             lane.send().map_err(|Failed| self.shared.failure())?;
+        }
+        if lane.shares.len() <= bucket {
+            lane.shares.resize(bucket + 1, 0);
         }
         lane.shares[bucket] += record.length();
         lane.open.push(record);
