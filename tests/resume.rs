@@ -86,8 +86,9 @@ impl Campaign {
     }
 }
 
-/// Reads about so many bytes of what the child writes, lets a checkpoint be saved, sends the signal, and reads the rest.
-fn stopped_after(child: &mut Child, bytes: usize, with: &str) -> Vec<u8> {
+/// Reads so many bytes of what the child writes, waits until the checkpoint has `moved`, sends the signal, and reads
+/// the rest.
+fn stopped_after(child: &mut Child, bytes: usize, moved: impl Fn() -> bool, with: &str) -> Vec<u8> {
     let mut stdout = child.stdout.take().expect("piped");
     let mut output = vec![0; bytes];
     let mut length = 0;
@@ -99,7 +100,10 @@ fn stopped_after(child: &mut Child, bytes: usize, with: &str) -> Vec<u8> {
     }
     output.truncate(length);
     // Nobody reads now, so the run stands still, and the checkpoint catches up with it.
-    thread::sleep(Duration::from_millis(500));
+    let begun = Instant::now();
+    while length == bytes && !moved() && begun.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(20));
+    }
     signal(child, with);
     stdout.read_to_end(&mut output).expect("a pipe");
     // A request that was cut by the signal was not made.
@@ -128,7 +132,8 @@ fn survives(with: &str, text: &[u8], count: u64, file: &[u8], arguments: &[&str]
     let all = [&["in.log", "--resume", CHECKPOINT, "--to", "stdout:", "--threads", "1"], arguments].concat();
     for run in 0..RUNS {
         let mut child = workspace.ingest_command(&all).spawn().expect("it starts");
-        let output = stopped_after(&mut child, BYTES, with);
+        let moved = || checkpoint(&workspace).first().is_some_and(|entry| entry.offset > campaign.safe);
+        let output = stopped_after(&mut child, BYTES, moved, with);
         let ended = workspace.wait(child);
         let [entry] = &checkpoint(&workspace)[..] else { panic!("one input") };
         campaign.delivered(&shipped(&workspace, &output, arguments), entry.offset);
@@ -380,6 +385,17 @@ fn inputs_of_other_runs_stay_and_one_that_is_named_twice_is_read_once() {
     let (delivered, run) = run_on(&workspace, &["a.log", "b.log"]);
     assert!(delivered.is_empty());
     run.says(&["2 of 2 inputs were delivered before"]);
+}
+
+#[test]
+fn a_checkpoint_among_the_logs_is_no_log() {
+    let workspace = Workspace::new();
+    let text = log("standard-json", 10);
+    workspace.write("logs/in.log", &text);
+    let all = ["logs", "--resume", "logs/checkpoint", "--to", "stdout:"];
+    assert!(shipped(&workspace, &workspace.ingest(&all).ok().stdout, &[]) == text);
+    assert_eq!(workspace.ingest(&all).ok().summary().lines_in, 0);
+    workspace.ingest(&["logs/checkpoint", "--resume", "logs/checkpoint"]).exits(1).says(&["no input beside it"]);
 }
 
 #[test]

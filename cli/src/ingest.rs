@@ -365,6 +365,18 @@ impl Ingest {
                 }
             }
         }
+        if let Some(checkpoint) = self.resume.as_ref().and_then(|path| fs::canonicalize(path).ok()) {
+            // In the folder of the logs it is no log.
+            let is_log = |input: &Input| match input {
+                Input::Stdin => true,
+                Input::File(path) => fs::canonicalize(path).map_or(true, |path| path != checkpoint),
+            };
+            let found = inputs.len();
+            inputs.retain(is_log);
+            if inputs.is_empty() && found > 0 {
+                eprintln!("pixel-engine: {}: the checkpoint, and no input beside it", checkpoint.display());
+            }
+        }
         inputs
     }
 
