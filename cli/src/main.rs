@@ -6,6 +6,7 @@ mod completions;
 mod decode;
 mod generate;
 mod ingest;
+mod log;
 mod man;
 mod output;
 mod progress;
@@ -13,7 +14,7 @@ mod ship;
 mod size;
 mod summary;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -32,6 +33,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "pixel-engine", version = version(), propagate_version = true, after_long_help = EXIT_CODES)]
 struct Cli {
+    /// Form of the log on stderr, for warnings and what PIXEL_ENGINE_LOG asks for
+    #[arg(long, global = true, value_enum, default_value_t = log::Format::Text)]
+    log_format: log::Format,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -58,7 +63,8 @@ const EXIT_CODES: &str = "Exit codes:
 
 Environment:
   PIXEL_ENGINE_SIMD  forces a scan path: avx512, avx2, neon or memchr
-  PIXEL_ENGINE_LOG   log filter, such as debug (default: warn)";
+  PIXEL_ENGINE_LOG   off, error, warn (default), info, debug or trace
+  AWS_...            the standard AWS chain: region, profile, credentials, endpoint";
 
 /// How a command ends.
 enum Outcome {
@@ -70,16 +76,9 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PIXEL_ENGINE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time()
-        .init();
-    let outcome = match Cli::parse().command {
+    let cli = Cli::parse();
+    log::start(cli.log_format);
+    let outcome = match cli.command {
         Command::Ingest(ingest) => ingest.run(),
         Command::Ship(ship) => ship.run(),
         Command::Check(check) => check.run(),

@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use aws_sdk_sts::config::ProvideCredentials;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::Stream;
 use super::connection::Connection;
 use super::delivery::Settings;
-use super::failure::{CODE_CREDENTIALS, Class, Failure};
+use super::failure::{CODE_CREDENTIALS, Class, Failure, causes};
 use super::service::{Description, Service};
 use crate::ship::SinkError;
 use crate::ship::limits::{Api, MOST_RECORDS};
@@ -83,7 +82,7 @@ async fn caller(stream: &Stream, configuration: &SdkConfig) -> Result<String, Si
     };
     let Some(provider) = provider else { return Err(no_credentials(String::new())) };
     if let Err(error) = provider.provide_credentials().await {
-        return Err(no_credentials(DisplayErrorContext(error).to_string()));
+        return Err(no_credentials(causes(&error)));
     }
     match aws_sdk_sts::Client::new(configuration).get_caller_identity().send().await {
         Ok(identity) => Ok(identity.arn().unwrap_or("of an unnamed caller").to_owned()),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
@@ -67,7 +68,9 @@ impl Connection {
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(profile) = &self.profile {
-            loader = loader.profile_name(profile);
+            // Before the environment's keys, as in the AWS CLI: whoever names a profile means it.
+            let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            loader = loader.profile_name(profile).credentials_provider(provider);
         }
         if let Some(region) = self.region.as_deref().or(stream.region()) {
             loader = loader.region(Region::new(region.to_owned()));

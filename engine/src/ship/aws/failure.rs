@@ -5,7 +5,6 @@ use std::fmt::{self, Display, Formatter};
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// What to do after a failure.
@@ -110,7 +109,7 @@ impl Failure {
             status,
             may_have_arrived,
         };
-        let whole = || DisplayErrorContext(error).to_string();
+        let whole = || causes(error);
         match error {
             SdkError::TimeoutError(_) => failure(CODE_TIMEOUT, "no reply in time".to_owned(), true),
             SdkError::DispatchFailure(cause) => match cause.as_connector_error() {
@@ -203,8 +202,23 @@ impl Display for Failure {
     }
 }
 
+/// What an error says, and what its causes say that is new. (Their debug form, which the SDK offers for this, fills a
+/// screen.)
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let part = error.to_string();
+        if !parts.iter().any(|before| before.contains(&part)) {
+            parts.push(part);
+        }
+        next = error.source();
+    }
+    parts.join(": ")
+}
+
 fn of_connection(connector: &ConnectorError, failure: impl Fn(&str, String, bool) -> Failure) -> Failure {
-    let message = DisplayErrorContext(connector).to_string();
+    let message = causes(connector);
     let lower = message.to_ascii_lowercase();
     if lower.contains("certificate") {
         failure(CODE_TLS, message, false)
