@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sts::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
@@ -61,30 +63,40 @@ impl Connection {
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(self.request_timeout);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(http.clone())
             .app_name(AppName::new("pixel-engine").expect("a valid name"))
             .timeout_config(timeouts.build())
             // Retrying is ours: the SDK would send the records again that had arrived.
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(profile) = &self.profile {
-            // Before the environment's keys, as in the AWS CLI: whoever names a profile means it.
-            let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
-            loader = loader.profile_name(profile).credentials_provider(provider);
+            loader = loader.profile_name(profile);
         }
         if let Some(region) = self.region.as_deref().or(stream.region()) {
             loader = loader.region(Region::new(region.to_owned()));
         }
-        let configuration = loader.load().await;
+        let mut configuration = loader.load().await;
         if configuration.region().is_none() {
             return Err(refused("no region: give --region, set AWS_REGION, or name the stream by its ARN".to_owned()));
         }
-        let Some(role) = &self.role_arn else { return Ok(configuration) };
-        let provider =
-            AssumeRoleProvider::builder(role).session_name("pixel-engine").configure(&configuration).build().await;
-        let provider = aws_sdk_sts::config::SharedCredentialsProvider::new(provider);
-        Ok(configuration.into_builder().credentials_provider(provider).build())
+        if let Some(profile) = &self.profile {
+            // Before the environment's keys, as in the AWS CLI: whoever names a profile means it.
+            let region = configuration.region().cloned();
+            let chain = ProviderConfig::without_region().with_region(region).with_http_client(http);
+            let provider = ProfileFileCredentialsProvider::builder().configure(&chain).profile_name(profile).build();
+            configuration = with_credentials(configuration, provider);
+        }
+        if let Some(role) = &self.role_arn {
+            let provider = AssumeRoleProvider::builder(role).session_name("pixel-engine").configure(&configuration);
+            let provider = provider.build().await;
+            configuration = with_credentials(configuration, provider);
+        }
+        Ok(configuration)
     }
+}
+
+fn with_credentials(configuration: SdkConfig, provider: impl ProvideCredentials + 'static) -> SdkConfig {
+    configuration.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
 }
 
 /// Puts `body` in place of what the SDK made of an empty list of records, before it is signed.
