@@ -13,6 +13,7 @@ use pixel_engine::pipeline::{self, OnBadLine, Options, Packing, Progress, Summar
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::schema::Schemas;
 use pixel_engine::select::Matcher;
+use pixel_engine::ship::Sink;
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::null::Null;
 use pixel_engine::source::{Format, Input};
@@ -58,11 +59,24 @@ impl Variant {
     /// All of these.
     pub const ALL: [Variant; 4] = [Variant::RAW, Variant::JSON, Variant::KPL, Variant::ZSTD];
 
-    /// Runs over one input.
+    /// The API that its records are for.
+    pub fn api(&self) -> Api {
+        if self.packing == Packing::Kpl { Api::PutRecords } else { Api::PutRecordBatch }
+    }
+
+    /// Runs over one input, to nowhere.
     ///
     /// # Panics
     /// When anything goes wrong, a bad line included.
     pub fn run(&self, input: Input, threads: usize) -> Summary {
+        self.run_to(input, threads, &mut Null::new(self.api()), SharedShardMap::default())
+    }
+
+    /// Runs over one input, to a sink and for its shards.
+    ///
+    /// # Panics
+    /// When anything goes wrong, a bad line included.
+    pub fn run_to(&self, input: Input, threads: usize, sink: &mut dyn Sink, shards: SharedShardMap) -> Summary {
         let options = Options {
             format: Format::Auto,
             schemas: Schemas::all_presets(),
@@ -72,18 +86,16 @@ impl Variant {
             on_bad_line: OnBadLine::Fail,
             packing: self.packing,
             partition_by: None,
-            shards: SharedShardMap::default(),
+            shards,
             record_size: self.record_size,
             align: 5_120,
             reorder: self.reorder,
             codec: self.codec,
             threads: NonZeroUsize::new(threads).expect("at least one thread"),
         };
-        let api = if self.packing == Packing::Kpl { Api::PutRecords } else { Api::PutRecordBatch };
         let mut quarantine = Quarantine::new(Path::new("/dev/null"));
         let stop = Arc::new(AtomicBool::new(false));
-        let report =
-            pipeline::run(&[input], options, &mut Null::new(api), &mut quarantine, &Progress::default(), &stop, None);
+        let report = pipeline::run(&[input], options, sink, &mut quarantine, &Progress::default(), &stop, None);
         assert!(report.errors.is_empty(), "{:?}", report.errors);
         report.summary
     }
