@@ -365,9 +365,6 @@ impl Shared {
                     return Ok(None);
                 }
             }
-            if failure.may_have_arrived {
-                self.counts().shipping.records_possibly_duplicated += records.len() as u64;
-            }
             self.wait(wait, begun).await?;
         }
     }
@@ -460,6 +457,7 @@ impl Shared {
             {
                 let mut counts = self.counts();
                 counts.shipping.throttles += u64::from(class == Class::Throttled);
+                counts.shipping.records_possibly_duplicated += u64::from(failure.may_have_arrived);
                 *counts.shipping.records_failed.entry(failure.code.clone()).or_default() += 1;
             }
             if class == Class::Permanent {
@@ -501,6 +499,8 @@ impl Shared {
             let mut counts = self.counts();
             *counts.shipping.requests_failed.entry(failure.code.clone()).or_default() += 1;
             counts.shipping.throttles += u64::from(is_throttle);
+            let in_doubt = if failure.may_have_arrived { records.len() as u64 } else { 0 };
+            counts.shipping.records_possibly_duplicated += in_doubt;
         }
         self.warn(&format!("a request with {} records failed: {failure}", records.len()), failure);
     }
