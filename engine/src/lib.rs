@@ -15,6 +15,7 @@ pub mod line;
 pub mod pack;
 pub mod percent;
 pub mod pipeline;
+pub mod plan;
 pub mod quarantine;
 pub mod query;
 pub mod record;

@@ -1,0 +1,377 @@
+//! Prices are data: a file says what each costs, where that is from, of which date, and whether it was confirmed.
+//!
+//! The built-in file, `prices.json` beside this one, has what could be found with a source. A figure in which an
+//! unconfirmed price takes part carries that with it to every output, see [`Caveat`](super::designs::Caveat).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// The file that is used unless the user brings one.
+pub const BUILT_IN: &str = include_str!("prices.json");
+
+/// What has a price. In files: `kinesis-shard-hour`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Item {
+    /// A shard of a provisioned stream for an hour.
+    KinesisShardHour,
+    /// A million PUT payload units of 25 KiB, provisioned.
+    KinesisPutUnitMillion,
+    /// A consumer with enhanced fan-out on a provisioned shard for an hour.
+    KinesisFanOutShardHour,
+    /// A GB that such a consumer reads.
+    KinesisFanOutGb,
+    /// An on-demand stream for an hour.
+    KinesisOnDemandStreamHour,
+    /// A GB into an on-demand stream, each record rounded up to 1 KiB.
+    KinesisOnDemandInGb,
+    /// A GB out of an on-demand stream.
+    KinesisOnDemandOutGb,
+    /// A GB out of an on-demand stream to a consumer with enhanced fan-out.
+    KinesisOnDemandFanOutGb,
+    /// A GB into Firehose, each record rounded up to 5 KiB, up to `up_to_gb` in a month.
+    #[serde(rename = "firehose-gb-tier-1")]
+    FirehoseGbTier1,
+    /// The same above the first tier, up to its own `up_to_gb`.
+    #[serde(rename = "firehose-gb-tier-2")]
+    FirehoseGbTier2,
+    /// The same above the second tier.
+    #[serde(rename = "firehose-gb-tier-3")]
+    FirehoseGbTier3,
+    /// A million lines of CloudFront real-time logs.
+    CloudfrontLineMillion,
+    /// A million invocations of Lambda functions.
+    LambdaRequestMillion,
+    /// A GB of a Lambda function's memory for a second.
+    LambdaGbSecond,
+    /// A thousand objects put into S3.
+    S3PutThousand,
+    /// A virtual CPU for this engine for an hour.
+    VcpuHour,
+    /// A GB of memory for this engine for an hour.
+    MemoryGbHour,
+}
+
+impl Item {
+    /// Every item, in the order of the services.
+    pub const ALL: [Item; 17] = [
+        Item::KinesisShardHour,
+        Item::KinesisPutUnitMillion,
+        Item::KinesisFanOutShardHour,
+        Item::KinesisFanOutGb,
+        Item::KinesisOnDemandStreamHour,
+        Item::KinesisOnDemandInGb,
+        Item::KinesisOnDemandOutGb,
+        Item::KinesisOnDemandFanOutGb,
+        Item::FirehoseGbTier1,
+        Item::FirehoseGbTier2,
+        Item::FirehoseGbTier3,
+        Item::CloudfrontLineMillion,
+        Item::LambdaRequestMillion,
+        Item::LambdaGbSecond,
+        Item::S3PutThousand,
+        Item::VcpuHour,
+        Item::MemoryGbHour,
+    ];
+
+    /// Whether it is priced by the GB, whose size AWS leaves open.
+    pub fn is_by_gb(self) -> bool {
+        matches!(
+            self,
+            Item::KinesisFanOutGb
+                | Item::KinesisOnDemandInGb
+                | Item::KinesisOnDemandOutGb
+                | Item::KinesisOnDemandFanOutGb
+                | Item::FirehoseGbTier1
+                | Item::FirehoseGbTier2
+                | Item::FirehoseGbTier3
+        )
+    }
+}
+
+impl fmt::Display for Item {
+    /// Its key in a price file.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
+
+/// One price.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    /// In the file's currency, for one `unit`.
+    pub value: f64,
+    /// What it is the price of.
+    pub unit: String,
+    /// The end of a tier, in GB a month; for `firehose-gb-tier-1` and `-2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to_gb: Option<f64>,
+    /// Where it is from.
+    pub source: String,
+    /// When it was looked up.
+    pub date: String,
+    /// Whether the source settles it.
+    pub confirmed: bool,
+}
+
+/// How many bytes a GB has on the bill: 10^9 or 2^30.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BytesPerGb {
+    /// The bytes.
+    pub value: f64,
+    /// Where it is from.
+    pub source: String,
+    /// When it was looked up.
+    pub date: String,
+    /// Whether the source settles it.
+    pub confirmed: bool,
+}
+
+/// A price file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceFile {
+    /// What its values are in, such as `USD`.
+    pub currency: String,
+    /// The size of a GB.
+    pub bytes_per_gb: BytesPerGb,
+    /// The prices of each region that the file knows.
+    pub regions: BTreeMap<String, BTreeMap<Item, Price>>,
+    /// Where it was read from, for messages.
+    #[serde(skip)]
+    name: String,
+}
+
+/// All prices of one region.
+#[derive(Clone, Debug, Serialize)]
+pub struct Prices {
+    /// The file that they are from.
+    pub file: String,
+    /// The region.
+    pub region: String,
+    /// What the values are in.
+    pub currency: String,
+    /// The size of a GB.
+    pub bytes_per_gb: BytesPerGb,
+    /// Every item has one.
+    prices: BTreeMap<Item, Price>,
+}
+
+/// Why there are no prices.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PriceError {
+    /// The file cannot be read.
+    #[error("{file}: {error}")]
+    Read {
+        /// The file.
+        file: String,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
+    /// It is no JSON, or a key of it is missing, unknown or of the wrong type.
+    #[error("{file}: {error}")]
+    Format {
+        /// The file.
+        file: String,
+        /// What is wrong, with line and column.
+        #[source]
+        error: serde_json::Error,
+    },
+    /// The file has no prices for the region.
+    #[error("{file}: no prices for the region `{region}`; it has {}", known.join(", "))]
+    UnknownRegion {
+        /// The file.
+        file: String,
+        /// The region that was asked for.
+        region: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// A price of the region is missing.
+    #[error("{file}: the region `{region}` has no `{item}`")]
+    Missing {
+        /// The file.
+        file: String,
+        /// The region.
+        region: String,
+        /// The key that is missing.
+        item: Item,
+    },
+    /// A value that no price can have.
+    #[error("{file}: {place}: {reason}")]
+    Value {
+        /// The file.
+        file: String,
+        /// The region and the key.
+        place: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl PriceFile {
+    /// The prices that come with the program.
+    pub fn built_in() -> PriceFile {
+        PriceFile::parse("built-in prices", BUILT_IN).expect("a test reads the built-in file")
+    }
+
+    /// Reads a file, which stands in for the built-in one as a whole.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no price file.
+    pub fn read(path: &Path) -> Result<PriceFile, PriceError> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => PriceFile::parse(&file, &text),
+            Err(error) => Err(PriceError::Read { file, error }),
+        }
+    }
+
+    /// The same from text; `name` is for messages.
+    ///
+    /// # Errors
+    /// It is no price file.
+    pub fn parse(name: &str, text: &str) -> Result<PriceFile, PriceError> {
+        let parsed = serde_json::from_str(text).map_err(|error| PriceError::Format { file: name.to_owned(), error })?;
+        let file = PriceFile { name: name.to_owned(), ..parsed };
+        let wrong = |place: String, reason| Err(PriceError::Value { file: name.to_owned(), place, reason });
+        if ![1e9, (1_u64 << 30) as f64].contains(&file.bytes_per_gb.value) {
+            return wrong("bytes_per_gb".to_owned(), "a GB has 1000000000 or 1073741824 bytes");
+        }
+        for (region, prices) in &file.regions {
+            for (item, price) in prices {
+                let place = || format!("{region}: {item}");
+                if !(price.value.is_finite() && price.value >= 0.0) {
+                    return wrong(place(), "a price is a number from 0 up");
+                }
+                let has_end = matches!(item, Item::FirehoseGbTier1 | Item::FirehoseGbTier2);
+                if has_end != price.up_to_gb.is_some() {
+                    return wrong(place(), "`up_to_gb` belongs to `firehose-gb-tier-1` and `-2`, and to no other price");
+                }
+            }
+            let end = |item| prices.get(&item).and_then(|price| price.up_to_gb);
+            if let (Some(first), Some(second)) = (end(Item::FirehoseGbTier1), end(Item::FirehoseGbTier2))
+                && !(0.0 < first && first < second)
+            {
+                return wrong(format!("{region}: firehose-gb-tier-2"), "its `up_to_gb` must be above the first tier's");
+            }
+        }
+        Ok(file)
+    }
+
+    /// All prices of a region.
+    ///
+    /// # Errors
+    /// The file does not have the region, or not every price of it.
+    pub fn region(&self, region: &str) -> Result<Prices, PriceError> {
+        let file = self.name.clone();
+        let Some(prices) = self.regions.get(region) else {
+            let known = self.regions.keys().cloned().collect();
+            return Err(PriceError::UnknownRegion { file, region: region.to_owned(), known });
+        };
+        if let Some(&item) = Item::ALL.iter().find(|item| !prices.contains_key(item)) {
+            return Err(PriceError::Missing { file, region: region.to_owned(), item });
+        }
+        Ok(Prices {
+            file,
+            region: region.to_owned(),
+            currency: self.currency.clone(),
+            bytes_per_gb: self.bytes_per_gb.clone(),
+            prices: prices.clone(),
+        })
+    }
+}
+
+impl Prices {
+    /// The price of an item.
+    pub fn of(&self, item: Item) -> &Price {
+        &self.prices[&item]
+    }
+
+    /// Firehose's tiers in order: the price, and the GB a month at which it ends.
+    pub fn firehose_tiers(&self) -> [(Item, f64); 3] {
+        [Item::FirehoseGbTier1, Item::FirehoseGbTier2, Item::FirehoseGbTier3]
+            .map(|item| (item, self.of(item).up_to_gb.unwrap_or(f64::INFINITY)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn changed(change: impl FnOnce(&mut Value)) -> Result<Prices, PriceError> {
+        let mut file: Value = serde_json::from_str(BUILT_IN).unwrap();
+        change(&mut file);
+        PriceFile::parse("mine.json", &file.to_string())?.region("us-east-1")
+    }
+
+    #[test]
+    fn the_built_in_file_has_every_price_of_its_regions() {
+        let file = PriceFile::built_in();
+        for region in file.regions.keys() {
+            let prices = file.region(region).unwrap();
+            for item in Item::ALL {
+                let price = prices.of(item);
+                assert!(!price.source.is_empty() && !price.unit.is_empty() && !price.date.is_empty(), "{item}");
+                assert_eq!(price.unit.starts_with("GB") && !price.unit.starts_with("GB-"), item.is_by_gb(), "{item}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_the_names_of_items() {
+        assert_eq!(Item::KinesisOnDemandFanOutGb.to_string(), "kinesis-on-demand-fan-out-gb");
+        assert_eq!(Item::FirehoseGbTier1.to_string(), "firehose-gb-tier-1");
+        assert_eq!(Item::S3PutThousand.to_string(), "s3-put-thousand");
+    }
+
+    #[test]
+    fn a_missing_price_is_named_with_its_region_and_file() {
+        for item in Item::ALL {
+            let error = changed(|file| {
+                file["regions"]["us-east-1"].as_object_mut().unwrap().remove(&item.to_string());
+            });
+            let message = error.unwrap_err().to_string();
+            assert_eq!(message, format!("mine.json: the region `us-east-1` has no `{item}`"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_region_lists_those_that_there_are() {
+        let error = PriceFile::built_in().region("eu-north-9").unwrap_err().to_string();
+        assert_eq!(error, "built-in prices: no prices for the region `eu-north-9`; it has us-east-1");
+    }
+
+    #[test]
+    fn what_is_no_price_file_is_refused() {
+        let says = |change: fn(&mut Value), what: &str| {
+            let message = changed(change).unwrap_err().to_string();
+            assert!(message.starts_with("mine.json: ") && message.contains(what), "{message}");
+        };
+        says(|file| file["surprise"] = json!(1), "unknown field `surprise`");
+        says(|file| file["regions"]["us-east-1"]["kinesis-shard-minute"] = json!({}), "kinesis-shard-minute");
+        says(|file| file["regions"]["us-east-1"]["vcpu-hour"]["vlaue"] = json!(1), "unknown field `vlaue`");
+        says(|file| file["regions"]["us-east-1"]["vcpu-hour"]["value"] = json!(-1), "us-east-1: vcpu-hour: a price");
+        says(|file| file["regions"]["us-east-1"]["vcpu-hour"]["up_to_gb"] = json!(1), "`up_to_gb` belongs");
+        says(|file| file["regions"]["us-east-1"]["firehose-gb-tier-2"]["up_to_gb"] = json!(1), "above the first");
+        says(|file| file["bytes_per_gb"]["value"] = json!(1024), "a GB has");
+        says(
+            |file| {
+                file["regions"]["us-east-1"]["vcpu-hour"].as_object_mut().unwrap().remove("source");
+            },
+            "missing field `source`",
+        );
+        let message = PriceFile::parse("mine.json", "{").unwrap_err().to_string();
+        assert!(message.contains("line 1 column 1"), "{message}");
+    }
+}
