@@ -297,7 +297,8 @@ impl Ingest {
         if align == 0 || align > record_size.max(5_120) {
             return Err(format!("--align {align}: from 1 to the record size, {record_size}"));
         }
-        let (schemas, standard_schema) = self.schemas()?;
+        let kind = if self.format == LogFormat::Standard { LogKind::Standard } else { LogKind::RealTime };
+        let (schemas, standard_schema) = schemas(kind, &self.fields)?;
         Ok(Options {
             format: match self.format {
                 LogFormat::Auto => Format::Auto,
@@ -328,24 +329,6 @@ impl Ingest {
             codec: self.compress,
             threads: self.threads.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
         })
-    }
-
-    /// The accepted real-time schemas, and the fields of standard logs without a header.
-    fn schemas(&self) -> Result<(Schemas, Option<Arc<Schema>>), String> {
-        let kind = if self.format == LogFormat::Standard { LogKind::Standard } else { LogKind::RealTime };
-        let mut schemas = Vec::new();
-        for argument in &self.fields {
-            schemas.push(schema(kind, argument).map_err(|message| format!("--fields {argument}: {message}"))?);
-        }
-        match (kind, schemas.as_slice()) {
-            (_, []) => Ok((Schemas::all_presets(), None)),
-            (LogKind::Standard, [one]) => Ok((Schemas::default(), Some(Arc::new(one.clone())))),
-            (LogKind::Standard, _) => Err("--fields: standard logs without a header take one list".to_owned()),
-            (LogKind::RealTime, _) => {
-                let schemas = Schemas::new(schemas).map_err(|error| format!("--fields: {error}"))?;
-                Ok((schemas, None))
-            }
-        }
     }
 
     fn inputs(&self, failed: &mut bool) -> Vec<Input> {
@@ -522,6 +505,23 @@ impl Ingest {
 
 fn is_broken_pipe(error: &Error) -> bool {
     matches!(error, Error::Sink(error) if error.is_broken_pipe())
+}
+
+/// What `--fields` accepts: the real-time schemas, and the fields of standard logs without a header.
+pub(crate) fn schemas(kind: LogKind, fields: &[String]) -> Result<(Schemas, Option<Arc<Schema>>), String> {
+    let mut schemas = Vec::new();
+    for argument in fields {
+        schemas.push(schema(kind, argument).map_err(|message| format!("--fields {argument}: {message}"))?);
+    }
+    match (kind, schemas.as_slice()) {
+        (_, []) => Ok((Schemas::all_presets(), None)),
+        (LogKind::Standard, [one]) => Ok((Schemas::default(), Some(Arc::new(one.clone())))),
+        (LogKind::Standard, _) => Err("--fields: standard logs without a header take one list".to_owned()),
+        (LogKind::RealTime, _) => {
+            let schemas = Schemas::new(schemas).map_err(|error| format!("--fields: {error}"))?;
+            Ok((schemas, None))
+        }
+    }
 }
 
 fn schema(kind: LogKind, argument: &str) -> Result<Schema, String> {

@@ -9,6 +9,7 @@ mod ingest;
 mod log;
 mod man;
 mod output;
+mod plan;
 mod progress;
 mod ship;
 mod size;
@@ -48,6 +49,7 @@ enum Command {
     Check(check::Check),
     Decode(decode::Decode),
     Generate(generate::Generate),
+    Plan(Box<plan::Plan>),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Decode(decode) => decode.run(),
         Command::Generate(generate) => generate.run(),
+        Command::Plan(plan) => plan.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     };

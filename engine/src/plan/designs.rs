@@ -76,6 +76,7 @@ pub enum Mode {
 /// Who sends the bill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Service {
     /// CloudFront, for real-time lines.
     CloudFront,
@@ -104,7 +105,7 @@ impl Service {
             Service::Firehose => "Firehose",
             Service::Lambda => "Lambda",
             Service::S3 => "S3 PUT",
-            Service::Machines => "machines",
+            Service::Machines => "compute",
         }
     }
 }
@@ -129,10 +130,9 @@ impl Caveat {
     /// What is unsettled, and what was taken.
     pub fn explain(self, prices: &Prices) -> String {
         match self {
-            Caveat::BytesPerGb => format!(
-                "a GB is taken as {:.0} bytes: {}",
-                prices.bytes_per_gb.value, prices.bytes_per_gb.source
-            ),
+            Caveat::BytesPerGb => {
+                format!("a GB is taken as {:.0} bytes: {}", prices.bytes_per_gb.value, prices.bytes_per_gb.source)
+            }
             Caveat::AggregateMeteredAsOne => "Firehose is taken to bill an aggregate from a stream as one record; AWS \
                 does not say. By its lines it would be as in design 1"
                 .to_owned(),
@@ -312,8 +312,8 @@ pub fn compare(workload: &Workload, setup: &Setup) -> Vec<Design> {
         ("2d", Hop::Engine, Mode::OnDemand),
     ] {
         let way = match hop {
-            Hop::Lambda => "Kinesis > Lambda > KPL > Firehose",
-            Hop::Engine => "Kinesis > engine > KPL > Firehose",
+            Hop::Lambda => " + Lambda into KPL",
+            Hop::Engine => " + engine into KPL",
         };
         let mut design = Draft::new(workload, setup, id, way, Some(mode));
         let shards = design.lines_stream(mode, 1, 0);
@@ -356,20 +356,20 @@ enum Hop {
 pub fn packed(packing: &Packing, line_bytes: f64, rate: f64, fillers: f64, linger: f64) -> Flow {
     let record = packing.record(rate / fillers * linger * line_bytes, line_bytes);
     let records = rate * line_bytes / record.lines;
-    Flow {
-        record,
-        key_bytes: packing.key_bytes,
-        records,
-        bytes: records * record.data,
-        billed: packing.billed(record),
-    }
+    Flow { record, key_bytes: packing.key_bytes, records, bytes: records * record.data, billed: packing.billed(record) }
 }
 
 /// Calls in a second that carry these records: as few as the API allows, but a producer sends one whenever its linger
 /// is over.
-pub fn calls(flow: &Flow, (most_records, most_bytes): (f64, f64), bytes_in_call: f64, setup: &Setup) -> f64 {
+pub fn calls(
+    flow: &Flow,
+    (most_records, most_bytes): (f64, f64),
+    bytes_in_call: f64,
+    producers: u32,
+    linger: f64,
+) -> f64 {
     let in_call = (most_bytes / bytes_in_call).floor().clamp(1.0, most_records);
-    let by_linger = f64::from(setup.producers) / setup.linger;
+    let by_linger = f64::from(producers) / linger;
     (flow.records / in_call).max(flow.records.min(by_linger))
 }
 
@@ -448,6 +448,10 @@ impl<'a> Draft<'a> {
         bytes_per_second * SECONDS_PER_MONTH / self.setup.prices.bytes_per_gb.value
     }
 
+    fn calls(&self, flow: &Flow, most: (f64, f64), bytes_in_call: f64) -> f64 {
+        calls(flow, most, bytes_in_call, self.setup.producers, self.setup.linger)
+    }
+
     fn read(&mut self, consumers: u32) {
         let seconds = SHARED_READ_DELAY * f64::from(consumers.max(1));
         self.delay.push(Delay { part: "read from the stream", seconds });
@@ -478,7 +482,7 @@ impl<'a> Draft<'a> {
         let flows = self.unpacked();
         let calls = match self.setup.lines_from {
             LinesFrom::CloudFront => None,
-            LinesFrom::Producers => Some(calls(&flows.peak, PUT_RECORDS, flows.peak.record.data, self.setup)),
+            LinesFrom::Producers => Some(self.calls(&flows.peak, PUT_RECORDS, flows.peak.record.data)),
         };
         self.stream("lines", mode, flows, calls, (consumers, fan_out))
     }
@@ -486,7 +490,7 @@ impl<'a> Draft<'a> {
     /// A stream of KPL aggregates; its shards.
     fn aggregates_stream(&mut self, mode: Mode, flows: Flows) -> f64 {
         let in_call = flows.peak.record.data + flows.peak.key_bytes;
-        let calls = calls(&flows.peak, PUT_RECORDS, in_call, self.setup);
+        let calls = self.calls(&flows.peak, PUT_RECORDS, in_call);
         self.stream("aggregates", mode, flows, Some(calls), (self.setup.consumers, self.setup.fan_out))
     }
 
@@ -586,7 +590,7 @@ impl<'a> Draft<'a> {
     fn direct_put(&mut self, flows: Flows) {
         let peak = flows.peak;
         let quota = direct_put_quota(&self.setup.prices.region);
-        let calls = calls(&peak, PUT_RECORD_BATCH, bytes_in_batch(peak.record.data), self.setup);
+        let calls = self.calls(&peak, PUT_RECORD_BATCH, bytes_in_batch(peak.record.data));
         let share = (peak.bytes / quota.bytes).max(peak.records / quota.records).max(calls / quota.requests);
         self.firehose(flows, Some(calls), Some(share), flows.average.bytes, 1.0);
     }

@@ -16,3 +16,42 @@ pub mod prices;
 pub mod rate;
 pub mod simulate;
 pub mod workload;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use designs::{Caveat, Design, Setup};
+use workload::Workload;
+
+/// A plan: every design for some lines at some rate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The lines.
+    pub workload: Workload,
+    /// The rate, the prices, and the rest that was asked for.
+    pub setup: Setup,
+    /// The designs, in the order of their numbers.
+    pub designs: Vec<Design>,
+    /// Everything unsettled that takes part in a figure, once.
+    pub caveats: Vec<Explained>,
+}
+
+/// Something unsettled, in words.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explained {
+    /// What it is.
+    pub caveat: Caveat,
+    /// What is unsettled, and what was taken.
+    pub explanation: String,
+}
+
+impl Plan {
+    /// Compares the designs.
+    pub fn new(workload: Workload, setup: Setup) -> Plan {
+        let designs = designs::compare(&workload, &setup);
+        let caveats: BTreeSet<Caveat> = designs.iter().flat_map(|design| design.total().1).collect();
+        let explained = |caveat: Caveat| Explained { caveat, explanation: caveat.explain(&setup.prices) };
+        Plan { caveats: caveats.into_iter().map(explained).collect(), workload, setup, designs }
+    }
+}

@@ -254,7 +254,10 @@ impl PriceFile {
                 }
                 let has_end = matches!(item, Item::FirehoseGbTier1 | Item::FirehoseGbTier2);
                 if has_end != price.up_to_gb.is_some() {
-                    return wrong(place(), "`up_to_gb` belongs to `firehose-gb-tier-1` and `-2`, and to no other price");
+                    return wrong(
+                        place(),
+                        "`up_to_gb` belongs to `firehose-gb-tier-1` and `-2`, and to no other price",
+                    );
                 }
             }
             let end = |item| prices.get(&item).and_then(|price| price.up_to_gb);

@@ -1,0 +1,212 @@
+//! `pixel-engine plan`.
+
+mod table;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread;
+
+use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
+use pixel_engine::plan::Plan as Comparison;
+use pixel_engine::plan::designs::{LinesFrom, Setup};
+use pixel_engine::plan::measure::Sample;
+use pixel_engine::plan::prices::{self, PriceError, PriceFile, Prices};
+use pixel_engine::plan::rate::{Load, Rate};
+use pixel_engine::plan::workload::{Origin, Workload};
+use pixel_engine::schema::LogKind;
+use pixel_engine::source::expand;
+
+use crate::ingest::schemas;
+use crate::{Outcome, output, usage_error};
+use table::Table;
+
+/// Compare what carrying your lines needs and costs, before you buy a shard
+///
+/// Packs a sample of your log in every way that there is, and puts five designs side by side: shards, calls, quotas,
+/// billed bytes, money, delay, cores. Prices are data: see `--print-prices`. What no source settles is marked.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  pixel-engine plan access.log --rate 20000/s --peak 4x
+  pixel-engine plan --line-bytes 800 --monthly 5e9 --linger 250ms --producers 40")]
+pub(crate) struct Plan {
+    /// Log files, folders or globs that are like what is to come; read several times, the first 256 MiB of them
+    #[arg(value_name = "SAMPLE", required_unless_present_any = ["line_bytes", "print_prices"])]
+    sample: Vec<String>,
+
+    /// Instead of a sample: bytes of a line with its newline. Compression and speed stay unknown
+    #[arg(long, value_name = "BYTES", conflicts_with = "sample", value_parser = clap::value_parser!(u32).range(2..=50_000))]
+    line_bytes: Option<u32>,
+
+    /// Lines on average: 20000/s, or by /min, /h, /day, /month
+    #[arg(long, value_name = "LINES/TIME")]
+    rate: Option<Rate>,
+
+    /// Lines in a month of 730 hours, as AWS counts it: 5e9
+    #[arg(long, value_name = "LINES", conflicts_with = "rate", value_parser = monthly)]
+    monthly: Option<Rate>,
+
+    /// The worst second, in times the average: 4x
+    #[arg(long, value_name = "FACTOR", default_value = "2x", value_parser = factor)]
+    peak: f64,
+
+    /// Where it runs
+    #[arg(long, value_name = "REGION", default_value = "us-east-1")]
+    region: String,
+
+    /// Prices of your own, in place of the built-in file as a whole
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
+
+    /// Write the built-in prices to standard output, to be changed and given with `--prices`
+    #[arg(long)]
+    print_prices: bool,
+
+    /// Where lines come from: CloudFront's real-time logs come in a stream of their own, a line a record
+    #[arg(long, value_enum, default_value_t = From::Cloudfront)]
+    from: From,
+
+    /// Instances of this engine that share the lines
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    producers: u32,
+
+    /// How long a record waits to be filled
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = seconds)]
+    linger: f64,
+
+    /// Readers of the last stream of a design that share what its shards give
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    consumers: u32,
+
+    /// Further readers of it with enhanced fan-out
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50))]
+    fan_out: u32,
+
+    /// Accepted fields of real-time logs, as for `ingest`
+    #[arg(long, value_name = "PRESET|LIST|@FILE")]
+    fields: Vec<String>,
+
+    /// Threads to measure speed with [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// Everything as JSON, in place of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum From {
+    /// CloudFront real-time logs
+    Cloudfront,
+    /// Programs of your own, beside which the engine runs
+    Producers,
+}
+
+fn monthly(text: &str) -> Result<Rate, String> {
+    let lines: f64 = text.replace('_', "").parse().map_err(|_| "not a number of lines, such as 5e9".to_owned())?;
+    Rate::per_month(lines).map_err(|error| error.to_string())
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('x').unwrap_or(text).parse().map_err(|_| "not a factor, such as 4x".to_owned())?;
+    // The rate does not matter for whether the factor is one.
+    Rate::per_second(1.0).and_then(|one| Load::new(one, number)).map(|_| number).map_err(|error| error.to_string())
+}
+
+/// A time from a millisecond to a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    let time: SignedDuration = text.parse().map_err(|_| "not a time, such as 250ms or 1s".to_owned())?;
+    let seconds = time.as_secs_f64();
+    if (0.001..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("from 1ms to 24h".to_owned()) }
+}
+
+impl Plan {
+    pub(crate) fn run(self) -> Outcome {
+        if self.print_prices {
+            return output::print(prices::BUILT_IN.as_bytes());
+        }
+        let load = self.load().unwrap_or_else(|message| usage_error("plan", &message));
+        let prices = match self.prices() {
+            Ok(prices) => prices,
+            Err(error @ PriceError::UnknownRegion { .. }) => usage_error(
+                "plan",
+                &format!("{error}; `plan --print-prices` has the form: put the region in and give it with --prices"),
+            ),
+            Err(error) => return failed(&error.to_string()),
+        };
+        let workload = match self.workload() {
+            Ok(workload) => workload,
+            Err(message) => return failed(&message),
+        };
+        let setup = Setup {
+            load,
+            prices,
+            lines_from: match self.from {
+                From::Cloudfront => LinesFrom::CloudFront,
+                From::Producers => LinesFrom::Producers,
+            },
+            producers: self.producers,
+            linger: self.linger,
+            consumers: self.consumers,
+            fan_out: self.fan_out,
+        };
+        warn_of(&workload);
+        let plan = Comparison::new(workload, setup);
+        if self.json {
+            let mut json = serde_json::to_vec_pretty(&plan).expect("its keys are text");
+            json.push(b'\n');
+            return output::print(&json);
+        }
+        output::print(format!("{}\n", Table(&plan)).as_bytes())
+    }
+
+    fn load(&self) -> Result<Load, String> {
+        let average = self.rate.or(self.monthly).ok_or(
+            "how many lines are to come? Give --rate, such as --rate 20000/s, or --monthly, such as --monthly 5e9",
+        )?;
+        Load::new(average, self.peak).map_err(|error| error.to_string())
+    }
+
+    fn prices(&self) -> Result<Prices, PriceError> {
+        let file = match &self.prices {
+            Some(path) => PriceFile::read(path)?,
+            None => PriceFile::built_in(),
+        };
+        file.region(&self.region)
+    }
+
+    fn workload(&self) -> Result<Workload, String> {
+        if let Some(bytes) = self.line_bytes {
+            return Ok(Workload::stated(bytes));
+        }
+        let mut inputs = Vec::new();
+        for argument in &self.sample {
+            inputs.extend(expand(argument).map_err(|error| error.to_string())?);
+        }
+        let sample = Sample {
+            inputs,
+            schemas: schemas(LogKind::RealTime, &self.fields).unwrap_or_else(|message| usage_error("plan", &message)).0,
+            threads: self.threads.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+        };
+        sample.measure().map_err(|error| error.to_string())
+    }
+}
+
+fn failed(message: &str) -> Outcome {
+    eprintln!("pixel-engine: {message}");
+    Outcome::Failed
+}
+
+/// Below this many lines, a sample says little.
+const FEW_LINES: u64 = 100;
+
+fn warn_of(workload: &Workload) {
+    let Origin::Sample { lines, bad_lines, first_bad_line, .. } = &workload.origin else { return };
+    if *lines < FEW_LINES {
+        eprintln!("pixel-engine: the sample has {lines} lines: figures are rough below {FEW_LINES}");
+    }
+    if let Some(first) = first_bad_line {
+        eprintln!("pixel-engine: {bad_lines} of the sample's lines left out, the first: {first}");
+    }
+}

@@ -1,0 +1,305 @@
+//! The plan as people read it in a terminal, at most 100 columns wide.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+
+use indicatif::HumanCount as Count;
+use pixel_engine::plan::Plan;
+use pixel_engine::plan::designs::{Caveat, Design, LinesFrom, Mode, Service, Stream};
+use pixel_engine::plan::workload::Origin;
+
+/// The columns that a table has at most.
+const WIDTH: usize = 100;
+
+pub(crate) struct Table<'a>(pub(crate) &'a Plan);
+
+impl Display for Table<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Table(plan) = self;
+        about(out, plan)?;
+        money(out, plan)?;
+        needs(out, plan)?;
+        shards(out, plan)?;
+        notes(out, plan)
+    }
+}
+
+fn about(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
+    let (workload, setup) = (&plan.workload, &plan.setup);
+    match (&workload.origin, &workload.lengths) {
+        (Origin::Sample { lines, cut, .. }, Some(lengths)) => writeln!(
+            out,
+            "sample    {} lines{} of {:.0} B on average: p50 {}, p90 {}, p99 {}, longest {}",
+            Count(*lines),
+            if *cut { ", its beginning," } else { "" },
+            workload.line_bytes,
+            Count(lengths.quantile(0.5).into()),
+            Count(lengths.quantile(0.9).into()),
+            Count(lengths.quantile(0.99).into()),
+            Count(lengths.quantile(1.0).into()),
+        )?,
+        _ => writeln!(out, "sample    none; lines of {} B; compression and speed unknown", workload.line_bytes)?,
+    }
+    let packings = [&workload.raw, &workload.kpl].into_iter().chain(&workload.compressed);
+    for (place, packing) in packings.enumerate() {
+        let Some(speed) = packing.speed else { continue };
+        writeln!(
+            out,
+            "{:<9} {:<7} {:>5.2} times smaller, {:>7} lines/s, {:>6.0} MB/s, {} threads",
+            if place == 0 { "measured" } else { "" },
+            packing.name,
+            packing.ratio(),
+            short(speed.lines_per_second),
+            speed.megabytes_per_second,
+            speed.threads,
+        )?;
+    }
+    writeln!(
+        out,
+        "rate      {} lines/s on average, {} a month of 730 h, {} lines/s at the peak",
+        amount(setup.load.average.get()),
+        short(setup.load.average.monthly()),
+        amount(setup.load.peak.get()),
+    )?;
+    writeln!(
+        out,
+        "setting   {}, lines from {}, {} of the engine, linger {}, readers {} + {} fan-out",
+        setup.prices.region,
+        match setup.lines_from {
+            LinesFrom::CloudFront => "CloudFront",
+            LinesFrom::Producers => "your producers",
+        },
+        counted(setup.producers, "instance"),
+        time(setup.linger),
+        setup.consumers,
+        setup.fan_out,
+    )
+}
+
+fn money(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
+    let title = format!("{} a month, at the average rate", plan.setup.prices.currency);
+    write!(out, "\n{title:<35}")?;
+    for (service, width) in MONEY {
+        let name = if service == Service::CloudFront { "CloudFr" } else { service.name() };
+        write!(out, "{name:>width$}")?;
+    }
+    writeln!(out, "{:>8}", "total")?;
+    for design in &plan.designs {
+        write!(out, "{}", named(design))?;
+        for (service, width) in MONEY {
+            let (amount, caveats) = design.cost_of(service);
+            write!(out, "{:>width$}", marked(amount, &caveats))?;
+        }
+        let (amount, caveats) = design.total();
+        writeln!(out, "{:>8} {}", marked(amount, &caveats), letters(plan, &caveats))?;
+    }
+    Ok(())
+}
+
+/// The columns of money, with their widths.
+const MONEY: [(Service, usize); 6] = [
+    (Service::CloudFront, 8),
+    (Service::Kinesis, 8),
+    (Service::Firehose, 9),
+    (Service::Lambda, 8),
+    (Service::S3, 7),
+    (Service::Machines, 8),
+];
+
+fn needs(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
+    writeln!(
+        out,
+        "\n{:<35}{:>12}{:>8}{:>7}{:>8}{:>7}{:>7}{:>7}{:>8}",
+        "needs at the peak", "shards", "calls/s", "quota", "billed", "delay", "buffer", "cores", "memory"
+    )?;
+    for design in &plan.designs {
+        let shards: Vec<String> = design.streams.iter().map(|stream| short(stream.shards.needed())).collect();
+        let firehose = design.firehose.as_ref();
+        let calls =
+            firehose.and_then(|firehose| firehose.calls).or(design.streams.last().and_then(|stream| stream.calls));
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        writeln!(
+            out,
+            "{}{:>12}{:>8}{:>7}{:>8}{:>7}{:>7}{:>7}{:>8}",
+            named(design),
+            if shards.is_empty() { "-".to_owned() } else { shards.join("+") },
+            or_none(calls.map(amount)),
+            or_none(firehose.and_then(|firehose| firehose.share_of_quota).map(times)),
+            or_none(firehose.map(|firehose| amount(firehose.billed_bytes_per_line))),
+            time(design.delay_seconds()),
+            or_none(firehose.map(|firehose| time(firehose.buffer_seconds))),
+            or_none(design.engine.and_then(|engine| engine.cores).map(cores)),
+            or_none(design.engine.map(|engine| format!("{}B", short(engine.memory)))),
+        )?;
+    }
+    Ok(())
+}
+
+/// Streams that are alike in several designs are said once.
+fn shards(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
+    let mut kinds: Vec<(&Stream, Vec<&str>)> = Vec::new();
+    for design in &plan.designs {
+        for stream in &design.streams {
+            let alike = |other: &Stream| (other.of, other.shards) == (stream.of, stream.shards);
+            match kinds.iter_mut().find(|(other, _)| alike(other)) {
+                Some((_, designs)) => designs.push(design.id),
+                None => kinds.push((stream, vec![design.id])),
+            }
+        }
+    }
+    writeln!(
+        out,
+        "\n{:<45}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "shards at the peak", "by bytes", "records", "readers", "needed", "on-dem."
+    )?;
+    for (stream, designs) in kinds {
+        writeln!(
+            out,
+            "{:<11}{:<34}{:>10.1}{:>10.1}{:>10.1}{:>10}{:>10}",
+            stream.of,
+            designs.join(" "),
+            stream.shards.by_bytes,
+            stream.shards.by_records,
+            stream.shards.by_readers,
+            amount_of_shards(stream.shards.needed()),
+            percent(stream.share_of_on_demand),
+        )?;
+    }
+    Ok(())
+}
+
+fn notes(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
+    writeln!(out)?;
+    for (explained, letter) in plan.caveats.iter().zip('a'..) {
+        wrapped(out, &format!("* {letter}  "), &explained.explanation)?;
+    }
+    for note in [
+        "shards     for the peak, all month, with nothing to spare; 20+17 are those of a first and of a second stream; \
+        on-dem. is the share of what on-demand streams take in the region",
+        "quota      times the Direct PUT quota of a Firehose stream, which AWS raises on request",
+        "billed     bytes that Firehose bills a line",
+        "delay      before Firehose, at the average rate; buffer is what Firehose adds by its default hints",
+        "cores      for packing alone, from the speed measured here; sending with TLS comes on top",
+    ] {
+        let (what, text) = note.split_at(11);
+        wrapped(out, what, text)?;
+    }
+    write!(out, "prices     {}", plan.setup.prices.file)
+}
+
+/// Text in lines of at most [`WIDTH`], the later ones below the beginning of the first.
+fn wrapped(out: &mut Formatter<'_>, before: &str, text: &str) -> fmt::Result {
+    write!(out, "{before}")?;
+    let mut column = before.len();
+    for (place, word) in text.split_whitespace().enumerate() {
+        if column + 1 + word.len() > WIDTH {
+            write!(out, "\n{:1$}", "", before.len())?;
+            column = before.len();
+        } else if place > 0 {
+            write!(out, " ")?;
+            column += 1;
+        }
+        write!(out, "{word}")?;
+        column += word.len();
+    }
+    writeln!(out)
+}
+
+fn named(design: &Design) -> String {
+    let mode = match design.mode {
+        Some(Mode::Provisioned) => ", provisioned",
+        Some(Mode::OnDemand) => ", on-demand",
+        None => "",
+    };
+    format!("{:<3}{:<32}", design.id, format!("{}{mode}", design.name))
+}
+
+fn marked(money: f64, caveats: &BTreeSet<Caveat>) -> String {
+    match money {
+        0.0 => "-".to_owned(),
+        _ => format!("{}{}", amount(money), if caveats.is_empty() { "" } else { "*" }),
+    }
+}
+
+fn letters(plan: &Plan, caveats: &BTreeSet<Caveat>) -> String {
+    let letters = plan.caveats.iter().zip('a'..);
+    letters.filter(|(explained, _)| caveats.contains(&explained.caveat)).map(|(_, letter)| letter).collect()
+}
+
+/// A number in at most six characters: `0.25`, `7.50`, `99,999`, `1.23M`.
+pub(super) fn amount(number: f64) -> String {
+    match number {
+        ..0.005 => format!("{number:.4}"),
+        ..9.995 => format!("{number:.2}"),
+        ..99_999.5 => Count(number.round() as u64).to_string(),
+        _ => short(number),
+    }
+}
+
+/// A number in at most six characters: `85`, `1.23k`, `52.6G`.
+pub(super) fn short(number: f64) -> String {
+    let mut number = number;
+    for unit in ["", "k", "M", "G", "T"] {
+        // What would be rounded up to 1000 is one of the next unit.
+        if number < 999.5 {
+            let decimals = if unit.is_empty() || number >= 99.95 {
+                0
+            } else if number >= 9.995 {
+                1
+            } else {
+                2
+            };
+            return format!("{number:.decimals$}{unit}");
+        }
+        number /= 1_000.0;
+    }
+    format!("{number:.0}P")
+}
+
+pub(super) fn time(seconds: f64) -> String {
+    match seconds {
+        ..0.9995 => format!("{:.0} ms", seconds * 1e3),
+        ..99.95 => format!("{seconds:.1} s"),
+        _ => format!("{seconds:.0} s"),
+    }
+}
+
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        percent @ ..9.95 => format!("{percent:.1}%"),
+        percent => format!("{}%", short(percent)),
+    }
+}
+
+/// `0.17x`, `13.4x`.
+fn times(factor: f64) -> String {
+    format!("{}x", if factor < 9.995 { format!("{factor:.2}") } else { short(factor) })
+}
+
+/// A count in full.
+fn amount_of_shards(shards: f64) -> String {
+    Count(shards as u64).to_string()
+}
+
+fn cores(cores: f64) -> String {
+    if cores < 9.95 { format!("{cores:.2}") } else { short(cores) }
+}
+
+fn counted(count: u32, what: &str) -> String {
+    format!("{} {what}{}", Count(count.into()), if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_short() {
+        assert_eq!([0.0, 0.25, 12.4, 99_999.0].map(amount), ["0.0000", "0.25", "12", "99,999"]);
+        assert_eq!([123_456.0, 1e6, 1.2345e9].map(amount), ["123k", "1.00M", "1.23G"]);
+        assert_eq!([85.0, 1_234.0, 99_960.0, 999_600.0, 5.26e10].map(short), ["85", "1.23k", "100k", "1.00M", "52.6G"]);
+        assert_eq!([0.0002, 0.25, 1.0, 13.1, 300.0].map(time), ["0 ms", "250 ms", "1.0 s", "13.1 s", "300 s"]);
+        assert_eq!([0.001, 0.0995, 3.8].map(percent), ["0.1%", "10%", "380%"]);
+        assert_eq!([0.17, 13.4, 1_234.0].map(times), ["0.17x", "13.4x", "1.23kx"]);
+    }
+}
