@@ -1,7 +1,10 @@
 //! `pixel-engine plan`.
 
+mod chart;
+mod html;
 mod table;
 
+use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
@@ -13,12 +16,15 @@ use pixel_engine::plan::designs::{LinesFrom, Setup};
 use pixel_engine::plan::measure::Sample;
 use pixel_engine::plan::prices::{self, PriceError, PriceFile, Prices};
 use pixel_engine::plan::rate::{Load, Rate};
+use pixel_engine::plan::simulate::Scenario;
+use pixel_engine::plan::simulate::demand::{Demand, TraceError};
+use pixel_engine::plan::simulate::spread::Spread;
 use pixel_engine::plan::workload::{Origin, Workload};
-use pixel_engine::schema::LogKind;
+use pixel_engine::schema::{LogKind, Schemas};
 use pixel_engine::source::expand;
 
 use crate::ingest::schemas;
-use crate::{Outcome, output, usage_error};
+use crate::{Outcome, output, size, usage_error};
 use table::Table;
 
 /// Compare what carrying your lines needs and costs, before you buy a shard
@@ -46,9 +52,9 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "LINES", conflicts_with = "rate", value_parser = monthly)]
     monthly: Option<Rate>,
 
-    /// The worst second, in times the average: 4x
-    #[arg(long, value_name = "FACTOR", default_value = "2x", value_parser = factor)]
-    peak: f64,
+    /// The worst second, in times the average: 4x [default: 2x, or the trace's]
+    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    peak: Option<f64>,
 
     /// Where it runs
     #[arg(long, value_name = "REGION", default_value = "us-east-1")]
@@ -90,10 +96,48 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
+    /// Play a day against the limits: diurnal, flash-crowd, or a file, CSV rows of `second,events` or a log whose times
+    /// are counted. A file is scaled to the rate, or gives it when there is none
+    #[arg(long, value_name = "diurnal|flash-crowd|TRACE")]
+    simulate: Option<PathBuf>,
+
+    /// Which shard a line goes to in a stream with a line a record: even, random, zipf:EXPONENT[:KEYS]
+    #[arg(long, value_name = "SPREAD", default_value = "random", requires = "simulate")]
+    keys: Spread,
+
+    /// What a shard lets through at once after a rest, in seconds of its limit
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = seconds, requires = "simulate")]
+    burst: f64,
+
+    /// Bytes of lines that may wait; beyond it they are lost [default: no bound]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, requires = "simulate")]
+    spool: Option<u64>,
+
+    /// The longest that a line may wait, for the search of the fewest shards
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = seconds, requires = "simulate")]
+    max_delay: f64,
+
+    /// Play with this many shards in each stream, in place of those of the plan
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), requires = "simulate")]
+    shards: Option<u32>,
+
+    /// The same seed gives the same simulation
+    #[arg(long, value_name = "S", default_value_t = 1, requires = "simulate")]
+    seed: u64,
+
+    /// Write a page with charts, which needs no network
+    #[arg(long, value_name = "PATH")]
+    html: Option<PathBuf>,
+
     /// Everything as JSON, in place of the table
     #[arg(long)]
     json: bool,
 }
+
+const DIURNAL: &str = "diurnal";
+const FLASH_CROWD: &str = "flash-crowd";
+/// The worst second in times the average, when the user says nothing.
+const DEFAULT_PEAK: f64 = 2.0;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum From {
@@ -126,7 +170,13 @@ impl Plan {
         if self.print_prices {
             return output::print(prices::BUILT_IN.as_bytes());
         }
-        let load = self.load().unwrap_or_else(|message| usage_error("plan", &message));
+        let schemas =
+            schemas(LogKind::RealTime, &self.fields).unwrap_or_else(|message| usage_error("plan", &message)).0;
+        let trace = match self.trace(&schemas) {
+            Ok(trace) => trace,
+            Err(error) => return failed(&error.to_string()),
+        };
+        let load = self.load(trace.as_ref()).unwrap_or_else(|message| usage_error("plan", &message));
         let prices = match self.prices() {
             Ok(prices) => prices,
             Err(error @ PriceError::UnknownRegion { .. }) => usage_error(
@@ -135,7 +185,7 @@ impl Plan {
             ),
             Err(error) => return failed(&error.to_string()),
         };
-        let workload = match self.workload() {
+        let workload = match self.workload(schemas) {
             Ok(workload) => workload,
             Err(message) => return failed(&message),
         };
@@ -152,7 +202,23 @@ impl Plan {
             fan_out: self.fan_out,
         };
         warn_of(&workload);
-        let plan = Comparison::new(workload, setup);
+        let mut plan = Comparison::new(workload, setup);
+        if let Some(demand) = self.demand(load, trace) {
+            plan.simulate(Scenario {
+                demand,
+                keys: self.keys,
+                burst: self.burst,
+                spool: self.spool.map(|bytes| bytes as f64),
+                max_delay: self.max_delay,
+                shards: self.shards,
+                seed: self.seed,
+            });
+        }
+        if let Some(path) = &self.html
+            && let Err(error) = fs::write(path, html::Page(&plan).to_string())
+        {
+            return failed(&format!("{}: {error}", path.display()));
+        }
         if self.json {
             let mut json = serde_json::to_vec_pretty(&plan).expect("its keys are text");
             json.push(b'\n');
@@ -161,11 +227,36 @@ impl Plan {
         output::print(format!("{}\n", Table(&plan)).as_bytes())
     }
 
-    fn load(&self) -> Result<Load, String> {
-        let average = self.rate.or(self.monthly).ok_or(
-            "how many lines are to come? Give --rate, such as --rate 20000/s, or --monthly, such as --monthly 5e9",
-        )?;
-        Load::new(average, self.peak).map_err(|error| error.to_string())
+    /// The trace, when `--simulate` names a file.
+    fn trace(&self, schemas: &Schemas) -> Result<Option<Demand>, TraceError> {
+        let file = self.simulate.as_ref().filter(|name| ![DIURNAL, FLASH_CROWD].map(PathBuf::from).contains(name));
+        file.map(|path| Demand::trace(path, schemas)).transpose()
+    }
+
+    fn load(&self, trace: Option<&Demand>) -> Result<Load, String> {
+        let given = self.rate.or(self.monthly);
+        if trace.is_some() && self.peak.is_some() {
+            return Err("--peak: a trace has its own peak".to_owned());
+        }
+        let (average, peak) = match (given, trace) {
+            (Some(rate), None) => (Ok(rate), self.peak.unwrap_or(DEFAULT_PEAK)),
+            (Some(rate), Some(trace)) => (Ok(rate), trace.peak() / trace.average()),
+            (None, Some(trace)) => (Rate::per_second(trace.average()), trace.peak() / trace.average()),
+            (None, None) => {
+                return Err("how many lines are to come? Give --rate, such as --rate 20000/s, or --monthly, such as \
+                    --monthly 5e9"
+                    .to_owned());
+            }
+        };
+        average.and_then(|average| Load::new(average, peak)).map_err(|error| error.to_string())
+    }
+
+    fn demand(&self, load: Load, trace: Option<Demand>) -> Option<Demand> {
+        Some(match (trace, self.simulate.as_ref()?.to_str()) {
+            (Some(trace), _) => trace.scaled_to(load.average.get()),
+            (None, Some(FLASH_CROWD)) => Demand::flash_crowd(load),
+            (None, _) => Demand::diurnal(load),
+        })
     }
 
     fn prices(&self) -> Result<Prices, PriceError> {
@@ -176,7 +267,7 @@ impl Plan {
         file.region(&self.region)
     }
 
-    fn workload(&self) -> Result<Workload, String> {
+    fn workload(&self, schemas: Schemas) -> Result<Workload, String> {
         if let Some(bytes) = self.line_bytes {
             return Ok(Workload::stated(bytes));
         }
@@ -186,7 +277,7 @@ impl Plan {
         }
         let sample = Sample {
             inputs,
-            schemas: schemas(LogKind::RealTime, &self.fields).unwrap_or_else(|message| usage_error("plan", &message)).0,
+            schemas,
             threads: self.threads.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
         };
         sample.measure().map_err(|error| error.to_string())

@@ -6,6 +6,8 @@ use std::fmt::{self, Display, Formatter};
 use indicatif::HumanCount as Count;
 use pixel_engine::plan::Plan;
 use pixel_engine::plan::designs::{Caveat, Design, LinesFrom, Mode, Service, Stream};
+use pixel_engine::plan::simulate::Simulation;
+use pixel_engine::plan::simulate::spread::Spread;
 use pixel_engine::plan::workload::Origin;
 
 /// The columns that a table has at most.
@@ -20,6 +22,9 @@ impl Display for Table<'_> {
         money(out, plan)?;
         needs(out, plan)?;
         shards(out, plan)?;
+        if let Some(simulation) = &plan.simulation {
+            simulated(out, simulation)?;
+        }
         notes(out, plan)
     }
 }
@@ -113,26 +118,30 @@ fn needs(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         "needs at the peak", "shards", "calls/s", "quota", "billed", "delay", "buffer", "cores", "memory"
     )?;
     for design in &plan.designs {
-        let shards: Vec<String> = design.streams.iter().map(|stream| short(stream.shards.needed())).collect();
-        let firehose = design.firehose.as_ref();
-        let calls =
-            firehose.and_then(|firehose| firehose.calls).or(design.streams.last().and_then(|stream| stream.calls));
-        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        writeln!(
-            out,
-            "{}{:>12}{:>8}{:>7}{:>8}{:>7}{:>7}{:>7}{:>8}",
-            named(design),
-            if shards.is_empty() { "-".to_owned() } else { shards.join("+") },
-            or_none(calls.map(amount)),
-            or_none(firehose.and_then(|firehose| firehose.share_of_quota).map(times)),
-            or_none(firehose.map(|firehose| amount(firehose.billed_bytes_per_line))),
-            time(design.delay_seconds()),
-            or_none(firehose.map(|firehose| time(firehose.buffer_seconds))),
-            or_none(design.engine.and_then(|engine| engine.cores).map(cores)),
-            or_none(design.engine.map(|engine| format!("{}B", short(engine.memory)))),
-        )?;
+        let [shards, calls, quota, billed, delay, buffer, cores, memory] = needs_of(design);
+        let name = named(design);
+        writeln!(out, "{name}{shards:>12}{calls:>8}{quota:>7}{billed:>8}{delay:>7}{buffer:>7}{cores:>7}{memory:>8}")?;
     }
     Ok(())
+}
+
+/// Shards, calls a second, quota, billed bytes a line, delay, Firehose's buffer, cores, memory.
+pub(super) fn needs_of(design: &Design) -> [String; 8] {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let shards: Vec<String> = design.streams.iter().map(|stream| short(stream.shards.needed())).collect();
+    let firehose = design.firehose.as_ref();
+    let last_stream = design.streams.last();
+    let calls = firehose.and_then(|firehose| firehose.calls).or(last_stream.and_then(|stream| stream.calls));
+    [
+        if shards.is_empty() { "-".to_owned() } else { shards.join("+") },
+        or_none(calls.map(amount)),
+        or_none(firehose.and_then(|firehose| firehose.share_of_quota).map(times)),
+        or_none(firehose.map(|firehose| amount(firehose.billed_bytes_per_line))),
+        time(design.delay_seconds()),
+        or_none(firehose.map(|firehose| time(firehose.buffer_seconds))),
+        or_none(design.engine.and_then(|engine| engine.cores).map(cores)),
+        or_none(design.engine.map(|engine| format!("{}B", short(engine.memory)))),
+    ]
 }
 
 /// Streams that are alike in several designs are said once.
@@ -168,6 +177,63 @@ fn shards(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     Ok(())
 }
 
+fn simulated(out: &mut Formatter<'_>, simulation: &Simulation) -> fmt::Result {
+    let scenario = &simulation.scenario;
+    writeln!(
+        out,
+        "\nsimulated {}: {} h, {} lines/s at the peak, keys {}, seed {}",
+        scenario.demand.name,
+        amount(scenario.demand.rates.len() as f64 / 3_600.0),
+        amount(scenario.demand.peak()),
+        keys(scenario.keys),
+        scenario.seed,
+    )?;
+    let fewest = format!("delay <= {}", time(scenario.max_delay));
+    writeln!(
+        out,
+        "{:<21}{:>15}{:>11}{:>9}{:>9}{:>9}{:>9}{:>17}",
+        "", "lanes", "throttled", "worst", "p99", "waiting", "lost", fewest
+    )?;
+    for stream in &simulation.streams {
+        let planned = &stream.planned;
+        writeln!(
+            out,
+            "{:<21}{:>15}{:>11}{:>9}{:>9}{:>9}{:>9}{:>17}",
+            stream.what,
+            lanes(planned.lanes, stream.lanes_are),
+            or_dash(planned.throttled as f64, short),
+            time(planned.worst_delay),
+            time(planned.p99_delay),
+            bytes(planned.most_waiting_bytes),
+            or_dash(planned.lost as f64, short),
+            stream.smallest.as_ref().map_or("never".to_owned(), |smallest| lanes(smallest.lanes, stream.lanes_are)),
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn keys(keys: Spread) -> String {
+    match keys {
+        Spread::Even => "even".to_owned(),
+        Spread::Random => "random".to_owned(),
+        Spread::Zipf { exponent, keys } => format!("zipf:{exponent}:{keys}"),
+    }
+}
+
+pub(super) fn lanes(count: usize, are: &str) -> String {
+    let are = if count == 1 { are.trim_end_matches('s') } else { are };
+    format!("{} {are}", Count(count as u64))
+}
+
+/// Bytes, or a dash for none.
+pub(super) fn bytes(bytes: f64) -> String {
+    or_dash(bytes, |bytes| format!("{}B", short(bytes)))
+}
+
+fn or_dash(number: f64, text: impl Fn(f64) -> String) -> String {
+    if number == 0.0 { "-".to_owned() } else { text(number) }
+}
+
 fn notes(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     writeln!(out)?;
     for (explained, letter) in plan.caveats.iter().zip('a'..) {
@@ -179,6 +245,9 @@ fn notes(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         "quota      times the Direct PUT quota of a Firehose stream, which AWS raises on request",
         "billed     bytes that Firehose bills a line",
         "delay      before Firehose, at the average rate; buffer is what Firehose adds by its default hints",
+        "lanes      simulated are shards, or times the Direct PUT quota; throttled are tries that one refused, waiting \
+        the most bytes that did at once, which is the spool that is needed, lost the lines that a full spool had no room \
+        for",
         "cores      for packing alone, from the speed measured here; sending with TLS comes on top",
     ] {
         let (what, text) = note.split_at(11);
@@ -221,7 +290,7 @@ fn marked(money: f64, caveats: &BTreeSet<Caveat>) -> String {
     }
 }
 
-fn letters(plan: &Plan, caveats: &BTreeSet<Caveat>) -> String {
+pub(super) fn letters(plan: &Plan, caveats: &BTreeSet<Caveat>) -> String {
     let letters = plan.caveats.iter().zip('a'..);
     letters.filter(|(explained, _)| caveats.contains(&explained.caveat)).map(|(_, letter)| letter).collect()
 }
@@ -285,7 +354,7 @@ fn cores(cores: f64) -> String {
     if cores < 9.95 { format!("{cores:.2}") } else { short(cores) }
 }
 
-fn counted(count: u32, what: &str) -> String {
+pub(super) fn counted(count: u32, what: &str) -> String {
     format!("{} {what}{}", Count(count.into()), if count == 1 { "" } else { "s" })
 }
 

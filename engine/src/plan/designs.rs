@@ -23,7 +23,7 @@ use super::limits::{
 };
 use super::prices::{Item, Prices};
 use super::rate::Load;
-use super::workload::{Packing, PerRecord, Size, Speed, Workload};
+use super::workload::{Packing, PerRecord, Size, Speed, Workload, billed};
 
 /// Memory of the assumed Lambda function in GB.
 pub const LAMBDA_GB: f64 = 0.5;
@@ -131,7 +131,8 @@ impl Caveat {
     pub fn explain(self, prices: &Prices) -> String {
         match self {
             Caveat::BytesPerGb => {
-                format!("a GB is taken as {:.0} bytes: {}", prices.bytes_per_gb.value, prices.bytes_per_gb.source)
+                let bytes = if prices.bytes_per_gb.value == 1e9 { "10^9" } else { "2^30" };
+                format!("a GB is taken as {bytes} bytes: {}", prices.bytes_per_gb.source)
             }
             Caveat::AggregateMeteredAsOne => "Firehose is taken to bill an aggregate from a stream as one record; AWS \
                 does not say. By its lines it would be as in design 1"
@@ -376,6 +377,46 @@ pub fn calls(
 /// Bytes of a record in a PutRecordBatch call, as this engine counts them: base64 and JSON around it.
 pub fn bytes_in_batch(data: f64) -> f64 {
     (data / 3.0).ceil() * 4.0 + 12.0
+}
+
+/// What records of one size cost in a month by their rounding, whatever else a design costs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BySize {
+    /// Bytes of lines in a record: whole lines, as many as fit.
+    pub bytes: f64,
+    /// Firehose, with its first tier's price.
+    pub firehose: f64,
+    /// What goes into an on-demand stream.
+    pub on_demand: f64,
+    /// PUT payload units of a provisioned stream.
+    pub put_payload_units: f64,
+}
+
+/// What the average rate costs in records of whole lines of the mean length, from one line up to a full record. The
+/// steps are the roundings: 5 KiB, 1 KiB, and units of 25 KiB.
+pub fn by_record_size(workload: &Workload, setup: &Setup) -> Vec<BySize> {
+    const POINTS: i32 = 120;
+    let line = workload.line_bytes;
+    let most = workload.raw.full().lines;
+    let price = |item| setup.prices.of(item).value;
+    let gb = setup.prices.bytes_per_gb.value;
+    let sizes = (0..=POINTS).map(|point| line * (most / line).powf(f64::from(point) / f64::from(POINTS)));
+    let mut lines: Vec<f64> = sizes.map(|size| (size / line + 1e-9).floor()).collect();
+    lines.dedup();
+    lines
+        .into_iter()
+        .map(|lines| {
+            let bytes = lines * line;
+            let records = setup.load.average.monthly() / lines;
+            let billed = if lines == 1.0 { workload.unpacked } else { billed(bytes, 0.0) };
+            BySize {
+                bytes,
+                firehose: records * billed.firehose / gb * price(Item::FirehoseGbTier1),
+                on_demand: records * billed.on_demand / gb * price(Item::KinesisOnDemandInGb),
+                put_payload_units: records * billed.put_payload_units / 1e6 * price(Item::KinesisPutUnitMillion),
+            }
+        })
+        .collect()
 }
 
 /// A design while it is put together, in the order of its way.
@@ -781,6 +822,19 @@ mod tests {
         for caveat in total("2a").into_iter().chain(total("3")) {
             assert!(caveat.explain(&at.prices).len() > 20);
         }
+    }
+
+    #[test]
+    fn the_cost_by_record_size_has_the_steps_of_the_rounding() {
+        let sizes = by_record_size(&Workload::stated(1_024), &setup(1_000.0, 1.0));
+        let lines = 1_000.0 * 2_628_000.0;
+        assert_eq!((sizes[0].bytes, sizes[4].bytes, sizes[5].bytes), (1_024.0, 5_120.0, 6_144.0));
+        close(sizes[0].firehose, lines * 5_120.0 / 1e9 * 0.029);
+        close(sizes[4].firehose, lines * 1_024.0 / 1e9 * 0.029);
+        close(sizes[5].firehose, lines / 6.0 * 10_240.0 / 1e9 * 0.029);
+        close(sizes[0].on_demand, sizes[5].on_demand);
+        close(sizes[0].put_payload_units, 5.0 * sizes[4].put_payload_units);
+        assert!(sizes.last().unwrap().bytes > 1_000_000.0);
     }
 
     #[test]

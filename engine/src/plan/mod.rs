@@ -21,7 +21,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use designs::{Caveat, Design, Setup};
+use designs::{BySize, Caveat, Design, Setup};
+use simulate::{Scenario, Simulation};
 use workload::Workload;
 
 /// A plan: every design for some lines at some rate.
@@ -33,8 +34,12 @@ pub struct Plan {
     pub setup: Setup,
     /// The designs, in the order of their numbers.
     pub designs: Vec<Design>,
+    /// What records of each size cost.
+    pub by_record_size: Vec<BySize>,
     /// Everything unsettled that takes part in a figure, once.
     pub caveats: Vec<Explained>,
+    /// A day of it, when one was played.
+    pub simulation: Option<Simulation>,
 }
 
 /// Something unsettled, in words.
@@ -52,6 +57,13 @@ impl Plan {
         let designs = designs::compare(&workload, &setup);
         let caveats: BTreeSet<Caveat> = designs.iter().flat_map(|design| design.total().1).collect();
         let explained = |caveat: Caveat| Explained { caveat, explanation: caveat.explain(&setup.prices) };
-        Plan { caveats: caveats.into_iter().map(explained).collect(), workload, setup, designs }
+        let caveats = caveats.into_iter().map(explained).collect();
+        let by_record_size = designs::by_record_size(&workload, &setup);
+        Plan { caveats, workload, setup, designs, by_record_size, simulation: None }
+    }
+
+    /// Plays a scenario against the streams of the designs.
+    pub fn simulate(&mut self, scenario: Scenario) {
+        self.simulation = Some(simulate::simulate(self, scenario));
     }
 }
