@@ -1,6 +1,6 @@
 use crate::support::*;
 
-const COMMANDS: [&str; 5] = ["ingest", "decode", "generate", "completions", "man"];
+const COMMANDS: [&str; 6] = ["ingest", "decode", "generate", "plan", "completions", "man"];
 
 #[test]
 fn completions_know_every_command() {

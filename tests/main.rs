@@ -26,6 +26,8 @@ mod loss;
 mod memory;
 /// Other people's programs, and these held against each other.
 mod peers;
+/// Capacity planning: what each design needs and costs, and a day of it.
+mod plan;
 /// Bad lines: reason, place, every byte.
 mod quarantine;
 /// `--resume`: stopped and killed runs that go on.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 use pixel_engine::plan::Plan;
-use pixel_engine::plan::designs::{Caveat, Design, LinesFrom, Mode, Service};
+use pixel_engine::plan::designs::{BySize, Caveat, Design, LinesFrom, Mode, Service};
 use pixel_engine::plan::prices::Item;
-use pixel_engine::plan::simulate::{Outcome, Simulated, Simulation};
+use pixel_engine::plan::simulate::{Outcome, Point, Simulated, Simulation};
 use pixel_engine::plan::workload::Origin;
 
 use super::chart::{self, Axis, Bar, Curve, Part, Scale};
@@ -217,12 +217,7 @@ fn hours_axis() -> Axis {
     Axis { name: "hours", scale: Scale::Linear, text: |hours| format!("{}", (hours * 100.0).round() / 100.0) }
 }
 
-fn curve(
-    class: &'static str,
-    name: &str,
-    outcome: &Outcome,
-    value: impl Fn(&pixel_engine::plan::simulate::Point) -> f64,
-) -> Curve {
+fn curve(class: &'static str, name: &str, outcome: &Outcome, value: impl Fn(&Point) -> f64) -> Curve {
     let points = outcome.curve.iter().map(|point| (point.second as f64 / 3_600.0, value(point))).collect();
     Curve { class, name: name.to_owned(), points, filled: true }
 }
@@ -235,11 +230,15 @@ fn sizes(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         KiB. Both axes are logarithmic.</p>",
         escaped(&plan.setup.prices.currency)
     )?;
-    let series =
-        [("c2", "Firehose"), ("c1", "Kinesis on-demand, in"), ("c3", "Kinesis provisioned, PUT units without shards")];
-    legend(out, series.into_iter())?;
-    let of = |place: usize, value: fn(&pixel_engine::plan::designs::BySize) -> f64| {
-        let (class, name) = &series[place];
+    let of_gb = letters(plan, &BTreeSet::from([Caveat::BytesPerGb]));
+    let series = [
+        ("c2", format!("Firehose {of_gb}")),
+        ("c1", format!("Kinesis on-demand, in {of_gb}")),
+        ("c3", "Kinesis provisioned, PUT units without shards".to_owned()),
+    ];
+    legend(out, series.iter().map(|(class, name)| (*class, name.as_str())))?;
+    let of = |place: usize, value: fn(&BySize) -> f64| {
+        let (class, ref name) = series[place];
         let points = plan.by_record_size.iter().map(|size| (size.bytes, value(size))).collect();
         Curve { class, name: name.clone(), points, filled: false }
     };

@@ -68,7 +68,7 @@ fn about(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "setting   {}, lines from {}, {} of the engine, linger {}, readers {} + {} fan-out",
+        "setting   {}, lines from {}, {}, linger {}, {} and {} with fan-out",
         setup.prices.region,
         match setup.lines_from {
             LinesFrom::CloudFront => "CloudFront",
@@ -76,7 +76,7 @@ fn about(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         },
         counted(setup.producers, "instance"),
         time(setup.linger),
-        setup.consumers,
+        counted(setup.consumers, "reader"),
         setup.fan_out,
     )
 }
@@ -131,12 +131,13 @@ pub(super) fn needs_of(design: &Design) -> [String; 8] {
     let shards: Vec<String> = design.streams.iter().map(|stream| short(stream.shards.needed())).collect();
     let firehose = design.firehose.as_ref();
     let last_stream = design.streams.last();
+    let star = if design.total().1.contains(&Caveat::AggregateMeteredAsOne) { "*" } else { "" };
     let calls = firehose.and_then(|firehose| firehose.calls).or(last_stream.and_then(|stream| stream.calls));
     [
         if shards.is_empty() { "-".to_owned() } else { shards.join("+") },
         or_none(calls.map(amount)),
         or_none(firehose.and_then(|firehose| firehose.share_of_quota).map(times)),
-        or_none(firehose.map(|firehose| amount(firehose.billed_bytes_per_line))),
+        or_none(firehose.map(|firehose| format!("{}{star}", amount(firehose.billed_bytes_per_line)))),
         time(design.delay_seconds()),
         or_none(firehose.map(|firehose| time(firehose.buffer_seconds))),
         or_none(design.engine.and_then(|engine| engine.cores).map(cores)),
@@ -342,7 +343,11 @@ fn percent(share: f64) -> String {
 
 /// `0.17x`, `13.4x`.
 fn times(factor: f64) -> String {
-    format!("{}x", if factor < 9.995 { format!("{factor:.2}") } else { short(factor) })
+    match factor {
+        ..9.995 => format!("{factor:.2}x"),
+        ..99.95 => format!("{factor:.1}x"),
+        _ => format!("{}x", short(factor)),
+    }
 }
 
 /// A count in full.

@@ -323,8 +323,8 @@ pub fn compare(workload: &Workload, setup: &Setup) -> Vec<Design> {
             Hop::Engine => design.engine(&workload.kpl),
         };
         let shards = design.aggregates_stream(mode, flows);
-        design.caveats.insert(Caveat::AggregateMeteredAsOne);
         design.firehose_from_stream(flows, shards);
+        design.mark(Service::Firehose, Caveat::AggregateMeteredAsOne);
         designs.push(design.done());
     }
     let direct = [("3", &workload.raw)].into_iter().chain(["4a", "4b", "4c"].into_iter().zip(&workload.compressed));
@@ -464,9 +464,7 @@ impl<'a> Draft<'a> {
     }
 
     fn done(self) -> Design {
-        let Draft { id, name, mode, streams, firehose, engine, charges, mut caveats, delay, .. } = self;
-        // What a charge says already need not be said again.
-        caveats.retain(|caveat| !charges.iter().any(|charge| charge.caveats.contains(caveat)));
+        let Draft { id, name, mode, streams, firehose, engine, charges, caveats, delay, .. } = self;
         Design { id, name, mode, streams, firehose, engine, charges, caveats, delay }
     }
 
@@ -483,6 +481,12 @@ impl<'a> Draft<'a> {
             caveats.insert(Caveat::BytesPerGb);
         }
         self.charges.push(Charge { service, item, quantity, amount: quantity * price.value, caveats });
+    }
+
+    /// Something beside the price is unsettled about what a service charges.
+    fn mark(&mut self, service: Service, caveat: Caveat) {
+        let charges = self.charges.iter_mut().filter(|charge| charge.service == service);
+        charges.for_each(|charge| _ = charge.caveats.insert(caveat));
     }
 
     fn gb_a_month(&self, bytes_per_second: f64) -> f64 {
@@ -584,7 +588,7 @@ impl<'a> Draft<'a> {
         let seconds = invocations * LAMBDA_INVOCATION_SECONDS + average / LAMBDA_LINES_PER_SECOND;
         self.charge(Service::Lambda, Item::LambdaRequestMillion, invocations * SECONDS_PER_MONTH / 1e6);
         self.charge(Service::Lambda, Item::LambdaGbSecond, seconds * LAMBDA_GB * SECONDS_PER_MONTH);
-        self.caveats.insert(Caveat::LambdaSpeed);
+        self.mark(Service::Lambda, Caveat::LambdaSpeed);
         self.read(1);
         let waited = (batch(average) * shards / average).min(window);
         self.delay.push(Delay { part: "Lambda's batching window", seconds: waited });
@@ -816,6 +820,7 @@ mod tests {
         let at = setup(1_000.0, 1.0);
         let total = |id| design(id, 800, &at).total().1;
         assert!(total("2a").contains(&Caveat::AggregateMeteredAsOne) && total("2a").contains(&Caveat::LambdaSpeed));
+        assert!(design("2c", 800, &at).cost_of(Service::Firehose).1.contains(&Caveat::AggregateMeteredAsOne));
         assert!(!total("1a").contains(&Caveat::AggregateMeteredAsOne));
         assert!(total("3").contains(&Caveat::SpeedUnknown), "nothing was measured");
         assert!(design("5a", 800, &at).cost_of(Service::Kinesis).1.is_empty(), "every price of it is confirmed");
