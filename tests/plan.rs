@@ -117,6 +117,27 @@ fn the_same_seed_gives_the_same_simulation() {
 }
 
 #[test]
+fn absurd_numbers_neither_panic_nor_hang() {
+    let workspace = Workspace::new();
+    for rate in ["1e12/s", "1e-9/s", "1/month"] {
+        for line in ["2", "800", "50000"] {
+            for more in
+                [&[][..], &["--producers", "1000000", "--linger", "1ms"], &["--linger", "24h", "--from", "producers"]]
+            {
+                let text =
+                    plan(&workspace, &[&["--line-bytes", line, "--rate", rate, "--peak", "1"], more].concat()).ok();
+                let text = String::from_utf8(text.stdout).expect("UTF-8");
+                assert!(!text.contains("NaN") && !text.contains(" inf "), "{text}");
+                assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+            }
+        }
+    }
+    let day = ["--line-bytes", "800", "--simulate", "diurnal", "--rate"];
+    plan(&workspace, &[&day[..], &["1e11/s"]].concat()).exits(1).says(&["more than a simulation takes"]);
+    plan(&workspace, &[&day[..], &["0.001/s"]].concat()).ok();
+}
+
+#[test]
 fn a_trace_gives_the_rate_or_takes_its_average_from_it() {
     let workspace = Workspace::new();
     workspace.write("trace.csv", b"second,events\n0,100\n1,300\n3,0\n");

@@ -204,7 +204,7 @@ impl Plan {
         warn_of(&workload);
         let mut plan = Comparison::new(workload, setup);
         if let Some(demand) = self.demand(load, trace) {
-            plan.simulate(Scenario {
+            let scenario = Scenario {
                 demand,
                 keys: self.keys,
                 burst: self.burst,
@@ -212,7 +212,10 @@ impl Plan {
                 max_delay: self.max_delay,
                 shards: self.shards,
                 seed: self.seed,
-            });
+            };
+            if let Err(error) = plan.simulate(scenario) {
+                return failed(&error.to_string());
+            }
         }
         if let Some(path) = &self.html
             && let Err(error) = fs::write(path, html::Page(&plan).to_string())

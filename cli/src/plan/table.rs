@@ -68,7 +68,7 @@ fn about(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "setting   {}, lines from {}, {}, linger {}, {} and {} with fan-out",
+        "setting   {}, lines from {}, {}, linger {}, {}+{} fan-out readers",
         setup.prices.region,
         match setup.lines_from {
             LinesFrom::CloudFront => "CloudFront",
@@ -76,7 +76,7 @@ fn about(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         },
         counted(setup.producers, "instance"),
         time(setup.linger),
-        counted(setup.consumers, "reader"),
+        setup.consumers,
         setup.fan_out,
     )
 }
@@ -165,13 +165,13 @@ fn shards(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     for (stream, designs) in kinds {
         writeln!(
             out,
-            "{:<11}{:<34}{:>10.1}{:>10.1}{:>10.1}{:>10}{:>10}",
+            "{:<11}{:<34}{:>10}{:>10}{:>10}{:>10}{:>10}",
             stream.of,
             designs.join(" "),
-            stream.shards.by_bytes,
-            stream.shards.by_records,
-            stream.shards.by_readers,
-            amount_of_shards(stream.shards.needed()),
+            part_shards(stream.shards.by_bytes),
+            part_shards(stream.shards.by_records),
+            part_shards(stream.shards.by_readers),
+            amount(stream.shards.needed().round()).trim_end_matches(".00"),
             percent(stream.share_of_on_demand),
         )?;
     }
@@ -240,17 +240,18 @@ fn notes(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     for (explained, letter) in plan.caveats.iter().zip('a'..) {
         wrapped(out, &format!("* {letter}  "), &explained.explanation)?;
     }
-    for note in [
+    let simulated = "lanes      simulated are shards, or times the Direct PUT quota; throttled are tries that one refused, \
+        waiting the most bytes that did at once, which is the spool that is needed, lost the lines that a full spool had \
+        no room for";
+    let notes = [
         "shards     for the peak, all month, with nothing to spare; 20+17 are those of a first and of a second stream; \
         on-dem. is the share of what on-demand streams take in the region",
         "quota      times the Direct PUT quota of a Firehose stream, which AWS raises on request",
         "billed     bytes that Firehose bills a line",
         "delay      before Firehose, at the average rate; buffer is what Firehose adds by its default hints",
-        "lanes      simulated are shards, or times the Direct PUT quota; throttled are tries that one refused, waiting \
-        the most bytes that did at once, which is the spool that is needed, lost the lines that a full spool had no room \
-        for",
         "cores      for packing alone, from the speed measured here; sending with TLS comes on top",
-    ] {
+    ];
+    for note in notes.into_iter().chain(plan.simulation.is_some().then_some(simulated)) {
         let (what, text) = note.split_at(11);
         wrapped(out, what, text)?;
     }
@@ -350,9 +351,9 @@ fn times(factor: f64) -> String {
     }
 }
 
-/// A count in full.
-fn amount_of_shards(shards: f64) -> String {
-    Count(shards as u64).to_string()
+/// Shards before they are rounded up.
+fn part_shards(shards: f64) -> String {
+    if shards < 99_999.5 { format!("{shards:.1}") } else { short(shards) }
 }
 
 fn cores(cores: f64) -> String {

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use designs::{BySize, Caveat, Design, Setup};
-use simulate::{Scenario, Simulation};
+use simulate::{Scenario, Simulation, TooManyLanes};
 use workload::Workload;
 
 /// A plan: every design for some lines at some rate.
@@ -63,7 +63,11 @@ impl Plan {
     }
 
     /// Plays a scenario against the streams of the designs.
-    pub fn simulate(&mut self, scenario: Scenario) {
-        self.simulation = Some(simulate::simulate(self, scenario));
+    ///
+    /// # Errors
+    /// The plan is too large to be played.
+    pub fn simulate(&mut self, scenario: Scenario) -> Result<(), TooManyLanes> {
+        self.simulation = Some(simulate::simulate(self, scenario)?);
+        Ok(())
     }
 }

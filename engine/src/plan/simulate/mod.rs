@@ -35,6 +35,8 @@ pub const RETRY_BASE: f64 = 0.05;
 pub const RETRY_LONGEST: f64 = 5.0;
 /// Points of the curves that a simulation gives.
 const POINTS: usize = 288;
+/// A simulation of more lanes takes too long and too much memory.
+pub const MOST_LANES: usize = 100_000;
 
 /// What a lane takes in a second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -416,9 +418,24 @@ pub struct Simulation {
     pub streams: Vec<Simulated>,
 }
 
+/// A plan is too large to be played.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{what}: {lanes} {lanes_are} are more than a simulation takes, {MOST_LANES}")]
+pub struct TooManyLanes {
+    /// The stream.
+    pub what: String,
+    /// What the plan has of them.
+    pub lanes: f64,
+    /// `shards` or `quotas`.
+    pub lanes_are: &'static str,
+}
+
 /// Plays every stream of a plan that has a limit of its own: provisioned streams and Direct PUT. On-demand streams grow
 /// by rules that AWS does not state to the second, and are left out.
-pub fn simulate(plan: &Plan, scenario: Scenario) -> Simulation {
+///
+/// # Errors
+/// There are more than [`MOST_LANES`] of something.
+pub fn simulate(plan: &Plan, scenario: Scenario) -> Result<Simulation, TooManyLanes> {
     let (workload, setup) = (&plan.workload, &plan.setup);
     let line = Size { lines: workload.line_bytes, data: workload.line_bytes };
     let unpacked =
@@ -426,6 +443,10 @@ pub fn simulate(plan: &Plan, scenario: Scenario) -> Simulation {
     let mut streams = Vec::new();
     let mut play = |what: String, designs: Vec<&'static str>, packing: &Packing, limits: Limits, planned: f64| {
         let is_stream = limits.calls.is_none();
+        let lanes_are = if is_stream { "shards" } else { "quotas" };
+        if planned > MOST_LANES as f64 {
+            return Err(TooManyLanes { what, lanes: planned, lanes_are });
+        }
         let model = Model {
             demand: &scenario.demand,
             packing,
@@ -440,9 +461,9 @@ pub fn simulate(plan: &Plan, scenario: Scenario) -> Simulation {
         };
         let lanes = scenario.shards.filter(|_| is_stream).map_or(planned as usize, |shards| shards as usize);
         // Sixteen times what the plan has is more than any chance asks for.
-        let smallest = model.smallest(scenario.max_delay, 16 * (planned as usize).max(64));
-        let lanes_are = if is_stream { "shards" } else { "quotas" };
+        let smallest = model.smallest(scenario.max_delay, (16 * (planned as usize).max(64)).min(MOST_LANES));
         streams.push(Simulated { what, designs, lanes_are, planned: model.run(lanes), smallest });
+        Ok(())
     };
     for (of, packing) in [("lines", &unpacked), ("aggregates", &workload.kpl)] {
         let by_engine = |id: &str| of == "lines" || !matches!(id, "2a" | "2b");
@@ -457,7 +478,7 @@ pub fn simulate(plan: &Plan, scenario: Scenario) -> Simulation {
             .collect();
         if let Some(&(_, shards)) = having.iter().max_by(|one, other| one.1.total_cmp(&other.1)) {
             let designs = having.iter().map(|(id, _)| *id).collect();
-            play(format!("Kinesis, {of}"), designs, packing, Limits::SHARD, shards);
+            play(format!("Kinesis, {of}"), designs, packing, Limits::SHARD, shards)?;
         }
     }
     for packing in [&workload.raw].into_iter().chain(&workload.compressed) {
@@ -466,10 +487,10 @@ pub fn simulate(plan: &Plan, scenario: Scenario) -> Simulation {
             && let Some(share) = design.firehose.as_ref().and_then(|firehose| firehose.share_of_quota)
         {
             let limits = Limits::direct_put(&setup.prices.region);
-            play(format!("Direct PUT, {}", packing.name), vec![design.id], packing, limits, share.ceil().max(1.0));
+            play(format!("Direct PUT, {}", packing.name), vec![design.id], packing, limits, share.ceil().max(1.0))?;
         }
     }
-    Simulation { streams, scenario }
+    Ok(Simulation { streams, scenario })
 }
 
 #[cfg(test)]
