@@ -9,6 +9,7 @@ use super::workload::{LineLengths, Origin, Packing as Packed, PerRecord, Size, S
 use crate::billing::PUT_PAYLOAD_UNIT;
 use crate::compress::Codec;
 use crate::encode::Encoding;
+use crate::pack::kpl::SharedShardMap;
 use crate::pack::{kpl, lines};
 use crate::pipeline::{self, OnBadLine, Options, Packing, Progress, Summary};
 use crate::quarantine::Quarantine;
@@ -163,6 +164,8 @@ impl Sample {
             matcher: Matcher::default(),
             on_bad_line: OnBadLine::Quarantine,
             packing: run.packing,
+            partition_by: None,
+            shards: SharedShardMap::default(),
             record_size: run.record_size,
             align: 5_120,
             reorder: false,
@@ -172,7 +175,7 @@ impl Sample {
         let reads = if run.repeat { MOST_READS.max(self.inputs.len()) } else { self.inputs.len() };
         let inputs: Vec<Input> = self.inputs.iter().cycle().take(reads).cloned().collect();
         let mut quarantine = Quarantine::new("/dev/null");
-        let report = pipeline::run(&inputs, options, &mut meter, &mut quarantine, &Progress::default(), &stop);
+        let report = pipeline::run(&inputs, options, &mut meter, &mut quarantine, &Progress::default(), &stop, None);
         match report.errors.into_iter().next() {
             Some(error) => Err(error.into()),
             None => Ok(Outcome {
@@ -274,7 +277,7 @@ impl Sink for Meter {
         self.null.finish()
     }
 
-    fn delivered(&self) -> &Delivered {
+    fn delivered(&self) -> Delivered {
         self.null.delivered()
     }
 

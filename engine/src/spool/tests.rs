@@ -6,7 +6,7 @@ use super::*;
 use crate::ack::Acknowledgements;
 use crate::encode::block::tests::encoded;
 use crate::pack::kpl::PartitionKey;
-use crate::pack::{Packed, Slice};
+use crate::pack::{LineList, Packed};
 
 const NO_LIMIT: u64 = u64::MAX;
 
@@ -75,13 +75,16 @@ fn the_first_line_tells_people_what_a_file_is() {
 }
 
 #[test]
-fn slices_of_blocks_are_kept_without_being_joined() {
+fn lines_of_blocks_are_kept_without_being_joined() {
     let folder = tempfile::tempdir().unwrap();
     let block = encoded(&[b"one\n".to_vec(), b"two\n".to_vec(), b"three\n".to_vec()]);
-    let slices = [0..1, 2..3].map(|lines| Slice { block: std::sync::Arc::clone(&block), lines });
+    let mut lines = LineList::default();
+    for place in [0..1, 2..3] {
+        lines.push(&block, place);
+    }
     let all = Acknowledgements::default();
     let tokens = vec![all.token(0, 0..1)];
-    let record = Record::from_lines(Packed { slices: slices.to_vec(), tokens, key: None });
+    let record = Record::from_lines(Packed { lines, tokens, key: None });
     Spool::open(folder.path(), NO_LIMIT).unwrap().keep(&firehose(), &[&record]).unwrap();
     let (_, found) = read(&batches(folder.path()).unwrap()[0]).unwrap();
     assert_eq!(found, [super::tests::record(b"one\nthree\n", 2, None)]);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::compress::Codec;
 use crate::encode::Encoding;
+use crate::pack::kpl::SharedShardMap;
 use crate::pack::lines;
 use crate::pipeline::{self, OnBadLine, Options, Packing, Progress};
 use crate::plan::rate::Load;
@@ -198,6 +199,8 @@ fn times(path: &Path, schemas: &Schemas) -> Result<BTreeMap<u64, f64>, TraceErro
         matcher: Matcher::default(),
         on_bad_line: OnBadLine::Skip,
         packing: Packing::Lines,
+        partition_by: None,
+        shards: SharedShardMap::default(),
         record_size: lines::MAX_RECORD_SIZE,
         align: 1,
         reorder: false,
@@ -207,7 +210,8 @@ fn times(path: &Path, schemas: &Schemas) -> Result<BTreeMap<u64, f64>, TraceErro
     let mut counter = Counter { null: Null::new(Api::PutRecordBatch), seconds: BTreeMap::new() };
     let input = [Input::File(path.to_owned())];
     let mut quarantine = Quarantine::new("/dev/null");
-    let report = pipeline::run(&input, options, &mut counter, &mut quarantine, &Progress::default(), &Arc::default());
+    let stop = Arc::default();
+    let report = pipeline::run(&input, options, &mut counter, &mut quarantine, &Progress::default(), &stop, None);
     match report.errors.into_iter().next() {
         Some(error) => Err(error.into()),
         None => Ok(counter.seconds),
@@ -236,7 +240,7 @@ impl Sink for Counter {
         self.null.finish()
     }
 
-    fn delivered(&self) -> &Delivered {
+    fn delivered(&self) -> Delivered {
         self.null.delivered()
     }
 
