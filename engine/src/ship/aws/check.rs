@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::Stream;
 use super::connection::Connection;
 use super::delivery::Settings;
-use super::failure::{CODE_CREDENTIALS, Class, Failure, causes};
+use super::failure::{CODE_CREDENTIALS, CODE_REPLY, Class, Failure, causes};
 use super::service::{Description, Service};
 use crate::ship::SinkError;
 use crate::ship::limits::{Api, MOST_RECORDS};
@@ -60,6 +60,7 @@ async fn look(stream: &Stream, connection: &Connection, findings: &mut Findings)
     };
     let record = description.largest_record;
     found("limits", format!("{record} B a record, {MOST_RECORDS} records and {request} a request"));
+    verify(stream, &description, false, 0)?;
     if let Some(shards) = service.shards() {
         service.refresh_shards().await.map_err(|failure| of_call(stream, "kinesis:ListShards", &failure))?;
         let count = shards.current().len();
@@ -69,7 +70,7 @@ async fn look(stream: &Stream, connection: &Connection, findings: &mut Findings)
     if description.ignores_keys {
         found("keys", "ignored (record distribution AUTO): only --container lines".to_owned());
     }
-    verify(stream, &description, false, 0)
+    Ok(())
 }
 
 /// Who the credentials belong to.
@@ -97,32 +98,46 @@ async fn caller(stream: &Stream, configuration: &SdkConfig) -> Result<String, Si
     }
 }
 
+/// The way to a stream.
+pub(super) struct Opened {
+    pub(super) service: Service,
+    /// Whether records go to the shards of their keys, as the stream said at the start.
+    pub(super) keys_choose_shard: bool,
+}
+
 /// The way to a stream that takes such records as the settings say.
-pub(super) async fn open(stream: &Stream, connection: &Connection, settings: &Settings) -> Result<Service, SinkError> {
+pub(super) async fn open(stream: &Stream, connection: &Connection, settings: &Settings) -> Result<Opened, SinkError> {
     let configuration = connection.configuration(stream).await?;
     let service = Service::new(&configuration, connection.endpoint_url.as_deref(), stream);
     let call = service.permission_to_describe();
-    match patiently(settings, async || service.describe().await).await {
-        Ok(description) => {
+    let is_firehose = stream.api() == Api::PutRecordBatch;
+    // Firehose needs no more than the permission to put records, and there are endpoints that describe a stream
+    // otherwise than AWS: what is wrong shows with the first records then, and those that cannot be sent are kept.
+    let is_no_matter =
+        |failure: &Failure| is_firehose && (failure.code.starts_with("AccessDenied") || failure.code == CODE_REPLY);
+    let description = patiently(settings, async || match service.describe().await {
+        Err(failure) if is_no_matter(&failure) => {
+            tracing::debug!("{stream}: not looked at beforehand: {call}: {failure}");
+            Ok(None)
+        }
+        described => described.map(Some),
+    });
+    let mut keys_choose_shard = true;
+    match description.await {
+        Ok(Some(description)) => {
             tracing::info!("{stream}: {description}");
             verify(stream, &description, settings.aggregates, settings.record_size)?;
+            keys_choose_shard = !description.ignores_keys;
         }
-        // Firehose needs no more than the permission to put records, and what cannot be sent is kept.
-        Err(failure) if stream.api() == Api::PutRecordBatch && failure.code.starts_with("AccessDenied") => {
-            tracing::debug!("{stream}: not looked at beforehand: {call}: {failure}");
-        }
-        Err(failure)
-            if stream.api() == Api::PutRecordBatch
-                && settings.spool.is_some()
-                && failure.class() != Class::Permanent =>
-        {
+        Ok(None) => {}
+        Err(failure) if is_firehose && settings.spool.is_some() && failure.class() != Class::Permanent => {
             tracing::warn!("{stream}: {call}: {failure}; going on, as there is a spool");
         }
         Err(failure) => return Err(of_call(stream, call, &failure)),
     }
     let refreshed = patiently(settings, async || service.refresh_shards().await).await;
     refreshed.map_err(|failure| of_call(stream, "kinesis:ListShards", &failure))?;
-    Ok(service)
+    Ok(Opened { service, keys_choose_shard })
 }
 
 /// Asks again for a while what may work in a moment.
@@ -144,7 +159,13 @@ async fn patiently<T>(settings: &Settings, ask: impl AsyncFn() -> Result<T, Fail
     }
 }
 
-fn verify(stream: &Stream, description: &Description, aggregates: bool, record_size: usize) -> Result<(), SinkError> {
+/// Whether the stream takes such records.
+pub(super) fn verify(
+    stream: &Stream,
+    description: &Description,
+    aggregates: bool,
+    record_size: usize,
+) -> Result<(), SinkError> {
     let reason = if description.other_source {
         format!("is a {}: records go to its source, not to it; deliver to that with kinesis://", description.kind)
     } else if !description.takes_records {

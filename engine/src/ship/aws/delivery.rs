@@ -121,6 +121,8 @@ struct Shared {
     /// The size of requests, lowered when one is turned away as too large.
     request_size: AtomicUsize,
     counted: Counted,
+    aggregates: bool,
+    keys_choose_shard: bool,
     give_up_after: Option<Duration>,
     spool: Option<Mutex<(Spool, WhenFull)>>,
     counts: Mutex<Counts>,
@@ -161,7 +163,8 @@ impl Delivery {
             .enable_all()
             .build()
             .map_err(|error| SinkError::io("threads for shipping", error))?;
-        let service = runtime.block_on(check::open(&stream, connection, &settings))?;
+        let check::Opened { service, keys_choose_shard } =
+            runtime.block_on(check::open(&stream, connection, &settings))?;
         let places = Places::new(service.shards());
         let quota = quota(stream.api(), settings.rate_limit);
         let concurrency = settings.concurrency.get();
@@ -174,6 +177,8 @@ impl Delivery {
             pace: Pace::new(quota, places.buckets()),
             request_size: AtomicUsize::new(settings.request_size),
             counted: settings.counted,
+            aggregates: settings.aggregates,
+            keys_choose_shard,
             give_up_after: settings.give_up_after,
             spool: settings.spool.map(Mutex::new),
             counts: Mutex::new(Counts {
@@ -225,7 +230,8 @@ impl Sink for Delivery {
         lane.limits.set_most_bytes(self.shared.request_size.load(Ordering::Relaxed));
         let share = lane.shares.get(bucket).copied().unwrap_or_default();
         let is_shard = self.keys.is_some();
-        if is_shard && self.shared.pace.has_quota() && share > 0 && share + record.length() > SHARD_SHARE {
+        let size = counted_for_rate(&record);
+        if is_shard && self.shared.pace.has_quota() && share > 0 && share + size > SHARD_SHARE {
             lane.limits.end_request();
         }
         if lane.limits.begins_request(&record) {
@@ -234,7 +240,7 @@ impl Sink for Delivery {
         if lane.shares.len() <= bucket {
             lane.shares.resize(bucket + 1, 0);
         }
-        lane.shares[bucket] += record.length();
+        lane.shares[bucket] += size;
         lane.open.push(record);
         Ok(())
     }
@@ -330,61 +336,73 @@ impl Shared {
     /// Sends the records until each is delivered or kept. Gives halves back that are to be sent one by one, when
     /// the whole was too large for a request.
     async fn deliver(&self, mut records: Vec<Record>) -> Result<Option<(Vec<Record>, Vec<Record>)>, Failed> {
-        let begun = Instant::now();
+        let mut begun = None;
         let mut failures: u32 = 0;
         let mut is_retry = false;
         loop {
-            self.wait_for_turn(&records).await?;
+            // No more at once than there are tokens for: it would be sent only to be turned away.
+            let mut rest = records.split_off(self.portion(&records));
+            let turn = self.turn(&records);
+            // The time for trying begins with the first try.
+            let begun_at = *begun.get_or_insert_with(|| Instant::now() + turn);
+            self.wait(turn, begun_at).await?;
             let count = records.len();
-            let failure = match self.send(&mut records, is_retry).await {
-                Ok(refused) => {
-                    if let Some((refused, failure)) = refused.for_good {
-                        records.extend(self.keep(refused, &failure, begun)?);
+            let (failure, in_doubt) = match self.send(&mut records, is_retry).await {
+                Ok(Refused { for_now, for_good, in_doubt }) => {
+                    if let Some((refused, failure)) = for_good {
+                        records.extend(self.keep(refused, &failure, begun_at)?);
                     }
-                    match refused.for_now {
-                        _ if records.is_empty() => return Ok(None),
-                        Some(failure) => failure,
-                        // There was no room for those that are refused for good.
-                        None => Failure::of_record(CODE_SPOOL_FULL, None),
-                    }
+                    // Where there is none, there was no room for those that are refused for good.
+                    (for_now.unwrap_or_else(|| Failure::of_record(CODE_SPOOL_FULL, None)), in_doubt)
                 }
                 Err(failure) if failure.class() == Class::TooLarge && count > 1 => {
-                    return Ok(Some(self.split(records)));
+                    let (first, mut second) = self.split(records);
+                    second.append(&mut rest);
+                    return Ok(Some((first, second)));
                 }
-                Err(failure) => failure,
+                Err(failure) => {
+                    let in_doubt = if failure.may_have_arrived { count } else { 0 };
+                    (failure, in_doubt)
+                }
             };
-            is_retry = true;
-            // Where something got through, the service is there.
-            failures = if records.len() < count { 0 } else { failures + 1 };
+            // Where most got through, the service is there.
+            failures = if records.len() < count.div_ceil(2) { 0 } else { failures + 1 };
             let wait = longest_wait(failures).mul_f64(fastrand::f64());
             let is_hopeless = matches!(failure.class(), Class::Permanent | Class::TooLarge);
-            let is_over = self.last_try(begun).is_some_and(|last| Instant::now() + wait > last);
-            if is_hopeless || is_over {
-                records = self.keep(records, &failure, begun)?;
-                if records.is_empty() {
-                    return Ok(None);
-                }
+            let is_over = self.last_try(begun_at).is_some_and(|last| Instant::now() + wait > last);
+            if !records.is_empty() && (is_hopeless || is_over) {
+                records = self.keep(records, &failure, begun_at)?;
             }
-            self.wait(wait, begun).await?;
+            is_retry = !records.is_empty();
+            if is_retry {
+                self.counts().shipping.records_possibly_duplicated += in_doubt as u64;
+                self.wait(wait, begun_at).await?;
+            } else if rest.is_empty() {
+                return Ok(None);
+            } else {
+                begun = None;
+            }
+            records.append(&mut rest);
         }
     }
 
-    /// Waits for the tokens of the buckets.
-    async fn wait_for_turn(&self, records: &[Record]) -> Result<(), Failed> {
+    /// How many of the records may go at once.
+    fn portion(&self, records: &[Record]) -> usize {
         let places = Places::new(self.service.shards());
-        let wait = self.pace.take(records.iter().map(|record| (places.bucket(record), record.length())));
+        self.pace.portion(records.iter().map(|record| (places.bucket(record), counted_for_rate(record))))
+    }
+
+    /// Takes the records' tokens; how long it is until they may go.
+    fn turn(&self, records: &[Record]) -> Duration {
+        let places = Places::new(self.service.shards());
+        self.pace.take(records.iter().map(|record| (places.bucket(record), counted_for_rate(record))))
+    }
+
+    /// Waits before a try, at most until the last moment for one.
+    async fn wait(&self, wait: Duration, begun: Instant) -> Result<(), Failed> {
         if wait.is_zero() {
             return Ok(());
         }
-        let mut end = self.end.subscribe();
-        tokio::select! {
-            () = sleep(wait) => Ok(()),
-            _ = end.wait_for(|end| *end == End::Failed) => Err(Failed),
-        }
-    }
-
-    /// Waits before the next try, at most until the last moment for one.
-    async fn wait(&self, wait: Duration, begun: Instant) -> Result<(), Failed> {
         let mut end = self.end.subscribe();
         let until = Instant::now() + wait;
         loop {
@@ -438,14 +456,18 @@ impl Shared {
     async fn settle(&self, records: &mut Vec<Record>, answers: Vec<Answer>, places: &Places) -> Refused {
         let count = records.len();
         let mut refused = Refused::default();
-        let mut in_other_shard = 0;
+        let mut misplaced = Vec::new();
         for (record, answer) in std::mem::take(records).into_iter().zip(answers) {
             let bucket = places.bucket(&record);
             let failure = match answer {
                 Ok(shard) => {
-                    in_other_shard += u64::from(places.is_other_shard(bucket, shard.as_deref()));
-                    self.pace.accepted(bucket, record.length());
-                    self.counts().delivered.settle(record.into_receipt());
+                    self.pace.accepted(bucket, counted_for_rate(&record));
+                    match shard {
+                        Some(shard) if self.keys_choose_shard && places.is_other_shard(&record, &shard) => {
+                            misplaced.push((record, shard));
+                        }
+                        _ => self.counts().delivered.settle(record.into_receipt()),
+                    }
                     continue;
                 }
                 Err(failure) => failure,
@@ -457,18 +479,18 @@ impl Shared {
             {
                 let mut counts = self.counts();
                 counts.shipping.throttles += u64::from(class == Class::Throttled);
-                counts.shipping.records_possibly_duplicated += u64::from(failure.may_have_arrived);
                 *counts.shipping.records_failed.entry(failure.code.clone()).or_default() += 1;
             }
             if class == Class::Permanent {
                 refused.for_good.get_or_insert((Vec::new(), failure)).0.push(record);
             } else {
                 records.push(record);
+                refused.in_doubt += usize::from(failure.may_have_arrived);
                 refused.for_now.get_or_insert(failure);
             }
         }
-        if in_other_shard > 0 {
-            self.resharded(in_other_shard).await;
+        if !misplaced.is_empty() {
+            self.settle_misplaced(misplaced).await;
         }
         if let Some(failure) = &refused.for_now {
             self.warn(&format!("{} of {count} records failed: {failure}", records.len()), failure);
@@ -476,10 +498,13 @@ impl Shared {
         refused
     }
 
-    /// The aggregates that came to another shard are whole there, since all of their hash keys are one: nothing is
-    /// sent again. The next ones should go by the shards as they are now.
-    async fn resharded(&self, records: u64) {
-        self.counts().shipping.records_in_other_shard += records;
+    /// Records that another shard took than the map said.
+    ///
+    /// After a reshard, aggregates are whole in the shard that they came to, since all of their hash keys are one:
+    /// nothing is sent again. The next ones should go by the shards as they are now. But when it is since a moment
+    /// ago that the stream ignores keys, consumers drop such aggregates: then the run ends, and these do not count.
+    async fn settle_misplaced(&self, records: Vec<(Record, String)>) {
+        self.counts().shipping.records_in_other_shard += records.len() as u64;
         match self.service.refresh_shards().await {
             Ok(true) => {
                 self.counts().shipping.shard_map_refreshes += 1;
@@ -487,6 +512,22 @@ impl Shared {
             }
             Ok(false) => {}
             Err(failure) => tracing::warn!("{}: the map of shards is out of date: {failure}", self.stream),
+        }
+        let places = Places::new(self.service.shards());
+        if self.aggregates && records.iter().any(|(record, shard)| places.is_other_shard(record, shard)) {
+            match self.service.describe().await {
+                Ok(description) => {
+                    if let Err(error) = check::verify(&self.stream, &description, true, 0) {
+                        self.fail(error);
+                        return;
+                    }
+                }
+                Err(failure) => tracing::warn!("{}: whether it still goes by keys: {failure}", self.stream),
+            }
+        }
+        let mut counts = self.counts();
+        for (record, _) in records {
+            counts.delivered.settle(record.into_receipt());
         }
     }
 
@@ -499,8 +540,6 @@ impl Shared {
             let mut counts = self.counts();
             *counts.shipping.requests_failed.entry(failure.code.clone()).or_default() += 1;
             counts.shipping.throttles += u64::from(is_throttle);
-            let in_doubt = if failure.may_have_arrived { records.len() as u64 } else { 0 };
-            counts.shipping.records_possibly_duplicated += in_doubt;
         }
         self.warn(&format!("a request with {} records failed: {failure}", records.len()), failure);
     }
@@ -575,13 +614,14 @@ impl Shared {
     /// Says it, but not with every request.
     fn warn(&self, what: &str, failure: &Failure) {
         let mut counts = self.counts();
-        if counts.warned.is_some_and(|when| when.elapsed() < TIME_BETWEEN_WARNINGS) {
+        // What only a person can mend is said by what becomes of the records.
+        let is_said = failure.class() == Class::Permanent;
+        if is_said || counts.warned.is_some_and(|when| when.elapsed() < TIME_BETWEEN_WARNINGS) {
             tracing::debug!("{}: {what}", self.stream);
         } else {
             counts.warned = Some(Instant::now());
             drop(counts);
-            let next = if matches!(failure.class(), Class::Permanent) { "" } else { "; trying again" };
-            tracing::warn!("{}: {what}{next}", self.stream);
+            tracing::warn!("{}: {what}; trying again", self.stream);
         }
     }
 
@@ -598,12 +638,19 @@ struct Refused {
     for_now: Option<Failure>,
     /// Records that will never be accepted, and the first reason.
     for_good: Option<(Vec<Record>, Failure)>,
+    /// How many of those that are to be sent again may have arrived all the same.
+    in_doubt: usize,
 }
 
 /// The longest wait after that many failures: a random part of it is taken, so that producers that failed together
 /// do not come back together ("full jitter").
 fn longest_wait(failures: u32) -> Duration {
     FIRST_WAIT.saturating_mul(1 << failures.min(16)).min(LONGEST_WAIT)
+}
+
+/// The bytes that a shard's quota is about: "including partition keys". Source: PutRecords.
+fn counted_for_rate(record: &Record) -> usize {
+    record.length() + record.key_length()
 }
 
 fn quota(api: Api, limit: RateLimit) -> Quota {

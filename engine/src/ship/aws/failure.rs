@@ -164,6 +164,10 @@ impl Failure {
         Some(match self.code.as_str() {
             "ResourceNotFoundException" => "check the stream's name, the region and the account",
             "AccessDeniedException" | "AccessDenied" => "the role or user needs that permission",
+            "KMSAccessDeniedException" => "the role or user needs kms:GenerateDataKey on the stream's key",
+            "KMSDisabledException" | "KMSInvalidStateException" | "KMSNotFoundException" | "KMSOptInRequired" => {
+                "look at the KMS key that the stream is encrypted with"
+            }
             "UnrecognizedClientException" | "InvalidClientTokenId" => {
                 "the access key is unknown to AWS: check the credentials and the profile"
             }

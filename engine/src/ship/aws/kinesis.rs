@@ -55,7 +55,11 @@ impl Kinesis {
         if refreshed.is_some_and(|when| when.elapsed() < LEAST_TIME_BETWEEN_REFRESHES) {
             return Ok(false);
         }
-        let map = self.list_shards().await?;
+        let map = self.list_shards().await.inspect_err(|_| {
+            // Without a map there is nothing to go by, and it is asked for again at once. With one, a call that
+            // failed is no reason for more of them.
+            *refreshed = refreshed.map(|_| Instant::now());
+        })?;
         tracing::info!("{}: {} open shards", self.stream, map.len());
         self.shards.replace(map);
         *refreshed = Some(Instant::now());

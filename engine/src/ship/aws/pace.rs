@@ -72,19 +72,28 @@ impl Pace {
         *self.lock() = vec![bucket; count];
     }
 
+    /// How many of these records, from the first on, fit into a burst of each of their buckets. A record that is larger
+    /// than that fits by itself.
+    pub(super) fn portion(&self, records: impl Iterator<Item = (usize, usize)>) -> usize {
+        let buckets = self.lock();
+        let mut sums = Sums::default();
+        let fits = |(bucket, bytes): &(usize, usize)| {
+            let rate = buckets.get(*bucket).and_then(|bucket| bucket.rate);
+            let (before, sum) = sums.add(*bucket, self.cost(*bytes));
+            rate.is_none_or(|rate| before == 0.0 || sum <= rate * BURST_SECONDS)
+        };
+        records.take_while(fits).count()
+    }
+
     /// Takes tokens for records of that many bytes, each with its bucket; the time to wait before they go.
     pub(super) fn take(&self, records: impl Iterator<Item = (usize, usize)>) -> Duration {
         let now = seconds();
         let mut buckets = self.lock();
-        let mut touched: Vec<(usize, f64)> = Vec::new();
+        let mut sums = Sums::default();
         for (bucket, bytes) in records {
-            let cost = (bytes as f64).max(self.quota.least_record);
-            match touched.iter_mut().find(|(index, _)| *index == bucket) {
-                Some((_, sum)) => *sum += cost,
-                None => touched.push((bucket, cost)),
-            }
+            sums.add(bucket, self.cost(bytes));
         }
-        let waits = touched.into_iter().filter_map(|(index, cost)| buckets.get_mut(index)?.take(cost, now));
+        let waits = sums.0.into_iter().filter_map(|(index, cost)| buckets.get_mut(index)?.take(cost, now));
         Duration::from_secs_f64(waits.fold(0.0, f64::max))
     }
 
@@ -103,9 +112,32 @@ impl Pace {
         }
     }
 
+    /// What a record costs, in bytes.
+    fn cost(&self, bytes: usize) -> f64 {
+        (bytes as f64).max(self.quota.least_record)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Bucket>> {
         // Numbers only: there is no state between two of them to see after a panic.
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes for each of the few buckets that a request has records for.
+#[derive(Default)]
+struct Sums(Vec<(usize, f64)>);
+
+impl Sums {
+    /// The bytes for that bucket before and after.
+    fn add(&mut self, bucket: usize, bytes: f64) -> (f64, f64) {
+        let place = self.0.iter().position(|(index, _)| *index == bucket).unwrap_or_else(|| {
+            self.0.push((bucket, 0.0));
+            self.0.len() - 1
+        });
+        let (_, sum) = &mut self.0[place];
+        let before = *sum;
+        *sum += bytes;
+        (before, *sum)
     }
 }
 
@@ -206,6 +238,18 @@ mod tests {
         assert_eq!(bucket.rate, Some(550.0));
         (2..100).for_each(|second| bucket.grow(1.0, 50.0, Some(1_000.0), f64::from(second)));
         assert_eq!(bucket.rate, Some(1_000.0));
+    }
+
+    #[test]
+    fn no_more_goes_at_once_than_a_burst_of_each_bucket() {
+        let pace = Pace::new(Quota { bytes_per_second: Some(1_000.0), least_record: 10.0 }, 2);
+        let portion = |records: &[(usize, usize)]| pace.portion(records.iter().copied());
+        assert_eq!(portion(&[]), 0);
+        assert_eq!(portion(&[(0, 300), (1, 500), (0, 200), (0, 1), (1, 0)]), 3);
+        assert_eq!(portion(&[(0, 9_000), (1, 9_000), (1, 1)]), 2, "larger ones by themselves");
+        assert_eq!(portion(&[(0, 0); 60]), 50);
+        let unlimited = Pace::new(Quota { bytes_per_second: None, least_record: 10.0 }, 1);
+        assert_eq!(unlimited.portion([(0, 9_000); 500].into_iter()), 500);
     }
 
     #[test]

@@ -172,11 +172,8 @@ impl Places {
     }
 
     /// Whether the shard that took a record is another than the one it was meant for.
-    pub(super) fn is_other_shard(&self, bucket: usize, shard: Option<&str>) -> bool {
-        match (&self.0, shard) {
-            (Some(map), Some(shard)) => map.shards().get(bucket).is_none_or(|meant| meant.id != shard),
-            _ => false,
-        }
+    pub(super) fn is_other_shard(&self, record: &Record, shard: &str) -> bool {
+        self.0.as_ref().is_some_and(|map| map.shards()[self.bucket(record)].id != shard)
     }
 }
 
