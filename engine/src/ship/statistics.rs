@@ -17,8 +17,7 @@ pub struct Shipping {
     pub requests_failed: BTreeMap<String, u64>,
     /// Records that failed within a request, by code; a record counts each time.
     pub records_failed: BTreeMap<String, u64>,
-    /// Records that failed in a way that leaves open whether they had arrived, and are sent again: as many duplicates at
-    /// most. A record counts each time.
+    /// Records sent again after a failure that leaves open whether they had arrived: as many duplicates at most.
     pub records_possibly_duplicated: u64,
     /// Requests and records that were turned away for their rate.
     pub throttles: u64,
