@@ -4,6 +4,8 @@
 mod compress;
 /// Completions and the manual.
 mod docs;
+/// Delivery to emulators of AWS that others wrote.
+mod emulators;
 /// Inputs and outputs that cannot be used, and the exit codes.
 mod errors;
 /// The server that stands for AWS, against AWS's own SDK.
@@ -16,6 +18,8 @@ mod generate;
 mod ingest;
 /// JSON lines as DuckDB reads them.
 mod jsonl;
+/// Delivery to Kinesis.
+mod kinesis;
 /// The `kpl` container, in both directions, with other people's code.
 mod kpl;
 /// The `lines` container: limits, alignment, billed bytes.

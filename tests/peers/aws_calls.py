@@ -23,6 +23,10 @@ def readable(value):
         return {key: readable(member) for key, member in value.items() if key != "ResponseMetadata"}
     if isinstance(value, list):
         return [readable(member) for member in value]
+    if hasattr(value, "read"):
+        value = value.read()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
     return value.isoformat() if isinstance(value, datetime.datetime) else value
 
 

@@ -5,6 +5,7 @@
 //! is always needed. `README.md` has the contracts.
 
 mod agree;
+mod emulator;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,6 +19,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+
+pub(crate) use emulator::{Emulator, kinesis_local, moto, self_signed};
 
 /// Set to 1, a peer that cannot run on this machine fails its tests instead of being skipped.
 pub(crate) const REQUIRE: &str = "PIXEL_ENGINE_REQUIRE_PEERS";
@@ -204,6 +207,14 @@ pub(crate) fn try_run(command: &mut Command, stdin: &[u8]) -> Result<Vec<u8>, St
 }
 
 fn python(script: &str) -> Command {
+    let mut command = Command::new(virtual_environment().join("bin/python"));
+    // -B: nothing is written next to the sources.
+    command.arg("-B").arg(source(script));
+    command
+}
+
+/// Where the Python packages are.
+fn virtual_environment() -> &'static Path {
     static PREPARED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let prepared = PREPARED.get_or_init(|| {
         // Part of what must be the same: an environment does not outlive the interpreter that made it.
@@ -223,17 +234,20 @@ fn python(script: &str) -> Command {
             try_run(install.arg("requirements.txt").current_dir(folder), b"")
         })
     });
-    let folder = prepared.as_ref().unwrap_or_else(|message| panic!("{message}"));
-    let mut command = Command::new(folder.join("bin/python"));
-    // -B: nothing is written next to the sources.
-    command.arg("-B").arg(source(script));
-    command
+    prepared.as_ref().unwrap_or_else(|message| panic!("{message}"))
 }
 
 fn node(script: &str) -> Option<Command> {
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", node_modules()?).arg(source("node").join(script));
+    Some(command)
+}
+
+/// Where the npm packages are; `None` without node.
+fn node_modules() -> Option<PathBuf> {
     static PREPARED: OnceLock<Result<Option<PathBuf>, String>> = OnceLock::new();
     let prepared = PREPARED.get_or_init(|| {
-        if !installed("npm aws-kinesis-agg", &["node", "npm"], "nodejs npm")? {
+        if !installed("npm aws-kinesis-agg and kinesis-local", &["node", "npm"], "nodejs npm")? {
             return Ok(None);
         }
         let files = [
@@ -244,9 +258,7 @@ fn node(script: &str) -> Option<Command> {
         prepare("node", &files, "", |folder| try_run(Command::new("npm").arg("ci").current_dir(folder), b"")).map(Some)
     });
     let folder = prepared.as_ref().unwrap_or_else(|message| panic!("{message}")).as_ref()?;
-    let mut command = Command::new("node");
-    command.env("NODE_PATH", folder.join("node_modules")).arg(source("node").join(script));
-    Some(command)
+    Some(folder.join("node_modules"))
 }
 
 fn kcl() -> Option<Command> {
