@@ -21,8 +21,6 @@ use super::Tally;
 pub(super) const TICK: f64 = 1.0;
 /// Groups of waiting lines that a lane keeps; above it, neighbours become one.
 const MOST_COHORTS: usize = 512;
-/// Parts in which a tick is served as a whole.
-const PARTS: u64 = 8;
 
 /// How the sender behaves and what the bucket holds.
 #[derive(Clone, Copy, Debug)]
@@ -167,7 +165,7 @@ impl Lane {
             ((fitting / in_record + 1e-9).floor() * in_record) as u64
         };
         self.credit = (self.credit - sent as f64 * cost).max(0.0);
-        self.send(now, sent, tally);
+        self.send(now, now, sent, tally);
         if self.waiting == 0 {
             (self.wake, self.refusals) = (None, 0);
         } else {
@@ -188,10 +186,7 @@ impl Lane {
         let (work, cost) = (self.credit + TICK, self.packed.cost);
         let served = (work / cost) as u64;
         self.credit = work - served as f64 * cost;
-        for part in 0..PARTS {
-            let lines = served * (part + 1) / PARTS - served * part / PARTS;
-            self.send(start + (part as f64 + 0.5) / PARTS as f64 * TICK, lines, tally);
-        }
+        self.send(start, start + TICK, served, tally);
         // Tries come a mean wait apart, and each is refused in part.
         tally.throttled((TICK / rules.base) as u64);
         (self.wake, self.refusals) = (Some(start + TICK), 1);
@@ -218,19 +213,22 @@ impl Lane {
         }
     }
 
-    fn send(&mut self, now: f64, lines: u64, tally: &mut Tally) {
+    /// Lines leave evenly between two moments, those that came first first.
+    fn send(&mut self, from: f64, to: f64, lines: u64, tally: &mut Tally) {
         self.waiting -= lines;
-        let mut left = lines;
+        let (mut left, mut now) = (lines, from);
         while left > 0 {
             let cohort = self.queue.front_mut().expect("the lines that wait are in cohorts");
             let here = left.min(cohort.lines);
-            let first = cohort.from;
+            let (first, begun) = (cohort.from, now);
             cohort.from += (cohort.to - cohort.from) * here as f64 / cohort.lines as f64;
+            now += (to - now) * here as f64 / left as f64;
             cohort.lines -= here;
             left -= here;
-            // Of lines that came evenly, the middle one stands for all but the worst.
-            tally.worst(now - first);
-            tally.delivered(here, now - (first + cohort.from) / 2.0);
+            // They came evenly and leave evenly: the longest delay is at either end, the mean stands for all.
+            let (one, other) = (begun - first, now - cohort.from);
+            tally.worst(one.max(other));
+            tally.delivered(here, (one + other) / 2.0);
             if cohort.lines == 0 {
                 self.queue.pop_front();
             }

@@ -569,7 +569,7 @@ mod tests {
             let outcome = Model { burst, ..model(&demand, &packing) }.run(10);
             adds_up(&outcome);
             assert_eq!(outcome.waiting, 0);
-            // At most one wait of the sender and the grain of a tick served as a whole on top.
+            // At most two waits of the sender on top.
             assert!((wanted..=wanted + 0.2).contains(&outcome.worst_delay), "{burst}: {}", outcome.worst_delay);
             assert!(outcome.most_waiting.abs_diff((wanted * 10_000.0) as u64) <= 2_000, "{}", outcome.most_waiting);
         }
