@@ -29,7 +29,7 @@ pub(super) struct Bar {
 pub(super) fn bars(title: &str, bars: &[Bar]) -> String {
     const ROW: f64 = 30.0;
     const LABEL: f64 = 262.0;
-    const END: f64 = 90.0;
+    const END: f64 = 130.0;
     let length = |bar: &Bar| bar.parts.iter().map(|part| part.length).sum::<f64>();
     let longest = bars.iter().map(length).fold(f64::MIN_POSITIVE, f64::max);
     let scale = (WIDTH - LABEL - END) / longest;
