@@ -4,19 +4,15 @@ use std::error::Error;
 
 use md5::{Digest, Md5};
 use pixel_engine::pack::kpl::{
-    AggregateSize, DEFAULT_RECORD_SIZE, DIGEST_LEN, Decoded, HashKeys, MAGIC, PartitionKey, SharedShardMap, decode,
-    seal_with, write_aggregate,
+    DEFAULT_RECORD_SIZE, DIGEST_LEN, Decoded, MAGIC, decode, seal_with, write_aggregate,
 };
 use pixel_engine::simd::Isa;
-use pixel_engine_benches::data::{self, Lines};
+use pixel_engine_benches::data::{self, AggregateLines, Lines};
 use pixel_engine_benches::{Contest, Stage};
 
 const RIVAL: &str = "md-5 over the same aggregates";
 /// What the pipeline hands to a worker at a time.
 const GROUP: usize = 32;
-
-/// One aggregate to be: its key and its lines.
-type Group<'a> = Vec<(PartitionKey, Vec<&'a [u8]>)>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut stage = Stage::new(
@@ -28,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let shapes = [("realtime-46", "realtime-46", Some(5.0)), ("pixel-4", "pixel-4", None)];
     for (name, shape, target) in shapes {
         let lines = Lines::new(shape, data::log(shape, (GROUP + 1) * DEFAULT_RECORD_SIZE));
-        let group = group(&lines);
+        let group = data::aggregates(&lines, GROUP);
         let mut sealed = vec![Vec::new(); GROUP];
         write(Isa::Memchr, &group, &mut sealed);
         let bytes = sealed.iter().map(Vec::len).sum();
@@ -56,33 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     stage.finish()
 }
 
-/// Fills aggregates to the last line that fits, as the packer does.
-fn group(lines: &Lines) -> Group<'_> {
-    let mut keys = HashKeys::new(7, SharedShardMap::default());
-    let mut group: Group<'_> = Vec::new();
-    let mut size = None;
-    for line in lines.with_newlines() {
-        match &mut size {
-            Some(size) if AggregateSize::len_with(size, line.len()) + HashKeys::KEY_LEN <= DEFAULT_RECORD_SIZE => {
-                size.push(line.len());
-            }
-            _ => {
-                let key = keys.next_key();
-                let mut new = AggregateSize::new(&key);
-                new.push(line.len());
-                size = Some(new);
-                group.push((key, Vec::new()));
-            }
-        }
-        if let Some((_, lines)) = group.last_mut() {
-            lines.push(line);
-        }
-    }
-    group.truncate(GROUP);
-    group
-}
-
-fn write(isa: Isa, group: &Group<'_>, aggregates: &mut [Vec<u8>]) {
+fn write(isa: Isa, group: &[AggregateLines<'_>], aggregates: &mut [Vec<u8>]) {
     for (aggregate, (key, lines)) in aggregates.iter_mut().zip(group) {
         aggregate.clear();
         write_aggregate(aggregate, key, lines.iter().copied());

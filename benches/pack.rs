@@ -2,16 +2,9 @@
 
 use std::error::Error;
 use std::io::Write;
-use std::sync::Arc;
 
-use pixel_engine::ack::{AckToken, Acknowledgements};
 use pixel_engine::billing::FIREHOSE_STEP;
-use pixel_engine::block::{Block, BufferPool, Layout, Source};
-use pixel_engine::encode::Encoding;
-use pixel_engine::encode::block::{EncodedBlock, Rules, Scratch};
 use pixel_engine::pack::lines::{LinesPacker, MAX_RECORD_SIZE};
-use pixel_engine::schema::Schemas;
-use pixel_engine::select::Matcher;
 use pixel_engine::source::Input;
 use pixel_engine_benches::data;
 use pixel_engine_benches::run::Variant;
@@ -80,7 +73,7 @@ fn billed(stage: &mut Stage, name: &str, log: &[u8]) -> Result<(), Box<dyn Error
 }
 
 fn speed(stage: &mut Stage, name: &str, log: &[u8]) {
-    let blocks = encoded_blocks(log);
+    let blocks = data::encoded_blocks(log, ALIGN);
     for record_size in [MAX_RECORD_SIZE, ALIGN] {
         let cut = || {
             let mut packer = LinesPacker::new(record_size, ALIGN);
@@ -123,39 +116,4 @@ fn fill<'a>(record_size: usize, lines: impl Iterator<Item = &'a [u8]>, mut emit:
     if !record.is_empty() {
         emit(&record);
     }
-}
-
-fn encoded_blocks(log: &[u8]) -> Vec<(Arc<EncodedBlock>, AckToken)> {
-    let rules = Rules {
-        schemas: Schemas::all_presets(),
-        encoding: Encoding::Raw,
-        matcher: Matcher::default(),
-        longest_line: ALIGN,
-        stop_at_bad_line: true,
-        reorder_for: None,
-        partition_by: None,
-        pool: BufferPool::new(1),
-    };
-    let source = Arc::new(Source { number: 0, name: "log".to_owned() });
-    let acknowledgements = Acknowledgements::default();
-    let mut scratch = Scratch::default();
-    let mut blocks = Vec::new();
-    let mut rest = log;
-    while !rest.is_empty() {
-        let bytes = data::block(rest[..rest.len().min(1 << 20)].to_vec());
-        let (offset, length) = ((log.len() - rest.len()) as u64, bytes.len() as u64);
-        rest = &rest[bytes.len()..];
-        let block = Block {
-            bytes,
-            source: Arc::clone(&source),
-            offset,
-            source_bytes: length,
-            layout: Layout::RealTime,
-            cut: None,
-            token: acknowledgements.token(0, offset..offset + length),
-        };
-        let encoded = rules.encode(block, &mut scratch);
-        blocks.push((encoded.block, encoded.token));
-    }
-    blocks
 }

@@ -1,9 +1,16 @@
 //! The bytes that the stages run on.
 
-use pixel_engine::block::BLOCK_SIZE;
+use std::sync::Arc;
+
+use pixel_engine::ack::{AckToken, Acknowledgements};
+use pixel_engine::block::{BLOCK_SIZE, Block, BufferPool, Layout, Source};
+use pixel_engine::encode::Encoding;
+use pixel_engine::encode::block::{EncodedBlock, Rules, Scratch};
 use pixel_engine::line::Line;
+use pixel_engine::pack::kpl::{AggregateSize, DEFAULT_RECORD_SIZE, HashKeys, PartitionKey, SharedShardMap};
 use pixel_engine::scan::{Positions, scan};
-use pixel_engine::schema::{LogKind, Schema};
+use pixel_engine::schema::{LogKind, Schema, Schemas};
+use pixel_engine::select::Matcher;
 use pixel_engine_bench_data::{Generator, Options};
 
 const SEED: u64 = 7;
@@ -76,6 +83,80 @@ impl Lines {
     pub fn with_newlines(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.split_inclusive(|&byte| byte == b'\n')
     }
+}
+
+/// The lines of one aggregate, and its key.
+pub type AggregateLines<'a> = (PartitionKey, Vec<&'a [u8]>);
+
+/// The first `count` aggregates, each filled to the last line that fits, as the packer does.
+pub fn aggregates(lines: &Lines, count: usize) -> Vec<AggregateLines<'_>> {
+    let mut keys = HashKeys::new(SEED.into(), SharedShardMap::default());
+    let mut aggregates: Vec<AggregateLines<'_>> = Vec::new();
+    let mut size = None;
+    for line in lines.with_newlines() {
+        match &mut size {
+            Some(size) if AggregateSize::len_with(size, line.len()) + HashKeys::KEY_LEN <= DEFAULT_RECORD_SIZE => {
+                size.push(line.len());
+            }
+            _ => {
+                let key = keys.next_key();
+                let mut new = AggregateSize::new(&key);
+                new.push(line.len());
+                size = Some(new);
+                aggregates.push((key, Vec::new()));
+            }
+        }
+        if let Some((_, lines)) = aggregates.last_mut() {
+            lines.push(line);
+        }
+    }
+    aggregates.truncate(count);
+    aggregates
+}
+
+/// The blocks of a log: whole lines, at most 1 MiB each.
+pub fn blocks(log: &[u8]) -> Vec<Block> {
+    let source = Arc::new(Source { number: 0, name: "log".to_owned() });
+    let acknowledgements = Acknowledgements::default();
+    let mut blocks = Vec::new();
+    let mut rest = log;
+    while !rest.is_empty() {
+        let bytes = block(rest[..rest.len().min(BLOCK_SIZE)].to_vec());
+        let (offset, length) = ((log.len() - rest.len()) as u64, bytes.len() as u64);
+        rest = &rest[bytes.len()..];
+        blocks.push(Block {
+            bytes,
+            source: Arc::clone(&source),
+            offset,
+            source_bytes: length,
+            layout: Layout::RealTime,
+            cut: None,
+            token: acknowledgements.token(0, offset..offset + length),
+        });
+    }
+    blocks
+}
+
+/// Rules that keep every line as it came, if it is not longer than that.
+pub fn raw_rules(longest_line: usize) -> Rules {
+    Rules {
+        schemas: Schemas::all_presets(),
+        encoding: Encoding::Raw,
+        matcher: Matcher::default(),
+        longest_line,
+        stop_at_bad_line: true,
+        reorder_for: None,
+        partition_by: None,
+        pool: BufferPool::new(1),
+    }
+}
+
+/// The blocks of a log as the packer gets them, lines as they came.
+pub fn encoded_blocks(log: &[u8], longest_line: usize) -> Vec<(Arc<EncodedBlock>, AckToken)> {
+    let rules = raw_rules(longest_line);
+    let mut scratch = Scratch::default();
+    let encoded = blocks(log).into_iter().map(|block| rules.encode(block, &mut scratch));
+    encoded.map(|encoded| (encoded.block, encoded.token)).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod run;
 mod stage;
 
 pub use contest::Contest;
+pub use machine::rustc;
 pub use results::{Row, Target};
 pub use stage::Stage;
 

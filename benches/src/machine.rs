@@ -42,7 +42,7 @@ impl Machine {
             cpu: cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             cores: thread::available_parallelism()?.get(),
             kernel: said_by("uname", &["-sr"]),
-            rustc: said_by("rustc", &["--version"]),
+            rustc: rustc(),
             commit: said_by("git", &["describe", "--always", "--dirty"]),
             paths: Isa::available().map(|isa| isa.to_string()).collect(),
             chosen: Isa::chosen().to_string(),
@@ -78,6 +78,11 @@ fn cpu(info: &str) -> String {
             _ => std::env::consts::ARCH.to_owned(),
         },
     }
+}
+
+/// The compiler, as it names itself.
+pub fn rustc() -> String {
+    said_by("rustc", &["--version"])
 }
 
 fn said_by(program: &str, arguments: &[&str]) -> String {

@@ -56,8 +56,11 @@ impl Variant {
     /// Lines as they came, compressed into the largest records.
     pub const ZSTD: Variant = Variant { name: "zstd:1", codec: Codec::Zstd(1), ..Variant::RAW };
 
+    /// Lines as they came, as gzip in the largest records.
+    pub const GZIP: Variant = Variant { name: "gzip:1", codec: Codec::Gzip(1), ..Variant::RAW };
+
     /// All of these.
-    pub const ALL: [Variant; 4] = [Variant::RAW, Variant::JSON, Variant::KPL, Variant::ZSTD];
+    pub const ALL: [Variant; 5] = [Variant::RAW, Variant::JSON, Variant::KPL, Variant::ZSTD, Variant::GZIP];
 
     /// The API that its records are for.
     pub fn api(&self) -> Api {

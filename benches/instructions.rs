@@ -1,0 +1,378 @@
+//! How many instructions the hot kernels take: the same in every run, however busy the machine is.
+//!
+//! Valgrind's callgrind runs this program once for each kernel, with [`CHILD`] set, and counts only what happens inside
+//! of [`measured`]. The counts are compared with those in `instructions.json`. Another compiler writes other
+//! instructions, and a machine with other instruction sets takes other paths through the libraries: with either, the
+//! comparison is printed and proves nothing.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use pixel_engine::encode::JsonEncoder;
+use pixel_engine::encode::block::Scratch;
+use pixel_engine::field::Field;
+use pixel_engine::line::Line;
+use pixel_engine::pack::Packed;
+use pixel_engine::pack::kpl::{DEFAULT_RECORD_SIZE, write_aggregate};
+use pixel_engine::pack::lines::{LinesPacker, MAX_RECORD_SIZE};
+use pixel_engine::pack::md5::md5_many;
+use pixel_engine::query::Query;
+use pixel_engine::record::Record;
+use pixel_engine::scan::{Positions, scan};
+use pixel_engine::schema::Schema;
+use pixel_engine::ship::entry::append_entry;
+use pixel_engine::simd::{self, Isa};
+use pixel_engine_benches::data::{self, Lines};
+use pixel_engine_benches::{EVERY_PATH, rustc};
+use serde::{Deserialize, Serialize};
+
+/// Set for a child: the name of the kernel that it runs, or [`PATHS`].
+const CHILD: &str = "PIXEL_ENGINE_BENCH_CHILD";
+/// Asks a child for the paths that it has, which under valgrind are not all that the machine has.
+const PATHS: &str = "paths";
+const COUNTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json");
+/// A count may differ so much from the committed one.
+const TOLERANCE: f64 = 0.03;
+/// The log that most of them run on.
+const SHAPE: &str = "realtime-46";
+
+/// One kernel: it runs once to fill caches of code and buffers, then once measured.
+struct Kernel {
+    name: &'static str,
+    /// Whether it has a path for each instruction set.
+    by_path: bool,
+    run: fn(),
+}
+
+const KERNELS: [Kernel; 9] = [
+    Kernel { name: "scan", by_path: true, run: run_scan },
+    Kernel { name: "md5", by_path: true, run: run_md5 },
+    Kernel { name: "fields", by_path: false, run: run_fields },
+    Kernel { name: "query", by_path: false, run: run_query },
+    Kernel { name: "block", by_path: false, run: run_block },
+    Kernel { name: "json", by_path: false, run: run_json },
+    Kernel { name: "pack", by_path: false, run: run_pack },
+    Kernel { name: "kpl", by_path: false, run: run_kpl },
+    Kernel { name: "entry", by_path: false, run: run_entry },
+];
+
+/// Callgrind counts from the entry of this function to its return.
+#[inline(never)]
+fn measured(work: &mut dyn FnMut() -> usize) -> usize {
+    black_box(work())
+}
+
+fn count(mut work: impl FnMut() -> usize) {
+    black_box(work());
+    black_box(measured(&mut work));
+}
+
+/// Tabs and newlines of a block.
+fn run_scan() {
+    let block = data::block(data::log(SHAPE, 1 << 20));
+    let mut positions = Positions::default();
+    count(|| {
+        scan(&block, &mut positions);
+        positions.hits().len()
+    });
+}
+
+/// The digests of 32 messages, in lanes.
+fn run_md5() {
+    let text = data::log(SHAPE, 32 * DEFAULT_RECORD_SIZE);
+    let messages: Vec<&[u8]> = text.chunks_exact(DEFAULT_RECORD_SIZE).take(32).collect();
+    count(|| md5_many(&messages).len());
+}
+
+/// Every field of every line of a scanned block.
+fn run_fields() {
+    let block = data::block(data::log(SHAPE, 1 << 20));
+    let schema = Schema::preset(SHAPE).expect("the engine has this preset");
+    let mut positions = Positions::default();
+    scan(&block, &mut positions);
+    count(|| {
+        let lines = positions.lines().map(|(start, ends)| Line::new(&block, start, ends, &schema));
+        lines.map(|line| line.columns().map(<[u8]>::len).sum::<usize>()).sum()
+    });
+}
+
+/// Names and values of all queries as logged, decoded into one buffer.
+fn run_query() {
+    let lines = Lines::new(SHAPE, data::log(SHAPE, 2 << 20));
+    let queries: Vec<&[u8]> = lines.iter().filter_map(|line| line.get(Field::CsUriQuery)).collect();
+    let mut buffer = Vec::new();
+    count(|| {
+        let mut length = 0;
+        for query in &queries {
+            for parameter in Query::new(query) {
+                buffer.clear();
+                parameter.decode_name_into(&mut buffer);
+                parameter.decode_value_into(&mut buffer);
+                length += buffer.len();
+            }
+        }
+        length
+    });
+}
+
+/// A block as the pool takes it, for lines as they came: scan, match the schema, judge each line, count.
+fn run_block() {
+    let mut blocks = data::blocks(&data::log(SHAPE, 2 << 20)).into_iter();
+    let rules = data::raw_rules(MAX_RECORD_SIZE);
+    let mut scratch = Scratch::default();
+    count(|| {
+        let block = blocks.next().expect("one block to begin with, one to measure");
+        rules.encode(block, &mut scratch).block.line_count()
+    });
+}
+
+/// A scanned block as JSON lines.
+fn run_json() {
+    let lines = Lines::new(SHAPE, data::block(data::log(SHAPE, 1 << 20)));
+    let schema = Schema::preset(SHAPE).expect("the engine has this preset");
+    let mut encoder = JsonEncoder::new(&schema, None);
+    let mut out = Vec::new();
+    count(|| {
+        out.clear();
+        lines.iter().for_each(|line| encoder.encode(&line, &mut out));
+        out.len()
+    });
+}
+
+/// Cutting small records, of which there are many.
+fn run_pack() {
+    const RECORD_SIZE: usize = 5_120;
+    let blocks = data::encoded_blocks(&data::log(SHAPE, 8 << 20), RECORD_SIZE);
+    count(|| {
+        let mut packer = LinesPacker::new(RECORD_SIZE, RECORD_SIZE);
+        let mut length = 0;
+        let mut emit = |packed: Packed| length += packed.lines.length();
+        blocks.iter().for_each(|(block, token)| packer.add(block, token, &mut emit));
+        packer.flush(&mut emit);
+        length
+    });
+}
+
+/// Framing every line of 32 aggregates; the digests are in `md5`.
+fn run_kpl() {
+    let lines = Lines::new("pixel-4", data::log("pixel-4", 33 * DEFAULT_RECORD_SIZE));
+    let aggregates = data::aggregates(&lines, 32);
+    let mut out = Vec::new();
+    count(|| {
+        out.clear();
+        aggregates.iter().for_each(|(key, lines)| write_aggregate(&mut out, key, lines.iter().copied()));
+        out.len()
+    });
+}
+
+/// Base64 of full records into the JSON of a request.
+fn run_entry() {
+    let blocks = data::encoded_blocks(&data::log(SHAPE, 2 << 20), MAX_RECORD_SIZE);
+    let mut packer = LinesPacker::new(MAX_RECORD_SIZE, 5_120);
+    let mut records = Vec::new();
+    let mut emit = |packed: Packed| records.push(Record::from_lines(packed));
+    blocks.iter().for_each(|(block, token)| packer.add(block, token, &mut emit));
+    packer.flush(&mut emit);
+    let mut out = Vec::new();
+    count(|| {
+        out.clear();
+        records.iter().for_each(|record| append_entry(&mut out, record));
+        out.len()
+    });
+}
+
+/// The counts of an architecture, and what they depend on beside the code.
+#[derive(Debug, Serialize, Deserialize)]
+struct Counts {
+    rustc: String,
+    valgrind: String,
+    /// The paths that valgrind offers, slowest first.
+    paths: Vec<String>,
+    /// By kernel and path.
+    instructions: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Counts everything.
+    fn take(valgrind: String) -> Result<Counts, Box<dyn Error>> {
+        let output = under_valgrind(&["--tool=none", "--quiet"], PATHS, None)?;
+        let paths: Vec<String> = output.split_whitespace().map(str::to_owned).collect();
+        let mut instructions = BTreeMap::new();
+        for kernel in KERNELS {
+            let forced: Vec<Option<&str>> =
+                if kernel.by_path { paths.iter().map(|path| Some(path.as_str())).collect() } else { vec![None] };
+            for path in forced {
+                let name = format!("{} {}", kernel.name, path.unwrap_or(EVERY_PATH));
+                instructions.insert(name, instructions_of(kernel.name, path)?);
+            }
+        }
+        Ok(Counts { rustc: rustc(), valgrind, paths, instructions })
+    }
+
+    /// Whether a difference to these counts is one of our code.
+    fn is_comparable(&self, now: &Counts) -> bool {
+        (&self.rustc, &self.paths) == (&now.rustc, &now.paths)
+    }
+}
+
+fn instructions_of(kernel: &str, path: Option<&str>) -> Result<u64, Box<dyn Error>> {
+    let file = tempfile::NamedTempFile::new()?;
+    let out = format!("--callgrind-out-file={}", file.path().display());
+    under_valgrind(&["--tool=callgrind", "--quiet", "--toggle-collect=*instructions*measured*", &out], kernel, path)?;
+    let profile = fs::read_to_string(file.path())?;
+    let total = profile.lines().find_map(|line| line.strip_prefix("totals: "));
+    match total.map(|total| total.trim().parse()) {
+        Some(Ok(count)) if count > 0 => Ok(count),
+        _ => Err(format!("{kernel}: callgrind counted nothing inside of `measured`").into()),
+    }
+}
+
+/// Runs this program as a child under valgrind: what it prints.
+fn under_valgrind(options: &[&str], child: &str, path: Option<&str>) -> Result<String, Box<dyn Error>> {
+    let mut command = Command::new("valgrind");
+    command.args(options).arg(std::env::current_exe()?).env(CHILD, child).env_remove(simd::VARIABLE);
+    if let Some(path) = path {
+        command.env(simd::VARIABLE, path);
+    }
+    let output = command.output()?;
+    if !output.status.success() {
+        return Err(format!("valgrind, {child}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// How the count of a kernel stands to the committed one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Change {
+    /// By this part of the committed count, less than the tolerance.
+    Within(f64),
+    Slower(f64),
+    Faster(f64),
+    /// Not committed yet.
+    New,
+    /// Committed, and not counted any more.
+    Gone,
+}
+
+impl Change {
+    fn of(committed: Option<u64>, now: Option<u64>) -> Change {
+        match (committed, now) {
+            (None, _) => Change::New,
+            (_, None) => Change::Gone,
+            (Some(committed), Some(now)) => match now as f64 / committed as f64 - 1.0 {
+                part if part > TOLERANCE => Change::Slower(part),
+                part if part < -TOLERANCE => Change::Faster(part),
+                part => Change::Within(part),
+            },
+        }
+    }
+
+    /// A kernel that is new or gone is not watched any more, so it counts like one that is slower.
+    fn is_failure(self) -> bool {
+        matches!(self, Change::Slower(_) | Change::New | Change::Gone)
+    }
+
+    fn to_text(self) -> String {
+        match self {
+            Change::Within(part) => format!("{:+.2} %", part * 100.0),
+            Change::Slower(part) => format!("{:+.2} %  MORE INSTRUCTIONS", part * 100.0),
+            Change::Faster(part) => format!("{:+.2} %  fewer instructions: --save keeps it so", part * 100.0),
+            Change::New => "not saved yet".to_owned(),
+            Change::Gone => "not counted any more".to_owned(),
+        }
+    }
+}
+
+/// Prints both counts of every kernel; whether any of them fails.
+fn compare(committed: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> bool {
+    println!("{:<14}  {:>13}  {:>13}  change", "kernel, path", "instructions", "committed");
+    let mut names: Vec<&String> = committed.keys().chain(now.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut failed = false;
+    for name in names {
+        let (before, after) = (committed.get(name).copied(), now.get(name).copied());
+        let change = Change::of(before, after);
+        failed |= change.is_failure();
+        let number = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
+        println!("{name:<14}  {:>13}  {:>13}  {}", number(after), number(before), change.to_text());
+    }
+    failed
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    if let Ok(child) = std::env::var(CHILD) {
+        if child == PATHS {
+            Isa::available().for_each(|isa| println!("{isa}"));
+        } else {
+            let kernel = KERNELS.iter().find(|kernel| kernel.name == child).ok_or("no such kernel")?;
+            (kernel.run)();
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    if has("--list") {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !has("--bench") || has("--test") {
+        KERNELS.iter().for_each(|kernel| (kernel.run)());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (check, save) = (has("--check"), has("--save"));
+    println!("\ninstructions of one pass over the same data, counted by callgrind\n");
+    let valgrind = match Command::new("valgrind").arg("--version").output() {
+        Ok(output) => String::from_utf8(output.stdout)?.trim().to_owned(),
+        Err(_) if check || save => return Err("no valgrind here: install the package `valgrind`".into()),
+        Err(_) => {
+            println!("  not counted: no valgrind here");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let mut file: BTreeMap<String, Counts> = match Path::new(COUNTS).exists() {
+        true => serde_json::from_slice(&fs::read(COUNTS)?)?,
+        false => BTreeMap::new(),
+    };
+    let now = Counts::take(valgrind)?;
+    let failed = match file.get(std::env::consts::ARCH) {
+        Some(committed) => {
+            let failed = compare(&committed.instructions, &now.instructions);
+            let comparable = committed.is_comparable(&now);
+            if !comparable {
+                println!(
+                    "\n  WARNING: the committed counts are not of this compiler and these paths, so nothing is proved.\n  \
+                     committed: {}, {}\n  here:      {}, {}",
+                    committed.rustc,
+                    committed.paths.join(", "),
+                    now.rustc,
+                    now.paths.join(", "),
+                );
+            }
+            failed && comparable
+        }
+        None => {
+            compare(&BTreeMap::new(), &now.instructions);
+            println!("\n  WARNING: no counts are committed for {}, so nothing is proved.", std::env::consts::ARCH);
+            false
+        }
+    };
+    if save {
+        file.insert(std::env::consts::ARCH.to_owned(), now);
+        fs::write(COUNTS, serde_json::to_string_pretty(&file)? + "\n")?;
+        println!("\nsaved to {COUNTS}\n");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if check && failed {
+        println!(
+            "\n  FAILED: more than {:.0} % more instructions than committed, or a kernel that is not watched. If that \
+             is wanted:\n  cargo bench --bench instructions -- --save, and say in the commit why.\n",
+            TOLERANCE * 100.0
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    println!();
+    Ok(ExitCode::SUCCESS)
+}
