@@ -135,3 +135,17 @@ fn errors_that_only_a_person_can_mend_end_the_run_with_advice() {
         run.says(parts);
     }
 }
+
+#[test]
+fn an_endpoint_of_this_service_alone_comes_before_the_one_of_all() {
+    let (aws, workspace) = (FakeAws::start(), Workspace::new());
+    aws.delivery_stream("beacons");
+    workspace.write("a.log", &log("realtime-46", LINES));
+    for of_all in [None, Some("http://127.0.0.1:9")] {
+        let mut command = workspace.ingest_command(&["a.log", "--to", "firehose://beacons"]);
+        command.envs(aws.environment()).env_remove("AWS_ENDPOINT_URL");
+        command.envs(of_all.map(|url| ("AWS_ENDPOINT_URL", url)));
+        command.env("AWS_ENDPOINT_URL_FIREHOSE", aws.endpoint_url());
+        workspace.ingest_with(&mut command, b"").ok();
+    }
+}

@@ -1,5 +1,7 @@
 //! End-to-end tests: through the binary, and against programs that others wrote.
 
+/// Faults of every kind and a producer that is killed again and again.
+mod campaign;
 /// What each record codec delivers, read by other people's programs.
 mod compress;
 /// Completions and the manual.
@@ -28,6 +30,8 @@ mod lines;
 mod loss;
 /// Peak memory, whatever the input's size.
 mod memory;
+/// Endpoints that are dead, slow or silent, and runs that are stopped meanwhile.
+mod outage;
 /// Other people's programs, and these held against each other.
 mod peers;
 /// Capacity planning: what each design needs and costs, and a day of it.
@@ -36,10 +40,14 @@ mod plan;
 mod quarantine;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
+/// What no output may ever hold.
+mod secrets;
 /// `--select` and `--match`.
 mod select_match;
 /// The same output on every SIMD path.
 mod simd;
+/// Records that could not be delivered: kept, and shipped later.
+mod spool;
 /// Ctrl-C.
 mod stop;
 /// A folder for each test, the binary, and what it delivered.

@@ -1,9 +1,11 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use fake_aws::{FakeAws, ShardQuota};
 use pixel_engine_bench_data::{Generator, Options};
 
 use crate::support::*;
@@ -111,4 +113,66 @@ fn a_file_takes_no_more_than_a_pipe() {
     drop(stdin);
     assert_eq!(workspace.wait(child).ok().summary().lines_shipped, 340_000);
     assert!(peak <= LIMIT, "{peak} bytes");
+}
+
+/// What `ingest` took while its endpoint was slow or dead for a while, with more log than fits into that.
+fn peak_at_a_bad_endpoint(to: &str, arguments: &[&str], dead: Duration) -> u64 {
+    const BYTES: u64 = 400_000_000;
+    let (aws, workspace) = (FakeAws::start(), Workspace::new());
+    aws.delivery_stream("beacons").keep_counts();
+    let hits = aws.stream("hits", 4);
+    hits.quota(ShardQuota::UNLIMITED).keep_counts();
+    let mut command = workspace.ingest_command(&["--to", to, "--rate-limit", "none"]);
+    command.args(arguments).envs(aws.environment()).stdin(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let mut piece = Vec::new();
+    let shape = "realtime-46".parse().expect("a shape");
+    let piece_lines = Generator::new(Options::new(shape, SEED)).append_bytes(&mut piece, 1 << 20);
+    let written = AtomicU64::new(0);
+    let (peak, stdin) = thread::scope(|scope| {
+        let feeding = scope.spawn(|| {
+            while written.load(Ordering::Relaxed) < BYTES {
+                stdin.write_all(&piece).expect("it reads");
+                written.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            }
+            stdin
+        });
+        if dead > Duration::ZERO {
+            wait_until("requests arrived", || {
+                aws.delivery_stream("beacons").counts().requests + hits.counts().requests > 2
+            });
+            aws.down();
+            let before = written.load(Ordering::Relaxed);
+            thread::sleep(dead / 2);
+            let filled = written.load(Ordering::Relaxed);
+            assert!(filled - before <= LIMIT, "{} bytes were read with nobody to take them", filled - before);
+            thread::sleep(dead / 2);
+            assert_eq!(written.load(Ordering::Relaxed), filled, "the reader is not held");
+            aws.up();
+        } else {
+            aws.latency(Duration::from_millis(100));
+        }
+        let stdin = feeding.join().expect("a feeder");
+        (peak_when_idle(&child), stdin)
+    });
+    drop(stdin);
+    let summary = workspace.wait(child).ok().summary();
+    assert_eq!(summary.lines_shipped, written.into_inner() / piece.len() as u64 * piece_lines);
+    peak
+}
+
+#[test]
+fn a_dead_or_slow_endpoint_holds_the_reader_and_not_the_input() {
+    for (to, arguments) in [
+        ("firehose://beacons", &[][..]),
+        ("firehose://beacons", &["--compress", "zstd:1"]),
+        ("kinesis://hits", &[]),
+        ("kinesis://hits", &["--partition-by", "c-ip"]),
+    ] {
+        for dead in [Duration::from_secs(4), Duration::ZERO] {
+            let peak = peak_at_a_bad_endpoint(to, arguments, dead);
+            assert!(peak <= LIMIT, "{to} {arguments:?} {dead:?}: {peak} bytes");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,11 +24,6 @@ struct Entry {
 fn checkpoint(workspace: &Workspace) -> Vec<Entry> {
     let text = fs::read_to_string(workspace.path(CHECKPOINT)).unwrap_or_default();
     text.lines().skip(1).map(|line| serde_json::from_str(line).expect("an entry")).collect()
-}
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
-    assert!(status.expect("there is `kill`").success());
 }
 
 fn append(workspace: &Workspace, name: &str, bytes: &[u8]) {

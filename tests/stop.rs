@@ -1,14 +1,9 @@
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::*;
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
-    assert!(status.expect("there is `kill`").success());
-}
 
 /// `(byte, line)` of "stopped in SOURCE: everything before byte B (line L) is delivered".
 fn position(run: &Run, source: &str) -> (usize, u64) {

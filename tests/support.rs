@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -418,17 +419,38 @@ impl Seen {
 
 /// The request id in a line of any format: 56 characters that end in `==`.
 pub(crate) fn id_in(line: &[u8]) -> Option<&[u8]> {
+    ids(line).next()
+}
+
+/// All request ids in a text or an aggregate.
+pub(crate) fn ids(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;
-    while let Some(found) = line[at..].windows(2).position(|pair| pair == b"==") {
-        let end = at + found + 2;
-        if let Some(id) = end.checked_sub(request_id::LENGTH).map(|start| &line[start..end])
-            && request_id::decode(id).is_some()
-        {
-            return Some(id);
+    std::iter::from_fn(move || {
+        loop {
+            let found = bytes[at..].windows(2).position(|pair| pair == b"==")?;
+            at += found + 2;
+            if let Some(id) = at.checked_sub(request_id::LENGTH).map(|start| &bytes[start..at])
+                && request_id::decode(id).is_some()
+            {
+                return Some(id);
+            }
         }
-        at = end;
+    })
+}
+
+pub(crate) fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(status.expect("there is `kill`").success());
+}
+
+/// Waits until that is so.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "after 30 s, not yet: {what}");
+        thread::sleep(Duration::from_millis(5));
     }
-    None
 }
 
 /// To the real stderr: the test runner keeps what `eprintln!` says of a test that passes to itself.

@@ -20,7 +20,8 @@ pub(crate) enum Format {
 /// Logs from here on. Only this project's own lines: at their most talkative, the AWS SDK and the HTTP client under it
 /// log headers, and with them session tokens and signatures.
 pub(crate) fn start(format: Format) {
-    let wanted = env::var("PIXEL_ENGINE_LOG").ok();
+    // Empty is as good as not set, as for most variables.
+    let wanted = env::var("PIXEL_ENGINE_LOG").ok().filter(|wanted| !wanted.is_empty());
     let level = wanted.as_deref().map_or(Ok(LevelFilter::WARN), str::parse);
     let targets = |level| Targets::new().with_target("pixel_engine", level);
     let lines = fmt::layer().with_writer(io::stderr).with_target(false);

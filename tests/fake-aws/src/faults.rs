@@ -143,6 +143,9 @@ pub(crate) fn spoil(fault: Option<Fault>, reply: Reply, protocol: Protocol) -> R
 pub enum RecordFailure {
     /// `InternalFailure`.
     Internal,
+    /// For good, with a code that the documentation has for requests alone: `InvalidKMSResourceException` of Firehose,
+    /// `KMSDisabledException` of Kinesis.
+    Refused,
     /// `ServiceUnavailableException` of Firehose, `ProvisionedThroughputExceededException` of Kinesis.
     Throttled,
 }

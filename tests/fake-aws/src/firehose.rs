@@ -286,6 +286,7 @@ impl Inner {
                     batch.fail();
                     let (error_code, error_message) = match failure {
                         RecordFailure::Internal => ("InternalFailure", "Internal service failure."),
+                        RecordFailure::Refused => ("InvalidKMSResourceException", "The KMS key is disabled."),
                         RecordFailure::Throttled => ("ServiceUnavailableException", SLOW_DOWN),
                     };
                     RecordOutput::Failed { error_code, error_message }

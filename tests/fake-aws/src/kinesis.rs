@@ -322,6 +322,7 @@ impl Inner {
                     let (name, account, shard_id) = (&self.name, &call.shared.account, state.shards.id(shard));
                     let (error_code, error_message) = match failure {
                         RecordFailure::Internal => ("InternalFailure", "Internal service failure.".to_owned()),
+                        RecordFailure::Refused => ("KMSDisabledException", "The KMS key is disabled.".to_owned()),
                         RecordFailure::Throttled => (
                             "ProvisionedThroughputExceededException",
                             format!("Rate exceeded for shard {shard_id} in stream {name} under account {account}."),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::Stream;
 use super::connection::Connection;
-use super::delivery::Settings;
+use super::delivery::{Settings, stopped};
 use super::failure::{CODE_CREDENTIALS, CODE_REPLY, Class, Failure, causes};
 use super::service::{Description, Service};
 use crate::ship::SinkError;
@@ -47,7 +47,7 @@ async fn look(stream: &Stream, connection: &Connection, findings: &mut Findings)
     let configuration = connection.configuration(stream).await?;
     let region = configuration.region().map(ToString::to_string).unwrap_or_default();
     let endpoint = connection.endpoint_url.as_deref().or(configuration.endpoint_url());
-    found("region", region + &endpoint.map(|url| format!(", endpoint {}", without_user(url))).unwrap_or_default());
+    found("region", region + &endpoint.map(|url| format!(", endpoint {url}")).unwrap_or_default());
     found("credentials", caller(stream, &configuration).await?);
 
     let service = Service::new(&configuration, connection.endpoint_url.as_deref(), stream);
@@ -140,8 +140,16 @@ pub(super) async fn open(stream: &Stream, connection: &Connection, settings: &Se
     Ok(Opened { service, keys_choose_shard })
 }
 
-/// Asks again for a while what may work in a moment.
+/// Asks again for a while what may work in a moment, unless the run is stopped.
 async fn patiently<T>(settings: &Settings, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        answer = ask_again(settings, ask) => answer,
+        () = stopped(&settings.stop) => Err(Failure::timeout("stopped before there was a reply", false)),
+    }
+}
+
+async fn ask_again<T>(settings: &Settings, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
     let until = Instant::now() + settings.give_up_after.map_or(PATIENCE, |time| time.min(PATIENCE));
     let mut wait = Duration::from_millis(100);
     loop {
@@ -150,8 +158,7 @@ async fn patiently<T>(settings: &Settings, ask: impl AsyncFn() -> Result<T, Fail
             Err(failure) => failure,
         };
         let may_help = matches!(failure.class(), Class::Transient | Class::Throttled);
-        let is_stopped = settings.stop.load(std::sync::atomic::Ordering::Relaxed);
-        if !may_help || is_stopped || Instant::now() + wait > until {
+        if !may_help || Instant::now() + wait > until {
             return Err(failure);
         }
         sleep(wait).await;
@@ -189,26 +196,4 @@ pub(super) fn verify(
 /// A failure of a call that is also the name of the permission for it.
 fn of_call(stream: &Stream, call: &str, failure: &Failure) -> SinkError {
     SinkError::Stream { stream: stream.to_string(), reason: format!("{call}: {failure}") }
-}
-
-/// A URL without the user and password that may stand in it.
-fn without_user(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            format!("{scheme}://{}{path}", host.rsplit('@').next().unwrap_or(host))
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_is_shown_without_its_password() {
-        assert_eq!(without_user("https://me:secret@host:1/a@b"), "https://host:1/a@b");
-        assert_eq!(without_user("http://127.0.0.1:4566"), "http://127.0.0.1:4566");
-    }
 }

@@ -52,12 +52,6 @@ impl Connection {
     /// The configuration of clients for that stream.
     pub(super) async fn configuration(&self, stream: &Stream) -> Result<SdkConfig, SinkError> {
         let refused = |reason: String| SinkError::Stream { stream: stream.to_string(), reason };
-        if let Some(url) = &self.endpoint_url
-            && !url.starts_with("http://")
-            && !url.starts_with("https://")
-        {
-            return Err(refused("the endpoint must begin with http:// or https://".to_owned()));
-        }
         let http =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts =
@@ -76,6 +70,9 @@ impl Connection {
             loader = loader.region(Region::new(region.to_owned()));
         }
         let mut configuration = loader.load().await;
+        if let Some(url) = self.endpoint_url.as_deref().or(configuration.endpoint_url()) {
+            check_endpoint(url).map_err(|reason| refused(reason.to_owned()))?;
+        }
         if configuration.region().is_none() {
             return Err(refused("no region: give --region, set AWS_REGION, or name the stream by its ARN".to_owned()));
         }
@@ -93,6 +90,19 @@ impl Connection {
         }
         Ok(configuration)
     }
+}
+
+/// Why that can be no endpoint; without the URL, which may have a password in it.
+fn check_endpoint(url: &str) -> Result<(), &'static str> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let rest = rest.ok_or("the endpoint must begin with http:// or https://")?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains('@') {
+        return Err(
+            "the endpoint has a user or password in it: leave them out, requests are signed with AWS credentials",
+        );
+    }
+    Ok(())
 }
 
 fn with_credentials(configuration: SdkConfig, provider: impl ProvideCredentials + 'static) -> SdkConfig {

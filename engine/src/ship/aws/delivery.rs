@@ -146,6 +146,8 @@ struct Counts {
     latencies: Histogram<u64>,
     failure: Option<SinkError>,
     warned: Option<Instant>,
+    /// That is said once.
+    is_spool_full: bool,
 }
 
 /// The run has failed; [`Counts::failure`] says why.
@@ -187,6 +189,7 @@ impl Delivery {
                 latencies: Histogram::new(3).expect("3 digits are allowed"),
                 failure: None,
                 warned: None,
+                is_spool_full: false,
             }),
             end: watch::Sender::new(End::Running),
             stream,
@@ -216,6 +219,16 @@ impl Delivery {
     pub fn shards(&self) -> Option<SharedShardMap> {
         self.shared.service.shards().cloned()
     }
+
+    /// Waits until the workers are done with what they were given.
+    fn end_workers(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.queue = None);
+        for worker in self.workers.drain(..) {
+            if let Err(panic) = self.runtime.block_on(worker) {
+                std::panic::resume_unwind(panic.into_panic());
+            }
+        }
+    }
 }
 
 impl Sink for Delivery {
@@ -234,8 +247,10 @@ impl Sink for Delivery {
         if is_shard && self.shared.pace.has_quota() && share > 0 && share + size > SHARD_SHARE {
             lane.limits.end_request();
         }
-        if lane.limits.begins_request(&record) {
-            lane.send().map_err(|Failed| self.shared.failure())?;
+        if lane.limits.begins_request(&record) && lane.send().is_err() {
+            // What is on the way is answered for first, so that the numbers of the run are true.
+            self.end_workers();
+            return Err(self.shared.failure());
         }
         if lane.shares.len() <= bucket {
             lane.shares.resize(bucket + 1, 0);
@@ -249,13 +264,8 @@ impl Sink for Delivery {
         for lane in &mut self.lanes {
             // What failed is said below.
             let _ = lane.send();
-            lane.queue = None;
         }
-        for worker in self.workers.drain(..) {
-            if let Err(panic) = self.runtime.block_on(worker) {
-                std::panic::resume_unwind(panic.into_panic());
-            }
-        }
+        self.end_workers();
         match self.shared.counts().failure.take() {
             Some(failure) => Err(failure),
             None => Ok(()),
@@ -290,7 +300,7 @@ impl Lane {
         if records.is_empty() {
             return Ok(());
         }
-        let queue = self.queue.as_ref().expect("nothing is shipped after the end");
+        let queue = self.queue.as_ref().ok_or(Failed)?;
         queue.blocking_send(records).map_err(|_| Failed)
     }
 }
@@ -308,7 +318,12 @@ async fn work(shared: Arc<Shared>, batches: Arc<AsyncMutex<mpsc::Receiver<Vec<Re
         };
         let Some(batch) = batch else { return };
         let mut parts = vec![batch];
-        while let Some(part) = parts.pop() {
+        while let Some(mut part) = parts.pop() {
+            // No more at once than there are tokens for: it would be sent only to be turned away.
+            let rest = part.split_off(shared.portion(&part));
+            if !rest.is_empty() {
+                parts.push(rest);
+            }
             match shared.deliver(part).await {
                 Ok(None) => {}
                 Ok(Some((first, second))) => parts.extend([second, first]),
@@ -318,10 +333,15 @@ async fn work(shared: Arc<Shared>, batches: Arc<AsyncMutex<mpsc::Receiver<Vec<Re
     }
 }
 
-async fn watch_for_stop(shared: Arc<Shared>, stop: Arc<AtomicBool>, grace: Duration) {
+/// Ends when the run is stopped.
+pub(super) async fn stopped(stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+async fn watch_for_stop(shared: Arc<Shared>, stop: Arc<AtomicBool>, grace: Duration) {
+    stopped(&stop).await;
     let until = Instant::now() + grace;
     shared.end.send_if_modified(|end| {
         let is_running = *end == End::Running;
@@ -336,53 +356,59 @@ impl Shared {
     /// Sends the records until each is delivered or kept. Gives halves back that are to be sent one by one, when
     /// the whole was too large for a request.
     async fn deliver(&self, mut records: Vec<Record>) -> Result<Option<(Vec<Record>, Vec<Record>)>, Failed> {
-        let mut begun = None;
+        let mut begun = Instant::now();
         let mut failures: u32 = 0;
-        let mut is_retry = false;
+        let mut last_failure: Option<Failure> = None;
         loop {
-            // No more at once than there are tokens for: it would be sent only to be turned away.
-            let mut rest = records.split_off(self.portion(&records));
-            let turn = self.turn(&records);
-            // The time for trying begins with the first try.
-            let begun_at = *begun.get_or_insert_with(|| Instant::now() + turn);
-            self.wait(turn, begun_at).await?;
             let count = records.len();
-            let (failure, in_doubt) = match self.send(&mut records, is_retry).await {
-                Ok(Refused { for_now, for_good, in_doubt }) => {
-                    if let Some((refused, failure)) = for_good {
-                        records.extend(self.keep(refused, &failure, begun_at)?);
+            let is_retry = last_failure.is_some();
+            let reply = if self.wait_for_turn(&records, is_retry.then_some(begun)).await? {
+                if !is_retry {
+                    // The time for trying begins with the first try.
+                    begun = Instant::now();
+                }
+                self.send(&mut records, is_retry).await
+            } else {
+                Err(last_failure.take().unwrap_or_else(|| Failure::timeout("stopped before it was sent", false)))
+            };
+            let failure = match reply {
+                Ok(refused) => {
+                    if let Some((refused, failure)) = refused.for_good {
+                        records.extend(self.keep(refused, &failure, begun)?);
                     }
-                    // Where there is none, there was no room for those that are refused for good.
-                    (for_now.unwrap_or_else(|| Failure::of_record(CODE_SPOOL_FULL, None)), in_doubt)
+                    match refused.for_now {
+                        _ if records.is_empty() => return Ok(None),
+                        Some(failure) => failure,
+                        // There was no room for those that are refused for good.
+                        None => Failure::of_record(CODE_SPOOL_FULL, None),
+                    }
                 }
                 Err(failure) if failure.class() == Class::TooLarge && count > 1 => {
-                    let (first, mut second) = self.split(records);
-                    second.append(&mut rest);
-                    return Ok(Some((first, second)));
+                    return Ok(Some(self.split(records)));
                 }
-                Err(failure) => {
-                    let in_doubt = if failure.may_have_arrived { count } else { 0 };
-                    (failure, in_doubt)
-                }
+                Err(failure) => failure,
             };
             // Where most got through, the service is there.
             failures = if records.len() < count.div_ceil(2) { 0 } else { failures + 1 };
-            let wait = longest_wait(failures).mul_f64(fastrand::f64());
+            let mut wait = longest_wait(failures).mul_f64(fastrand::f64());
+            let left = self.last_try(begun).map(|last| last.saturating_duration_since(Instant::now()));
             let is_hopeless = matches!(failure.class(), Class::Permanent | Class::TooLarge);
-            let is_over = self.last_try(begun_at).is_some_and(|last| Instant::now() + wait > last);
-            if !records.is_empty() && (is_hopeless || is_over) {
-                records = self.keep(records, &failure, begun_at)?;
+            if is_hopeless || left.is_some_and(|left| left < FIRST_WAIT) {
+                records = self.keep(records, &failure, begun)?;
+                if records.is_empty() {
+                    return Ok(None);
+                }
+            } else if let Some(left) = left {
+                // Not past the end, and there is time for another try after this one.
+                wait = wait.min(left / 2);
             }
-            is_retry = !records.is_empty();
-            if is_retry {
-                self.counts().shipping.records_possibly_duplicated += in_doubt as u64;
-                self.wait(wait, begun_at).await?;
-            } else if rest.is_empty() {
-                return Ok(None);
-            } else {
-                begun = None;
+            last_failure = Some(failure);
+            let is_running = *self.end.borrow() == End::Running;
+            tokio::select! {
+                waited = self.wait(Instant::now() + wait, None) => waited?,
+                // A stop sets an end to the waiting, so what time there is begins with a try.
+                _ = self.stopped(), if is_running => {}
             }
-            records.append(&mut rest);
         }
     }
 
@@ -392,30 +418,56 @@ impl Shared {
         self.pace.portion(records.iter().map(|record| (places.bucket(record), counted_for_rate(record))))
     }
 
-    /// Takes the records' tokens; how long it is until they may go.
-    fn turn(&self, records: &[Record]) -> Duration {
+    /// Waits for the tokens of the buckets; whether they come in time. A record that was tried before, beginning at
+    /// `tried_since`, waits no longer than it is tried; one that was not has only the end of the run to be in time for.
+    async fn wait_for_turn(&self, records: &[Record], tried_since: Option<Instant>) -> Result<bool, Failed> {
+        if !self.may_wait() {
+            return Ok(false);
+        }
         let places = Places::new(self.service.shards());
-        self.pace.take(records.iter().map(|record| (places.bucket(record), counted_for_rate(record))))
+        let wait = self.pace.take(records.iter().map(|record| (places.bucket(record), counted_for_rate(record))));
+        if wait.is_zero() {
+            return Ok(true);
+        }
+        let turn = Instant::now() + wait;
+        let given_up = tried_since.zip(self.give_up_after).map(|(since, time)| since + time);
+        // Already over for a record that finds no room in the spool, and is tried until it does.
+        self.wait(turn, given_up.filter(|&given_up| given_up > Instant::now())).await?;
+        Ok(Instant::now() >= turn)
     }
 
-    /// Waits before a try, at most until the last moment for one.
-    async fn wait(&self, wait: Duration, begun: Instant) -> Result<(), Failed> {
-        if wait.is_zero() {
-            return Ok(());
-        }
+    /// Waits, at most until the time after a stop is over.
+    async fn wait(&self, until: Instant, at_most: Option<Instant>) -> Result<(), Failed> {
         let mut end = self.end.subscribe();
-        let until = Instant::now() + wait;
+        let until = at_most.map_or(until, |at_most| until.min(at_most));
         loop {
-            let until = self.last_try(begun).map_or(until, |last| until.min(last.max(Instant::now())));
+            let until = match *end.borrow_and_update() {
+                End::Running => until,
+                End::Stopping(last) => until.min(last),
+                End::Failed => return Err(Failed),
+            };
             tokio::select! {
                 () = sleep_until(until.into()) => return Ok(()),
-                changed = end.changed() => {
-                    if changed.is_err() || *end.borrow_and_update() == End::Failed {
-                        return Err(Failed);
-                    }
-                }
+                _ = end.changed() => {}
             }
         }
+    }
+
+    /// Ends when the run is stopped; until when it goes on trying.
+    async fn stopped(&self) -> Instant {
+        let mut end = self.end.subscribe();
+        let stopping = end.wait_for(|end| matches!(end, End::Stopping(_))).await.map(|end| *end);
+        match stopping {
+            Ok(End::Stopping(until)) => until,
+            // The sender is in `self`: it is there for as long as anyone waits.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Ends when the time after a stop is over.
+    async fn out_of_grace(&self) {
+        let until = self.stopped().await;
+        sleep_until(until.into()).await;
     }
 
     /// After this, a record that was begun at `begun` is not tried again.
@@ -435,7 +487,10 @@ impl Shared {
         let body = body(&self.stream, records);
         let length = body.len() as u64;
         let begun = Instant::now();
-        let reply = self.service.put(body, records.len()).await;
+        let reply = tokio::select! {
+            reply = self.service.put(body, records.len()) => reply,
+            () = self.out_of_grace() => Err(Failure::timeout("stopped before there was a reply", true)),
+        };
         let microseconds = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         {
             let mut counts = self.counts();
@@ -479,13 +534,13 @@ impl Shared {
             {
                 let mut counts = self.counts();
                 counts.shipping.throttles += u64::from(class == Class::Throttled);
+                counts.shipping.records_possibly_duplicated += u64::from(failure.may_have_arrived);
                 *counts.shipping.records_failed.entry(failure.code.clone()).or_default() += 1;
             }
             if class == Class::Permanent {
                 refused.for_good.get_or_insert((Vec::new(), failure)).0.push(record);
             } else {
                 records.push(record);
-                refused.in_doubt += usize::from(failure.may_have_arrived);
                 refused.for_now.get_or_insert(failure);
             }
         }
@@ -540,6 +595,9 @@ impl Shared {
             let mut counts = self.counts();
             *counts.shipping.requests_failed.entry(failure.code.clone()).or_default() += 1;
             counts.shipping.throttles += u64::from(is_throttle);
+            if failure.may_have_arrived {
+                counts.shipping.records_possibly_duplicated += records.len() as u64;
+            }
         }
         self.warn(&format!("a request with {} records failed: {failure}", records.len()), failure);
     }
@@ -571,7 +629,13 @@ impl Shared {
             let references: Vec<&Record> = records.iter().collect();
             // A write of some MiB: the other workers go on meanwhile.
             match tokio::task::block_in_place(|| spool.keep(&destination, &references)) {
-                Err(SpoolError::Full { .. }) if *when_full == WhenFull::Block && self.may_wait() => return Ok(records),
+                Err(error @ SpoolError::Full { .. }) if *when_full == WhenFull::Block && self.may_wait() => {
+                    if !std::mem::replace(&mut self.counts().is_spool_full, true) {
+                        let count = records.len();
+                        tracing::warn!("{}: {count} records and the input wait: {error}; {failure}", self.stream);
+                    }
+                    return Ok(records);
+                }
                 kept => kept,
             }
         };
@@ -580,6 +644,7 @@ impl Shared {
         }
         tracing::warn!("{}: {} records kept in the spool: {failure}", self.stream, records.len());
         let mut counts = self.counts();
+        counts.is_spool_full = false;
         for record in records {
             counts.shipping.records_spooled += 1;
             counts.shipping.lines_spooled += record.lines() as u64;
@@ -638,8 +703,6 @@ struct Refused {
     for_now: Option<Failure>,
     /// Records that will never be accepted, and the first reason.
     for_good: Option<(Vec<Record>, Failure)>,
-    /// How many of those that are to be sent again may have arrived all the same.
-    in_doubt: usize,
 }
 
 /// The longest wait after that many failures: a random part of it is taken, so that producers that failed together

@@ -97,6 +97,11 @@ impl Failure {
         Failure { code: CODE_REPLY.to_owned(), message: message.into(), status: None, may_have_arrived: true }
     }
 
+    /// No reply, and no more time to wait for one.
+    pub(super) fn timeout(message: &str, may_have_arrived: bool) -> Failure {
+        Failure { code: CODE_TIMEOUT.to_owned(), message: message.to_owned(), status: None, may_have_arrived }
+    }
+
     /// What the SDK reports.
     pub(super) fn of_request<E>(error: &SdkError<E, HttpResponse>) -> Failure
     where
@@ -111,11 +116,9 @@ impl Failure {
         };
         let whole = || causes(error);
         match error {
-            SdkError::TimeoutError(_) => failure(CODE_TIMEOUT, "no reply in time".to_owned(), true),
+            SdkError::TimeoutError(_) => Failure::timeout("no reply in time", true),
             SdkError::DispatchFailure(cause) => match cause.as_connector_error() {
-                Some(connector) if connector.is_timeout() => {
-                    failure(CODE_TIMEOUT, "no connection in time".to_owned(), false)
-                }
+                Some(connector) if connector.is_timeout() => Failure::timeout("no connection in time", false),
                 Some(connector) => of_connection(connector, failure),
                 None => failure(CODE_CONNECTION, whole(), true),
             },
@@ -127,7 +130,9 @@ impl Failure {
             SdkError::ServiceError(context) => {
                 let error = context.err();
                 let status = status.unwrap_or_default();
-                let message = error.message().map(ToOwned::to_owned);
+                // Behind the first line, a signature that does not match has the whole request as AWS would have signed
+                // it, with the session token.
+                let message = error.message().and_then(|message| message.lines().next()).map(ToOwned::to_owned);
                 match error.code() {
                     Some(code) => failure(code, message.unwrap_or_default(), status >= 500),
                     None => failure(&format!("HTTP {status}"), message.unwrap_or_default(), status >= 500),

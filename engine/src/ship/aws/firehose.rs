@@ -15,7 +15,10 @@ pub(super) struct Firehose {
 impl Firehose {
     pub(super) fn new(configuration: &SdkConfig, endpoint_url: Option<&str>, name: &str) -> Firehose {
         let mut config = aws_sdk_firehose::config::Builder::from(configuration);
-        config.set_endpoint_url(endpoint_url.map(ToOwned::to_owned).or(configuration.endpoint_url().map(Into::into)));
+        if let Some(url) = endpoint_url {
+            // Unset otherwise, one that the chain has for this service alone would be lost.
+            config.set_endpoint_url(Some(url.to_owned()));
+        }
         Firehose { client: Client::from_conf(config.build()), name: name.to_owned() }
     }
 

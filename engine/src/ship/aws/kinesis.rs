@@ -25,7 +25,10 @@ pub(super) struct Kinesis {
 impl Kinesis {
     pub(super) fn new(configuration: &SdkConfig, endpoint_url: Option<&str>, stream: &Stream) -> Kinesis {
         let mut config = aws_sdk_kinesis::config::Builder::from(configuration);
-        config.set_endpoint_url(endpoint_url.map(ToOwned::to_owned).or(configuration.endpoint_url().map(Into::into)));
+        if let Some(url) = endpoint_url {
+            // Unset otherwise, one that the chain has for this service alone would be lost.
+            config.set_endpoint_url(Some(url.to_owned()));
+        }
         Kinesis {
             client: Client::from_conf(config.build()),
             stream: stream.clone(),

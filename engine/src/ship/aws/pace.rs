@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 /// presses together.
 const BURST_SECONDS: f64 = 0.5;
 const LEAST_TIME_BETWEEN_CUTS: Duration = Duration::from_millis(500);
-/// A rate never falls below this: a bucket that stands still would never learn that it may go on.
-const LEAST_RATE: f64 = 16.0 * 1024.0;
+/// A rate never falls below this: a bucket that stands still would never learn that it may go on. 4 MiB take 16 s then,
+/// about as long as the longest wait between two tries; no stream or shard has less than four times as much.
+const LEAST_RATE: f64 = 256.0 * 1024.0;
 
 /// What one bucket may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
