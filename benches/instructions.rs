@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::hint::black_box;
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use pixel_engine::encode::JsonEncoder;
@@ -27,7 +26,7 @@ use pixel_engine::schema::Schema;
 use pixel_engine::ship::entry::append_entry;
 use pixel_engine::simd::{self, Isa};
 use pixel_engine_benches::data::{self, Lines};
-use pixel_engine_benches::{EVERY_PATH, rustc};
+use pixel_engine_benches::{EVERY_PATH, Mode, rustc};
 use serde::{Deserialize, Serialize};
 
 /// Set for a child: the name of the kernel that it runs, or [`PATHS`].
@@ -217,6 +216,10 @@ impl Counts {
     fn is_comparable(&self, now: &Counts) -> bool {
         (&self.rustc, &self.paths) == (&now.rustc, &now.paths)
     }
+
+    fn taken_with(&self) -> String {
+        format!("{}, {}, {}", self.rustc, self.valgrind, self.paths.join(" and "))
+    }
 }
 
 fn instructions_of(kernel: &str, path: Option<&str>) -> Result<u64, Box<dyn Error>> {
@@ -306,73 +309,69 @@ fn compare(committed: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> bo
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     if let Ok(child) = std::env::var(CHILD) {
-        if child == PATHS {
-            Isa::available().for_each(|isa| println!("{isa}"));
-        } else {
-            let kernel = KERNELS.iter().find(|kernel| kernel.name == child).ok_or("no such kernel")?;
-            (kernel.run)();
+        run_child(&child)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match Mode::of_arguments() {
+        Mode::Measure => watch(),
+        Mode::Test => {
+            KERNELS.iter().for_each(|kernel| (kernel.run)());
+            Ok(ExitCode::SUCCESS)
         }
-        return Ok(ExitCode::SUCCESS);
+        Mode::List => Ok(ExitCode::SUCCESS),
     }
+}
+
+fn run_child(name: &str) -> Result<(), Box<dyn Error>> {
+    if name == PATHS {
+        Isa::available().for_each(|isa| println!("{isa}"));
+        return Ok(());
+    }
+    let kernel = KERNELS.iter().find(|kernel| kernel.name == name).ok_or("no such kernel")?;
+    (kernel.run)();
+    Ok(())
+}
+
+/// Counts, compares, and does what the arguments say about it.
+fn watch() -> Result<ExitCode, Box<dyn Error>> {
     let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
-    if has("--list") {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !has("--bench") || has("--test") {
-        KERNELS.iter().for_each(|kernel| (kernel.run)());
-        return Ok(ExitCode::SUCCESS);
-    }
     let (check, save) = (has("--check"), has("--save"));
-    println!("\ninstructions of one pass over the same data, counted by callgrind\n");
+    println!("\ninstructions: of one pass over the same data, counted by callgrind\n");
     let valgrind = match Command::new("valgrind").arg("--version").output() {
         Ok(output) => String::from_utf8(output.stdout)?.trim().to_owned(),
         Err(_) if check || save => return Err("no valgrind here: install the package `valgrind`".into()),
         Err(_) => {
-            println!("  not counted: no valgrind here");
+            println!("  not counted: no valgrind here\n");
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let mut file: BTreeMap<String, Counts> = match Path::new(COUNTS).exists() {
-        true => serde_json::from_slice(&fs::read(COUNTS)?)?,
-        false => BTreeMap::new(),
-    };
     let now = Counts::take(valgrind)?;
-    let failed = match file.get(std::env::consts::ARCH) {
-        Some(committed) => {
-            let failed = compare(&committed.instructions, &now.instructions);
-            let comparable = committed.is_comparable(&now);
-            if !comparable {
-                println!(
-                    "\n  WARNING: the committed counts are not of this compiler and these paths, so nothing is proved.\n  \
-                     committed: {}, {}\n  here:      {}, {}",
-                    committed.rustc,
-                    committed.paths.join(", "),
-                    now.rustc,
-                    now.paths.join(", "),
-                );
-            }
-            failed && comparable
-        }
-        None => {
-            compare(&BTreeMap::new(), &now.instructions);
-            println!("\n  WARNING: no counts are committed for {}, so nothing is proved.", std::env::consts::ARCH);
-            false
-        }
-    };
-    if save {
-        file.insert(std::env::consts::ARCH.to_owned(), now);
-        fs::write(COUNTS, serde_json::to_string_pretty(&file)? + "\n")?;
-        println!("\nsaved to {COUNTS}\n");
-        return Ok(ExitCode::SUCCESS);
-    }
-    if check && failed {
+    let mut committed: BTreeMap<String, Counts> = serde_json::from_slice(&fs::read(COUNTS)?)?;
+    let architecture = std::env::consts::ARCH;
+    let none = BTreeMap::new();
+    let before = committed.get(architecture);
+    let failed = compare(before.map_or(&none, |before| &before.instructions), &now.instructions);
+    let is_comparable = before.is_some_and(|before| before.is_comparable(&now));
+    if !is_comparable {
+        let taken = before.map_or_else(|| format!("none for {architecture}"), Counts::taken_with);
         println!(
-            "\n  FAILED: more than {:.0} % more instructions than committed, or a kernel that is not watched. If that \
-             is wanted:\n  cargo bench --bench instructions -- --save, and say in the commit why.\n",
+            "\n  WARNING: the committed counts are of another compiler or machine, so this proves nothing.\n  \
+             committed: {taken}\n  here:      {}",
+            now.taken_with()
+        );
+    }
+    if save {
+        committed.insert(architecture.to_owned(), now);
+        fs::write(COUNTS, serde_json::to_string_pretty(&committed)? + "\n")?;
+        println!("\n  saved to {COUNTS}");
+    } else if failed && is_comparable {
+        println!(
+            "\n  More than {:.0} % more instructions than committed, or a kernel that is not watched. If that is wanted:\n  \
+             cargo bench --bench instructions -- --save, and say in the commit why.",
             TOLERANCE * 100.0
         );
-        return Ok(ExitCode::FAILURE);
     }
     println!();
-    Ok(ExitCode::SUCCESS)
+    let is_failure = check && !save && failed && is_comparable;
+    Ok(if is_failure { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -3,6 +3,7 @@
 //! A [`Stage`] is one benchmark file. It runs [`Contest`]s, prints their table at its end, and adds the table to
 //! `benches/results` when [`RECORD`] is set.
 
+pub mod capacity;
 mod contest;
 pub mod data;
 mod machine;
@@ -13,7 +14,7 @@ mod stage;
 pub use contest::Contest;
 pub use machine::rustc;
 pub use results::{Row, Target};
-pub use stage::Stage;
+pub use stage::{Mode, Stage};
 
 /// Set to anything but `0`, the results are added to the file of this machine and day in `benches/results`.
 pub const RECORD: &str = "PIXEL_ENGINE_BENCH_RECORD";

@@ -194,9 +194,14 @@ impl Record {
     }
 }
 
+/// `benches/results`.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
+}
+
 /// Adds the stage to the record of this machine and day; the Markdown file's path.
 pub(crate) fn record(name: &str, results: StageResults) -> Result<PathBuf, Box<dyn std::error::Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let folder = folder();
     fs::create_dir_all(&folder)?;
     let machine = Machine::this()?;
     let stem = format!("{}-{}", machine.slug(), machine::today());

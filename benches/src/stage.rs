@@ -16,8 +16,9 @@ pub struct Stage {
     results: StageResults,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+/// What a benchmark was started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
     /// `cargo bench`.
     Measure,
     /// `cargo test --benches` and the like: every contestant once.
@@ -26,15 +27,21 @@ enum Mode {
     List,
 }
 
-impl Stage {
-    /// The stage of that name; `about` says what the data is, and what "ours" and the rivals do.
-    pub fn new(name: &'static str, about: &str) -> Stage {
+impl Mode {
+    /// As the arguments of this process say.
+    pub fn of_arguments() -> Mode {
         let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
-        let mode = match () {
+        match () {
             () if has("--list") => Mode::List,
             () if has("--bench") && !has("--test") => Mode::Measure,
             () => Mode::Test,
-        };
+        }
+    }
+}
+
+impl Stage {
+    /// The stage of that name; `about` says what the data is, and what "ours" and the rivals do.
+    pub fn new(name: &'static str, about: &str) -> Stage {
         let (warm_up, measurement) = if is_quick() { (20, 50) } else { (300, 1000) };
         let criterion = Criterion::default()
             .without_plots()
@@ -42,7 +49,7 @@ impl Stage {
             .warm_up_time(Duration::from_millis(warm_up))
             .measurement_time(Duration::from_millis(measurement))
             .configure_from_args();
-        Stage { name, mode, criterion, results: StageResults::new(about) }
+        Stage { name, mode: Mode::of_arguments(), criterion, results: StageResults::new(about) }
     }
 
     /// Fewer samples for criterion, where each takes long.
