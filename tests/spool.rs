@@ -217,13 +217,16 @@ fn what_a_deleted_stream_does_not_take_is_kept() {
 
 #[test]
 fn what_was_tried_for_long_enough_is_kept() {
-    // Throttled: the stream takes a second's worth at once, and then no request that is larger.
+    // Throttled.
     let test = Test::new(FIREHOSE);
-    let quota = Quota { bytes: Some(1_500_000), ..Quota::default() };
-    test.aws.delivery_stream("beacons").quota(quota, Throttle::Request);
-    let run = test.ingest(&["--give-up-after", "500ms"]).exits(3);
+    test.aws.latency(Duration::from_millis(50));
+    let child = test.start_ingest(&["a.log", "--spool", SPOOL, "--give-up-after", "500ms"]);
+    wait_until("two requests arrived", || test.arrived() >= 2);
+    let beacons = test.aws.delivery_stream("beacons");
+    beacons.fail_requests(1.0, 7, &[Fault::service_unavailable()]);
+    let run = test.workspace.wait(child).exits(3);
     run.says(&["kept in the spool", "ServiceUnavailableException"]);
-    test.aws.delivery_stream("beacons").quota(Quota::default(), Throttle::Records);
+    beacons.fail_requests(0.0, 7, &[Fault::service_unavailable()]);
     some_kept_and_then_shipped(&test, &run);
 
     // Dead.

@@ -318,12 +318,7 @@ async fn work(shared: Arc<Shared>, batches: Arc<AsyncMutex<mpsc::Receiver<Vec<Re
         };
         let Some(batch) = batch else { return };
         let mut parts = vec![batch];
-        while let Some(mut part) = parts.pop() {
-            // No more at once than there are tokens for: it would be sent only to be turned away.
-            let rest = part.split_off(shared.portion(&part));
-            if !rest.is_empty() {
-                parts.push(rest);
-            }
+        while let Some(part) = parts.pop() {
             match shared.deliver(part).await {
                 Ok(None) => {}
                 Ok(Some((first, second))) => parts.extend([second, first]),
@@ -360,6 +355,8 @@ impl Shared {
         let mut failures: u32 = 0;
         let mut last_failure: Option<Failure> = None;
         loop {
+            // No more at once than there are tokens for: it would be sent only to be turned away.
+            let mut rest = records.split_off(self.portion(&records));
             let count = records.len();
             let is_retry = last_failure.is_some();
             let reply = if self.wait_for_turn(&records, is_retry.then_some(begun)).await? {
@@ -376,15 +373,13 @@ impl Shared {
                     if let Some((refused, failure)) = refused.for_good {
                         records.extend(self.keep(refused, &failure, begun)?);
                     }
-                    match refused.for_now {
-                        _ if records.is_empty() => return Ok(None),
-                        Some(failure) => failure,
-                        // There was no room for those that are refused for good.
-                        None => Failure::of_record(CODE_SPOOL_FULL, None),
-                    }
+                    // Where there is none, there was no room for those that are refused for good, if any are left.
+                    refused.for_now.unwrap_or_else(|| Failure::of_record(CODE_SPOOL_FULL, None))
                 }
                 Err(failure) if failure.class() == Class::TooLarge && count > 1 => {
-                    return Ok(Some(self.split(records)));
+                    let (first, mut second) = self.split(records);
+                    second.append(&mut rest);
+                    return Ok(Some((first, second)));
                 }
                 Err(failure) => failure,
             };
@@ -393,15 +388,20 @@ impl Shared {
             let mut wait = longest_wait(failures).mul_f64(fastrand::f64());
             let left = self.last_try(begun).map(|last| last.saturating_duration_since(Instant::now()));
             let is_hopeless = matches!(failure.class(), Class::Permanent | Class::TooLarge);
-            if is_hopeless || left.is_some_and(|left| left < FIRST_WAIT) {
+            if !records.is_empty() && (is_hopeless || left.is_some_and(|left| left < FIRST_WAIT)) {
                 records = self.keep(records, &failure, begun)?;
-                if records.is_empty() {
-                    return Ok(None);
-                }
             } else if let Some(left) = left {
                 // Not past the end, and there is time for another try after this one.
                 wait = wait.min(left / 2);
             }
+            if records.is_empty() {
+                if rest.is_empty() {
+                    return Ok(None);
+                }
+                (records, failures, last_failure) = (rest, 0, None);
+                continue;
+            }
+            records.append(&mut rest);
             last_failure = Some(failure);
             let is_running = *self.end.borrow() == End::Running;
             tokio::select! {

@@ -217,7 +217,8 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let part = error.to_string();
+        // In one line, whatever it was.
+        let part = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         if !parts.iter().any(|before| before.contains(&part)) {
             parts.push(part);
         }
