@@ -480,16 +480,11 @@ fn lines_of_a_key_are_in_one_shard_and_in_order() {
 
 #[test]
 fn streams_of_every_kind_take_records() {
-    let kinds: [(&str, fn(&Stream)); 3] = [
-        ("on-demand", |stream| {
-            stream.on_demand(true);
-        }),
-        ("encrypted (alias/aws/kinesis)", |stream| {
-            stream.encrypted(true);
-        }),
-        ("UPDATING", |stream| {
-            stream.status("UPDATING");
-        }),
+    type Prepare = fn(&Stream) -> &Stream;
+    let kinds: [(&str, Prepare); 3] = [
+        ("on-demand", |stream| stream.on_demand(true)),
+        ("encrypted (alias/aws/kinesis)", |stream| stream.encrypted(true)),
+        ("UPDATING", |stream| stream.status("UPDATING")),
     ];
     for (what, prepare) in kinds {
         let aws = FakeAws::start();
@@ -559,120 +554,72 @@ fn a_check_says_what_there_is() {
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/writer";
 
-#[test]
-fn what_is_wrong_is_said_in_one_line_by_a_check_and_by_a_run() {
-    type Prepare = fn(&FakeAws);
-    let cases: [(&str, Prepare, &[(&str, &str)], &[&str], &[&str]); 14] = [
-        ("no stream", |_| {}, &[], &[], &["ResourceNotFoundException", "check the stream's name"]),
-        (
-            "key",
-            present,
-            &[("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN")],
-            &[],
-            &["UnrecognizedClientException", "InvalidClientTokenId", "access key"],
-        ),
-        (
-            "secret",
-            present,
-            &[("AWS_SECRET_ACCESS_KEY", "wrong")],
-            &[],
-            &["InvalidSignatureException", "SignatureDoesNotMatch", "secret key is wrong"],
-        ),
-        (
-            "region",
-            present,
-            &[],
-            &["--region", "eu-north-1"],
-            &["InvalidSignatureException", "SignatureDoesNotMatch", "the region is not the endpoint's"],
-        ),
-        (
-            "clock",
-            |aws| {
-                present(aws);
-                aws.clock_offset(3_600);
-            },
-            &[],
-            &[],
-            &["clock is wrong"],
-        ),
-        (
-            "slow clock",
-            |aws| {
-                present(aws);
-                aws.clock_offset(-3_600);
-            },
-            &[],
-            &[],
-            &["clock is wrong"],
-        ),
-        (
-            "creating",
-            |aws| {
-                present(aws);
-                aws.stream("hits", 2).status("CREATING");
-                aws.delivery_stream("beacons").status("CREATING");
-            },
-            &[],
-            &[],
-            &["the stream is CREATING", "wait until it is ACTIVE"],
-        ),
-        (
-            "describe",
-            |aws| {
-                present(aws);
-                aws.deny(&aws.credentials().access_key, Action::DescribeStreamSummary);
-                aws.deny(&aws.credentials().access_key, Action::DescribeDeliveryStream);
-                aws.deny(&aws.credentials().access_key, Action::PutRecordBatch);
-            },
-            &[],
-            &[],
-            &["AccessDeniedException", "needs that permission"],
-        ),
-        (
-            "role",
-            |aws| {
-                present(aws);
-                aws.forbid_role(ROLE);
-            },
-            &[],
-            &["--role-arn", ROLE],
-            &["NoCredentials", "sts:AssumeRole", "AccessDenied"],
-        ),
-        ("no role", present, &[], &["--role-arn", "writer"], &["NoCredentials", "writer is invalid"]),
-        ("session", present, &[("AWS_SESSION_TOKEN", "a-token-of-yesterday")], &[], &["security token"]),
-        (
-            "no credentials",
-            present,
-            &[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")],
-            &[],
-            &["NoCredentials", "AWS_PROFILE"],
-        ),
-        ("endpoint", present, &[], &["--endpoint-url", "127.0.0.1:1"], &["http://"]),
-        ("down", FakeAws::down, &[], &[], &["ConnectionFailed", "check the endpoint"]),
-    ];
-    for (what, prepare, environment, arguments, parts) in cases {
-        for stream in ["kinesis://hits", "firehose://beacons"] {
-            let (aws, workspace) = (FakeAws::start(), Workspace::new());
-            prepare(&aws);
-            workspace.write("a.log", &log("pixel-4", 10));
-            let checked = [&["check", "--to", stream], arguments].concat();
-            let sent = [&["ingest", "a.log", "--quiet", "--give-up-after", "1s", "--to", stream], arguments].concat();
-            for command in [checked, sent] {
-                let mut command = workspace.command(&command);
-                command.envs(aws.environment()).env_remove("AWS_PROFILE");
-                let run = run(command.envs(environment.iter().copied()), b"").exits(1);
-                let start = format!("pixel-engine: {stream}: ");
-                let said: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with(&start)).collect();
-                let [said] = said[..] else { panic!("{what}: {}", run.stderr) };
-                eprintln!("{said}");
-                // Of two names that services have for one error, either.
-                let found = parts.iter().filter(|part| said.contains(*part)).count();
-                let names = parts.iter().filter(|part| part.ends_with("Match") || part.ends_with("TokenId")).count();
-                assert_eq!(found, parts.len() - names, "{what}: {said}");
-                assert!(!run.stderr.contains("wJalrXUtnFEMI") && !run.stderr.contains("panicked"), "{}", run.stderr);
-            }
+/// What is wrong is said in one line, by a check and by a run, of either service; the line has these parts.
+#[track_caller]
+fn refused(prepare: fn(&FakeAws), environment: &[(&str, &str)], arguments: &[&str], parts: &[&str]) {
+    for stream in ["kinesis://hits", "firehose://beacons"] {
+        let (aws, workspace) = (FakeAws::start(), Workspace::new());
+        prepare(&aws);
+        workspace.write("a.log", &log("pixel-4", 10));
+        let checked = [&["check", "--to", stream], arguments].concat();
+        let sent = [&["ingest", "a.log", "--quiet", "--give-up-after", "1s", "--to", stream], arguments].concat();
+        for command in [checked, sent] {
+            let mut command = workspace.command(&command);
+            command.envs(aws.environment()).env_remove("AWS_PROFILE");
+            let run = run(command.envs(environment.iter().copied()), b"").exits(1);
+            let start = format!("pixel-engine: {stream}: ");
+            let said: Vec<&str> = run.stderr.lines().filter(|line| line.contains(&start)).collect();
+            let [said] = said[..] else { panic!("{}", run.stderr) };
+            assert!(parts.iter().all(|part| said.contains(part)), "{parts:?} in {said}");
+            assert!(!run.stderr.contains("wJalrXUtnFEMI") && !run.stderr.contains("panicked"), "{}", run.stderr);
         }
     }
+}
+
+#[test]
+fn credentials_that_are_wrong_are_told_from_each_other() {
+    refused(present, &[("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN")], &[], &["the access key is unknown to AWS"]);
+    refused(present, &[("AWS_SECRET_ACCESS_KEY", "wrong")], &[], &["the secret key is wrong"]);
+    refused(present, &[("AWS_SESSION_TOKEN", "a-token-of-yesterday")], &[], &["security token"]);
+    let none = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
+    refused(present, &none, &[], &["NoCredentials", "set AWS_PROFILE"]);
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_named() {
+    let ahead = |aws: &FakeAws| {
+        present(aws);
+        aws.clock_offset(3_600);
+    };
+    let behind = |aws: &FakeAws| {
+        present(aws);
+        aws.clock_offset(-3_600);
+    };
+    refused(ahead, &[], &[], &["expired", "clock is wrong"]);
+    refused(behind, &[], &[], &["not yet current", "clock is wrong"]);
+}
+
+#[test]
+fn a_stream_that_is_not_there_or_elsewhere_or_not_ready_is_refused() {
+    let creating = |aws: &FakeAws| {
+        aws.stream("hits", 2).status("CREATING");
+        aws.delivery_stream("beacons").status("CREATING");
+    };
+    refused(|_| {}, &[], &[], &["ResourceNotFoundException", "check the stream's name"]);
+    refused(present, &[], &["--region", "eu-north-1"], &["'eu-north-1'", "the region is not the endpoint's"]);
+    refused(creating, &[], &[], &["the stream is CREATING", "wait until it is ACTIVE"]);
+    refused(present, &[], &["--endpoint-url", "127.0.0.1:1"], &["must begin with http://"]);
+    refused(FakeAws::down, &[], &[], &["ConnectionFailed", "check the endpoint"]);
+}
+
+#[test]
+fn a_role_that_cannot_be_assumed_is_refused() {
+    let forbidden = |aws: &FakeAws| {
+        present(aws);
+        aws.forbid_role(ROLE);
+    };
+    refused(forbidden, &[], &["--role-arn", ROLE], &["NoCredentials", "sts:AssumeRole", "AccessDenied"]);
+    refused(present, &[], &["--role-arn", "writer"], &["NoCredentials", "writer is invalid"]);
 }
 
 /// Both streams are there.
@@ -697,6 +644,13 @@ fn a_permission_that_is_missing_is_named() {
             check(&aws, "kinesis://hits", &[]).exits(1).says(&[permission]);
         }
     }
+    let neither = |aws: &FakeAws| {
+        present(aws);
+        for action in [Action::DescribeStreamSummary, Action::DescribeDeliveryStream, Action::PutRecordBatch] {
+            aws.deny(&aws.credentials().access_key, action);
+        }
+    };
+    refused(neither, &[], &[], &["AccessDeniedException", "is not authorized to perform", "needs that permission"]);
     let aws = FakeAws::start();
     aws.stream("hits", 2).encrypted(true).fault(Fault::error(400, "KMSAccessDeniedException", "not authorized"));
     ingest(&aws, &[]).exits(1).says(&["KMSAccessDeniedException", "kms:GenerateDataKey"]);

@@ -211,14 +211,13 @@ impl Display for Failure {
     }
 }
 
-/// What an error says, and what its causes say that is new. (Their debug form, which the SDK offers for this, fills a
-/// screen.)
+/// What an error says, and what its causes say that is new, in one line. (Their debug form, which the SDK offers for
+/// this, fills a screen.)
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        // In one line, whatever it was.
-        let part = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let part = error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" | ");
         if !parts.iter().any(|before| before.contains(&part)) {
             parts.push(part);
         }
