@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::peers::{Emulator, kinesis_local, moto, python_deaggregate, self_signed};
 use crate::support::{OUT, Run, Seen, Workspace, gunzip, lines, log, run};
 
-const LINES: u64 = 4_000;
+const LINES: u64 = 2_000;
 
 fn ingest(emulator: &Emulator, workspace: &Workspace, to: &str, arguments: &[&str]) -> Run {
     workspace.write("a.log", &log("realtime-46", LINES));
@@ -210,7 +210,7 @@ fn a_stream_of_kinesis_local_may_be_split_and_merged_in_the_middle() {
     make_stream(&kinesis, "hits", 2);
     let workspace = Workspace::new();
     workspace.write("a.log", &log("realtime-46", LINES));
-    let mut command = workspace.ingest_command(&["a.log", "--to", "kinesis://hits", "--rate-limit", "192KiB"]);
+    let mut command = workspace.ingest_command(&["a.log", "--to", "kinesis://hits", "--rate-limit", "64KiB"]);
     let child = command.envs(kinesis.environment()).env_remove("AWS_PROFILE").spawn().expect("it starts");
     let split = |shard: &str, key: u128| json!({ "StreamName": "hits", "ShardToSplit": shard, "NewStartingHashKey": key.to_string() });
     kinesis.call("kinesis", &[("split_shard", split("shardId-000000000000", 1 << 125))]);

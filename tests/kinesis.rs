@@ -367,8 +367,8 @@ fn a_shard_that_takes_less_than_its_quota_is_found_out() {
         let (rate, throttles) = at_full_speed(&aws, 6_000, limit);
         everything_once(&aws, &hits, 6_000);
         let accepted = hits.delivered().len() as u64;
-        eprintln!("{limit:?}: {rate} B/s, {throttles} throttles, {accepted} records");
-        assert!(throttles > 0 && throttles < accepted * 2, "{limit:?}: {throttles} throttles, {accepted} records");
+        // Most of them in the first second, when there was nothing to go by.
+        assert!(throttles > 0 && throttles * 2 < accepted * 5, "{limit:?}: {throttles} throttles, {accepted} records");
         assert!(rate > f64::from(1 << 19), "{limit:?}: {rate} of 1 MiB/s");
     }
 }
