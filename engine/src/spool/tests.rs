@@ -79,9 +79,8 @@ fn lines_of_blocks_are_kept_without_being_joined() {
     let folder = tempfile::tempdir().unwrap();
     let block = encoded(&[b"one\n".to_vec(), b"two\n".to_vec(), b"three\n".to_vec()]);
     let mut lines = LineList::default();
-    for place in [0..1, 2..3] {
-        lines.push(&block, place);
-    }
+    lines.push(&block, 0..1);
+    lines.push(&block, 2..3);
     let all = Acknowledgements::default();
     let tokens = vec![all.token(0, 0..1)];
     let record = Record::from_lines(Packed { lines, tokens, key: None });

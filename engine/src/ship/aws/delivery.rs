@@ -170,14 +170,17 @@ impl Delivery {
         let places = Places::new(service.shards());
         let quota = quota(stream.api(), settings.rate_limit);
         let concurrency = settings.concurrency.get();
-        let lanes = if settings.in_order { concurrency } else { 1 };
+        // A lane has a request open, one in its queue and one on the way: with as many lanes as workers, these are half as
+        // large for the sake of memory.
+        let (lanes, request_size) =
+            if settings.in_order { (concurrency, settings.request_size / 2) } else { (1, settings.request_size) };
         let keys = service.shards().map(|shards| {
             // Where records of a run begin is of no consequence; that runs do not all begin at one shard is.
             HashKeys::new(fastrand::u128(..), shards.clone())
         });
         let shared = Arc::new(Shared {
             pace: Pace::new(quota, places.buckets()),
-            request_size: AtomicUsize::new(settings.request_size),
+            request_size: AtomicUsize::new(request_size),
             counted: settings.counted,
             aggregates: settings.aggregates,
             keys_choose_shard,
@@ -206,7 +209,7 @@ impl Delivery {
                 }
                 Lane {
                     open: Vec::new(),
-                    limits: RequestLimits::with_size(settings.request_size, settings.counted),
+                    limits: RequestLimits::with_size(request_size, settings.counted),
                     shares: Vec::new(),
                     queue: Some(queue),
                 }

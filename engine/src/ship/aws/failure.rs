@@ -271,6 +271,15 @@ mod tests {
     }
 
     #[test]
+    fn every_code_is_in_the_documentation() {
+        let page = include_str!("../../../../docs/errors.md");
+        let ours = [CODE_TLS, CODE_CREDENTIALS, CODE_REQUEST];
+        for code in CLASSES.iter().map(|(code, _)| *code).chain(ours) {
+            assert!(page.contains(&format!("`{code}`")), "{code} is not in docs/errors.md");
+        }
+    }
+
+    #[test]
     fn a_failure_says_what_to_do() {
         let text = failure("InvalidSignatureException", "Signature expired: 1 is now earlier than 2", None).to_string();
         assert!(text.contains("clock"), "{text}");
