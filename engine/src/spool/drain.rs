@@ -233,7 +233,13 @@ mod tests {
 
     fn drain_with(folder: &Path, sink: &mut Memory) -> Drained {
         let progress = AtomicU64::new(0);
-        let drained = drain(folder, API, sink, &progress, &AtomicBool::new(false)).unwrap();
+        // Another test that starts a program has copies of all locks for the instant before that program runs.
+        let drained = loop {
+            match drain(folder, API, sink, &progress, &AtomicBool::new(false)) {
+                Err(SpoolError::Locked { .. }) => std::thread::yield_now(),
+                drained => break drained.unwrap(),
+            }
+        };
         assert_eq!(drained.found, drained.removed + drained.damaged.len() as u64 + drained.left);
         assert_eq!(progress.into_inner(), drained.removed);
         drained
@@ -284,7 +290,7 @@ mod tests {
     fn any_fate() -> impl Strategy<Value = Fate> {
         prop_oneof![
             8 => Just(Fate::Acknowledged),
-            4 => (0..6_usize).prop_map(Fate::Late),
+            4 => (1..6_usize).prop_map(Fate::Late),
             1 => Just(Fate::Untold),
             1 => Just(Fate::Lost),
             1 => Just(Fate::Fails),
