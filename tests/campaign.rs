@@ -196,7 +196,7 @@ impl Campaign<'_> {
         assert!(ledger.safe > 0, "no checkpoint moved");
         let mut child = self.start(&workspace);
         self.wait_for(&mut child, most / 2);
-        (self.reshard)(KILLS);
+        (self.reshard)(KILLS + 2);
         let run = workspace.wait(child).ok();
         let shipping = run.summary().shipping.expect("it was shipped");
         let untold_in_last = ledger.close(&(self.delivered)(), bytes, &mut again);
@@ -204,11 +204,14 @@ impl Campaign<'_> {
         // What may have come twice was counted.
         assert!(untold_in_last <= shipping.records_possibly_duplicated, "{untold_in_last} {shipping:?}");
         let sent = (self.delivered)().len() as u64;
-        assert!(shipping.records_failed.len() >= 2 && shipping.requests_failed.len() >= 2, "{shipping:?}");
+        assert!(
+            shipping.throttles > 0 && shipping.records_failed.len() >= 2 && shipping.requests_failed.len() >= 2,
+            "{shipping:?}"
+        );
         assert_eq!(self.aws.counters().violations, Vec::<String>::new());
         eprintln!(
             "{}: {} lines, {KILLS} kills, none lost; lines that came again: {} after a kill, {} after a reply that did \
-             not come; {sent} records, {} of them untold; {:?}\n{:?}",
+             not come; {sent} records, {} of them untold; {:?}\n{:?}; {} records in other shards, {} refreshes",
             self.to,
             self.lines,
             again.after_kill,
@@ -216,6 +219,8 @@ impl Campaign<'_> {
             untold + untold_in_last,
             begun.elapsed(),
             shipping.requests_failed,
+            shipping.records_in_other_shard,
+            shipping.shard_map_refreshes,
         );
     }
 }

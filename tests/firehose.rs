@@ -91,9 +91,12 @@ fn a_slow_reply_is_waited_for() {
     assert!(run.summary().shipping.expect("it was shipped").latency_max_ms >= 1_000.0);
 }
 
+/// Its name, what is done to the server, and what one line of stderr has.
+type Case = (&'static str, fn(&FakeAws), &'static [&'static str]);
+
 #[test]
 fn errors_that_only_a_person_can_mend_end_the_run_with_advice() {
-    let cases: [(&str, fn(&FakeAws), &[&str]); 6] = [
+    let cases: [Case; 6] = [
         ("no stream", |_| {}, &["firehose://beacons", "ResourceNotFoundException", "check the stream's name"]),
         (
             "denied",

@@ -22,6 +22,9 @@ fn holds_none(aws: &FakeAws, what: &str, bytes: &[u8]) {
     }
 }
 
+/// Its name, arguments of `ingest`, and what is done to the server.
+type Case<'a> = (&'a str, &'a [&'a str], &'a dyn Fn(&FakeAws));
+
 #[test]
 fn no_secret_is_in_any_output() {
     // The fault's message is AWS's for a signature that does not match: what it would have signed stands behind it.
@@ -30,7 +33,7 @@ fn no_secret_is_in_any_output() {
          Key and signing method.\n\nThe Canonical String for this request should have been\n'POST\n/\n\n\
          x-amz-security-token:{TOKEN}\n'"
     );
-    let cases: [(&str, &[&str], &dyn Fn(&FakeAws)); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("good", &[], &|_| {}),
         ("denied", &["--spool", "spool"], &|aws| {
             aws.deny(&aws.credentials().access_key, Action::PutRecordBatch);
