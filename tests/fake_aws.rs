@@ -88,10 +88,10 @@ fn the_sdk_assumes_roles_and_understands_why_it_may_not() {
         session.retain(|variable| variable.0 != name);
         session.push((name, value));
     }
-    assert_eq!(aws_calls(&session, &[put.clone()])[0]["status"], 200);
+    assert_eq!(aws_calls(&session, std::slice::from_ref(&put))[0]["status"], 200);
     assert_eq!(beacons.counts().acknowledged, 1);
     aws.expire_sessions();
-    assert_eq!(error(&aws_calls(&session, &[put.clone()])[0]).1, "ExpiredTokenException");
+    assert_eq!(error(&aws_calls(&session, std::slice::from_ref(&put))[0]).1, "ExpiredTokenException");
 
     let mut wrong_secret = aws.environment();
     wrong_secret.retain(|variable| variable.0 != "AWS_SECRET_ACCESS_KEY");

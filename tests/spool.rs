@@ -4,7 +4,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use fake_aws::{Action, Delivered, FakeAws, Fault, Quota, RecordFailure, ShardQuota, Stream, Throttle};
+use fake_aws::{Action, Delivered, FakeAws, Fault, RecordFailure, ShardQuota, Stream};
 
 use crate::support::*;
 
