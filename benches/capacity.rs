@@ -1,15 +1,15 @@
-//! What this machine can do: lines a second on each path, and how much of Kinesis and Firehose one core fills.
+//! What this machine can do: lines a second of each variant, and how much of Kinesis and Firehose one core fills.
 
 use std::error::Error;
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::Path as FilePath;
+use std::path::Path;
 use std::thread;
 
 use pixel_engine::encode::Encoding;
 use pixel_engine::pipeline::Summary;
 use pixel_engine::source::Input;
-use pixel_engine_benches::capacity::{Capacity, Made, Path, Rate};
+use pixel_engine_benches::capacity::{Capacity, Made, Rate, VariantCapacity};
 use pixel_engine_benches::run::Variant;
 use pixel_engine_benches::{Mode, data, is_quick};
 use rustix::time::{ClockId, clock_gettime};
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let cores = thread::available_parallelism()?;
     let mut capacity = Capacity::new(format!(
-        "realtime-46, {megabytes} MB of lines of {} B from a file in the page cache, through the whole pipeline to `null:`",
+        "realtime-46, {megabytes} MB of lines of {} B, from a file in the page cache through the pipeline to nowhere",
         input.bytes / input.lines
     ))?;
     for variant in Variant::ALL {
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if mode == Mode::Measure {
         println!("\n{}\n", capacity.to_text());
-        for path in capacity.save(FilePath::new(env!("CARGO_TARGET_TMPDIR")))? {
+        for path in capacity.save(Path::new(env!("CARGO_TARGET_TMPDIR")))? {
             println!("  {}", path.display());
         }
         println!();
@@ -65,7 +65,7 @@ impl Wanted {
 }
 
 /// The best of several rounds, in each of which every number of threads has its turn.
-fn measured(variant: &Variant, log: &FilePath, wanted: &Wanted, cores: NonZeroUsize, rounds: usize) -> Path {
+fn measured(variant: &Variant, log: &Path, wanted: &Wanted, cores: NonZeroUsize, rounds: usize) -> VariantCapacity {
     let mut threads: Vec<usize> =
         std::iter::successors(Some(1), |count| Some(count * 2)).take_while(|count| *count < cores.get()).collect();
     threads.push(cores.get());
@@ -97,7 +97,14 @@ fn measured(variant: &Variant, log: &FilePath, wanted: &Wanted, cores: NonZeroUs
     };
     let rates: Vec<(usize, Rate)> =
         threads.iter().zip(seconds).map(|(count, seconds)| (*count, Rate::new(lines, bytes, seconds))).collect();
-    Path::new(variant.name, made, Rate::new(lines, bytes, cpu_seconds), &rates, "lines and bytes counted", correct)
+    VariantCapacity::new(
+        variant.name,
+        made,
+        Rate::new(lines, bytes, cpu_seconds),
+        &rates,
+        "lines and bytes counted",
+        correct,
+    )
 }
 
 /// Seconds of CPU time of all threads of this process so far.

@@ -6,6 +6,7 @@
 pub mod capacity;
 mod contest;
 pub mod data;
+pub mod instructions;
 mod machine;
 mod results;
 pub mod run;

@@ -7,7 +7,7 @@ use super::page::escaped;
 const WIDTH: f64 = 720.0;
 /// Room for the names on the left, and for the figure at the end of the longest bar.
 const NAMES: f64 = 72.0;
-const FIGURES: f64 = 150.0;
+const FIGURES: f64 = 190.0;
 const BAR: f64 = 16.0;
 const GAP: f64 = 14.0;
 const LEGEND: f64 = 30.0;
@@ -15,6 +15,8 @@ const LEGEND: f64 = 30.0;
 /// Bars of one unit, in groups.
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
+    /// What a bar of full width stands for, if none is longer.
+    pub(super) full: f64,
     /// One for each bar of a group.
     pub(super) series: Vec<String>,
     pub(super) groups: Vec<Group<'a>>,
@@ -33,7 +35,7 @@ impl Chart<'_> {
         let heights = self.groups.iter().map(|group| group.bars.len() as f64 * (BAR + 2.0) + GAP);
         let height = legend + heights.sum::<f64>();
         let values = self.groups.iter().flat_map(|group| group.bars.iter().filter_map(|(value, _)| *value));
-        let longest = values.fold(f64::MIN_POSITIVE, f64::max);
+        let longest = values.fold(self.full.max(f64::MIN_POSITIVE), f64::max);
         let mut svg =
             format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n", escaped(self.title));
         if legend > 0.0 {
@@ -87,6 +89,7 @@ mod tests {
     fn the_longest_bar_fills_the_width_and_what_has_no_length_has_no_bar() {
         let chart = Chart {
             title: "lines & more",
+            full: 0.0,
             series: vec!["one".to_owned(), "all".to_owned()],
             groups: vec![
                 Group { name: "raw", bars: vec![(Some(2.0), "2".to_owned()), (Some(4.0), "4".to_owned())] },
@@ -94,9 +97,10 @@ mod tests {
             ],
         };
         let svg = chart.to_svg();
-        for width in ["249.0", "498.0", "0.0", "124.5"] {
+        for width in ["229.0", "458.0", "0.0", "114.5"] {
             assert!(svg.contains(&format!("width=\"{width}\"")), "{width}: {svg}");
         }
+        assert!(Chart { full: 8.0, ..chart }.to_svg().contains("width=\"57.2\""));
         assert!(svg.contains("lines &amp; more") && !svg.contains("NaN"));
         assert!(svg.contains("fill-opacity=\"0.40\"") && svg.contains("fill-opacity=\"1.00\""));
     }

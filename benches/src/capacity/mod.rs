@@ -1,7 +1,7 @@
-//! What this machine can do on each path, and how much of AWS it fills.
+//! What this machine can do, and how much of AWS it fills.
 //!
-//! [`Path`] turns what was measured into figures, [`Capacity`] is all of them with the machine, as text, as JSON and as
-//! a page with charts. The limits are those of the quota pages of Kinesis Data Streams and of Amazon Data Firehose.
+//! [`VariantCapacity`] turns what was measured into figures; [`Capacity`] is all of them with the machine: as text, as
+//! JSON, and as a page with charts. The limits are those of the quota pages of the two services.
 
 mod chart;
 mod page;
@@ -9,7 +9,7 @@ mod text;
 
 use std::fs;
 use std::io;
-use std::path::{self, PathBuf};
+use std::path::{Path, PathBuf};
 
 use pixel_engine::pack::kpl::HashKeys;
 use pixel_engine::ship::limits::Api;
@@ -20,8 +20,8 @@ use crate::{RECORD, is_quick, is_set, results};
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
-/// What a shard of a provisioned stream takes: 1 MiB and 1,000 records a second. Source: CreateStream, and the quota page
-/// of Kinesis Data Streams.
+/// What a shard of a provisioned stream takes: 1 MiB and 1,000 records a second. Source: CreateStream, and the quota
+/// page of Kinesis Data Streams.
 const SHARD: [(f64, Limit); 2] = [(MEBIBYTE, Limit::Bytes), (1_000.0, Limit::Records)];
 
 /// What a delivery stream takes by Direct PUT before anything was raised, in us-east-1, us-west-2 and eu-west-1: 5 MiB,
@@ -96,7 +96,7 @@ impl Filled {
     }
 }
 
-/// What a path made of the lines, in one run over all of them.
+/// What a variant made of the lines, in one run over all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Made {
     /// Lines read.
@@ -115,9 +115,9 @@ pub struct Made {
     pub api: Api,
 }
 
-/// One way through the engine.
+/// The figures of one variant of the pipeline.
 #[derive(Clone, Debug, Serialize)]
-pub struct Path {
+pub struct VariantCapacity {
     /// What it is called.
     pub name: String,
     /// What one core does: by seconds of CPU time of all threads, in the run with one worker.
@@ -128,13 +128,14 @@ pub struct Path {
     pub record_bytes: f64,
     /// Provisioned shards that one core fills with a record for each line, uncompressed.
     pub shards_unpacked: Filled,
-    /// Provisioned shards that one core fills with the records of this path.
+    /// Provisioned shards that one core fills with the records of this variant.
     pub shards_packed: Filled,
     /// Lines a second that one shard takes, a record for each.
     pub lines_per_shard_unpacked: f64,
-    /// Lines a second that one shard takes in the records of this path.
+    /// Lines a second that one shard takes in the records of this variant.
     pub lines_per_shard_packed: f64,
-    /// Direct PUT quotas of Firehose that one core fills; none for KPL aggregates, which Direct PUT does not take apart.
+    /// Direct PUT quotas of Firehose that one core fills. None for KPL aggregates, which Direct PUT does not take
+    /// apart.
     pub firehose_quotas: Option<Filled>,
     /// What was compared with the input.
     pub checked: String,
@@ -142,8 +143,8 @@ pub struct Path {
     pub correct: bool,
 }
 
-impl Path {
-    /// The figures of a path. `by_threads` begins with one thread.
+impl VariantCapacity {
+    /// The figures of a variant. `by_threads` begins with one thread.
     ///
     /// # Panics
     /// When `by_threads` is empty.
@@ -154,7 +155,7 @@ impl Path {
         by_threads: &[(usize, Rate)],
         checked: &str,
         correct: bool,
-    ) -> Path {
+    ) -> VariantCapacity {
         let lines = one_core.lines_per_second;
         // What a core makes of its lines in a second.
         let times = |count: u64| count as f64 * lines / made.lines as f64;
@@ -173,7 +174,7 @@ impl Path {
             _ => packed(limit),
         });
         let one_thread = by_threads[0].1.lines_per_second;
-        Path {
+        VariantCapacity {
             name: name.to_owned(),
             one_core,
             by_threads: by_threads
@@ -192,7 +193,7 @@ impl Path {
     }
 
     fn all_cores(&self) -> &Threads {
-        self.by_threads.last().expect("a path was measured with one thread at least")
+        self.by_threads.last().expect("a variant was measured with one thread at least")
     }
 }
 
@@ -204,11 +205,11 @@ pub struct Capacity {
     load_average: Option<f64>,
     quick: bool,
     data: String,
-    paths: Vec<Path>,
+    variants: Vec<VariantCapacity>,
 }
 
 impl Capacity {
-    /// No path yet; `data` says what the lines are.
+    /// No variant yet; `data` says what the lines are.
     ///
     /// # Errors
     /// The machine does not say how many cores it has.
@@ -219,21 +220,21 @@ impl Capacity {
             load_average: machine::load_average(),
             quick: is_quick(),
             data: data.into(),
-            paths: Vec::new(),
+            variants: Vec::new(),
         })
     }
 
-    /// Adds a path.
-    pub fn push(&mut self, path: Path) {
-        self.paths.push(path);
+    /// Adds a variant.
+    pub fn push(&mut self, variant: VariantCapacity) {
+        self.variants.push(variant);
     }
 
     /// Writes `capacity-<cpu>-<date>.json` and the page of the same name: to `benches/results` when [`RECORD`] is set,
-    /// else to `folder`. Both paths.
+    /// else to `folder`. The paths of both.
     ///
     /// # Errors
     /// The files cannot be written.
-    pub fn save(&self, folder: &path::Path) -> io::Result<[PathBuf; 2]> {
+    pub fn save(&self, folder: &Path) -> io::Result<[PathBuf; 2]> {
         let folder = if is_set(RECORD) { results::folder() } else { folder.to_owned() };
         fs::create_dir_all(&folder)?;
         let json = folder.join(format!("capacity-{}-{}.json", self.machine.slug(), machine::today()));
@@ -259,17 +260,20 @@ mod tests {
         api: Api::PutRecordBatch,
     };
 
-    fn path(made: Made, lines_per_second: f64) -> Path {
+    fn variant(made: Made, lines_per_second: f64) -> VariantCapacity {
         let rate = Rate { lines_per_second, megabytes_per_second: lines_per_second / 1e3 };
         let twice = Rate { lines_per_second: 2.0 * lines_per_second, ..rate };
-        Path::new("raw", made, rate, &[(1, rate), (2, twice)], "lines", true)
+        VariantCapacity::new("raw", made, rate, &[(1, rate), (2, twice)], "lines", true)
     }
 
     pub(super) fn capacity() -> Capacity {
         let mut capacity = Capacity::new("some lines").unwrap();
-        capacity.push(path(MADE, 3_000_000.0));
-        capacity.push(Path { name: "kpl".to_owned(), ..path(Made { api: Api::PutRecords, ..MADE }, 2_000_000.0) });
-        capacity.push(Path { name: "<bad>".to_owned(), correct: false, ..path(MADE, 1_000_000.0) });
+        capacity.push(variant(MADE, 3_000_000.0));
+        capacity.push(VariantCapacity {
+            name: "kpl".to_owned(),
+            ..variant(Made { api: Api::PutRecords, ..MADE }, 2_000_000.0)
+        });
+        capacity.push(VariantCapacity { name: "<bad>".to_owned(), correct: false, ..variant(MADE, 1_000_000.0) });
         capacity
     }
 
@@ -280,7 +284,7 @@ mod tests {
     #[test]
     fn a_shard_is_full_by_records_or_by_bytes() {
         let unpacked = |line: u64, lines| {
-            path(Made { bytes: line * 1_000, encoded_bytes: line * 1_000, ..MADE }, lines).shards_unpacked
+            variant(Made { bytes: line * 1_000, encoded_bytes: line * 1_000, ..MADE }, lines).shards_unpacked
         };
         // With its key of 4 B a line of 1,044 B is just below 1 MiB by 1,000, one of 1,045 B just above.
         assert_eq!(unpacked(1_044, 1_000.0), filled(1.0, Limit::Records));
@@ -291,16 +295,16 @@ mod tests {
     #[test]
     fn packed_lines_count_by_records_with_their_keys() {
         let made = Made { payload_bytes: 1_048_536, ..MADE };
-        assert_eq!(path(made, 1_000.0).shards_packed, filled(1.0, Limit::Bytes));
-        assert_eq!(path(made, 7_000.0).lines_per_shard_packed, 1_000.0);
+        assert_eq!(variant(made, 1_000.0).shards_packed, filled(1.0, Limit::Bytes));
+        assert_eq!(variant(made, 7_000.0).lines_per_shard_packed, 1_000.0);
         // So small that their number counts.
         let tiny = Made { records: 1_000, payload_bytes: 10_000, ..MADE };
-        assert_eq!(path(tiny, 3_000.0).shards_packed, filled(3.0, Limit::Records));
+        assert_eq!(variant(tiny, 3_000.0).shards_packed, filled(3.0, Limit::Records));
     }
 
     #[test]
     fn a_direct_put_quota_has_three_limits() {
-        let quotas = |made| path(made, 1_000.0).firehose_quotas;
+        let quotas = |made| variant(made, 1_000.0).firehose_quotas;
         assert_eq!(quotas(Made { payload_bytes: 5 << 20, ..MADE }), Some(filled(1.0, Limit::Bytes)));
         assert_eq!(quotas(Made { records: 1_000_000, ..MADE }), Some(filled(2.0, Limit::Records)));
         assert_eq!(quotas(Made { requests: 6_000, ..MADE }), Some(filled(3.0, Limit::Requests)));
@@ -309,7 +313,7 @@ mod tests {
 
     #[test]
     fn scaling_is_relative_to_one_thread() {
-        let scaling: Vec<f64> = path(MADE, 10.0).by_threads.iter().map(|threads| threads.scaling).collect();
+        let scaling: Vec<f64> = variant(MADE, 10.0).by_threads.iter().map(|threads| threads.scaling).collect();
         assert_eq!(scaling, [1.0, 2.0]);
     }
 }

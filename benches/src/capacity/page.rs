@@ -4,24 +4,27 @@ use std::fmt::Write;
 
 use super::chart::{Chart, Group};
 use super::text::{ABOUT_FILLING, INCORRECT, about_speed, filled, grouped};
-use super::{Capacity, Filled, Path};
+use super::{Capacity, Filled, Rate, VariantCapacity};
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --text: #1c2126; --faint: #5b6570; --line: #d8dde2; --ground: #fff; --bar: #1a6fb5; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #e4e8ec; --faint: #9aa5b0; --line: #363d45; --ground: #14181c; --bar: #5aa9e6; }
 }
-body { max-width: 760px; margin: 2rem auto; padding: 0 1rem; background: var(--ground); color: var(--text);
+body { max-width: 800px; margin: 2rem auto; padding: 0 1rem; background: var(--ground); color: var(--text);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin-bottom: .25rem; } h2 { font-size: 1.1rem; margin: 2.5rem 0 .25rem; }
 p, li { color: var(--faint); margin: .25rem 0; } ul { padding-left: 1.2rem; }
 .warning { color: var(--text); border: 1px solid; padding: .25rem .75rem; border-radius: 4px; }
 svg { display: block; width: 100%; height: auto; margin: .75rem 0; }
-svg text { fill: var(--text); font: 13px system-ui, sans-serif; } svg .name { font-weight: 600; } .bar { fill: var(--bar); }
+svg text { fill: var(--text); font: 13px system-ui, sans-serif; }
+svg .name { font-weight: 600; } .bar { fill: var(--bar); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; margin: .75rem 0; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; } th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
+th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line); }
+th { font-weight: 600; vertical-align: bottom; } td { white-space: nowrap; }
+th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
+tr.first td { border-top: 2px solid var(--line); }
 ";
 
 impl Capacity {
@@ -32,8 +35,10 @@ impl Capacity {
         let load = self.load_average.map_or_else(|| "unknown".to_owned(), |load| load.to_string());
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n\
-             <h1>{title}</h1>\n<p>{} cores, {}, {}. pixel-engine {}, {}; load average before it {load}.</p>\n<p>{}</p>\n",
+             <meta name=\"viewport\" content=\"width=device-width\">\n\
+             <title>{title}</title>\n<style>\n{STYLE}</style>\n\
+             <h1>{title}</h1>\n<p>{} cores, {}, {}. pixel-engine {}, {}; load average before it {load}.</p>\n\
+             <p>{}</p>\n",
             machine.cores,
             escaped(&machine.kernel),
             escaped(&machine.rustc),
@@ -53,13 +58,15 @@ impl Capacity {
     /// Each with a sentence about it.
     fn charts(&self) -> [(&'static str, Chart<'_>); 5] {
         let cores = self.machine.cores;
-        let more_threads: Vec<usize> =
-            self.paths.first().map_or(Vec::new(), |path| path.by_threads[1..].iter().map(|of| of.threads).collect());
+        let more_threads: Vec<usize> = self
+            .variants
+            .first()
+            .map_or(Vec::new(), |variant| variant.by_threads[1..].iter().map(|of| of.threads).collect());
         [
             (
                 "One core counts the CPU time of all threads; all cores are measured by the clock.",
-                self.chart("Lines a second", ["one core".to_owned(), format!("{cores} threads")], |path| {
-                    let rates = [path.one_core, path.all_cores().rate];
+                self.chart("Lines a second", ["one core".to_owned(), format!("{cores} threads")], |variant| {
+                    let rates = [variant.one_core, variant.all_cores().rate];
                     let text = |lines, megabytes| format!("{} ({} MB/s)", grouped(lines), grouped(megabytes));
                     rates.map(|rate| {
                         (Some(rate.lines_per_second), text(rate.lines_per_second, rate.megabytes_per_second))
@@ -67,29 +74,36 @@ impl Capacity {
                 }),
             ),
             (
-                "The speed by the clock with more worker threads, by that with one.",
-                self.chart("Scaling", more_threads.iter().map(|threads| format!("{threads} threads")), |path| {
-                    let scaling = path.by_threads[1..].iter().map(|threads| threads.scaling);
-                    scaling.map(|times| (Some(times), format!("{times:.2}x"))).collect::<Vec<_>>()
-                }),
+                "The speed with more worker threads by that with one. Full width is perfect scaling.",
+                Chart {
+                    full: cores as f64,
+                    ..self.chart(
+                        "Scaling",
+                        more_threads.iter().map(|threads| format!("{threads} threads")),
+                        |variant| {
+                            let scaling = variant.by_threads[1..].iter().map(|threads| threads.scaling);
+                            scaling.map(|times| (Some(times), format!("{times:.2}x"))).collect::<Vec<_>>()
+                        },
+                    )
+                },
             ),
             (
                 "Provisioned Kinesis shards, of 1 MiB and 1,000 records a second, that the lines of one core fill.",
-                self.chart("Kinesis shards that one core fills", by_packing(), |path| {
-                    [path.shards_unpacked, path.shards_packed].map(bar)
+                self.chart("Kinesis shards that one core fills", by_packing(), |variant| {
+                    [variant.shards_unpacked, variant.shards_packed].map(bar)
                 }),
             ),
             (
                 "How many lines a second one shard takes: the more, the fewer shards for the same load.",
-                self.chart("Lines a second in one shard", by_packing(), |path| {
-                    let lines = [path.lines_per_shard_unpacked, path.lines_per_shard_packed];
+                self.chart("Lines a second in one shard", by_packing(), |variant| {
+                    let lines = [variant.lines_per_shard_unpacked, variant.lines_per_shard_packed];
                     lines.map(|lines| (Some(lines), grouped(lines)))
                 }),
             ),
             (
                 "Direct PUT of one delivery stream: 5 MiB, 2,000 requests and 500,000 records a second.",
-                self.chart("Firehose quotas that one core fills", ["packed".to_owned()], |path| {
-                    [path.firehose_quotas.map_or_else(|| (None, "none: see below".to_owned()), bar)]
+                self.chart("Firehose quotas that one core fills", ["packed".to_owned()], |variant| {
+                    [variant.firehose_quotas.map_or_else(|| (None, "none: see below".to_owned()), bar)]
                 }),
             ),
         ]
@@ -99,72 +113,76 @@ impl Capacity {
         &'a self,
         title: &'a str,
         series: impl IntoIterator<Item = String>,
-        bars: impl Fn(&Path) -> B,
+        bars: impl Fn(&VariantCapacity) -> B,
     ) -> Chart<'a> {
-        let group = |path: &'a Path| {
-            let bars = bars(path).into_iter();
-            let bars = bars.map(|bar| if path.correct { bar } else { (None, INCORRECT.to_owned()) });
-            Group { name: &path.name, bars: bars.collect() }
+        let group = |variant: &'a VariantCapacity| {
+            let bars = bars(variant).into_iter();
+            let bars = bars.map(|bar| if variant.correct { bar } else { (None, INCORRECT.to_owned()) });
+            Group { name: &variant.name, bars: bars.collect() }
         };
-        Chart { title, series: series.into_iter().collect(), groups: self.paths.iter().map(group).collect() }
+        Chart {
+            title,
+            full: 0.0,
+            series: series.into_iter().collect(),
+            groups: self.variants.iter().map(group).collect(),
+        }
     }
 
     fn tables(&self) -> String {
-        let cores = self.machine.cores;
-        let mut header: Vec<String> = ["path", "one core: lines/s", "MB/s"].map(str::to_owned).into();
-        if let Some(path) = self.paths.first() {
-            for threads in &path.by_threads {
-                header.extend([format!("{} threads: lines/s", threads.threads), "MB/s".to_owned(), "x".to_owned()]);
-            }
-        }
-        header.push("same".to_owned());
-        let speeds = self.rows(header.len(), |path| {
-            let mut cells = vec![grouped(path.one_core.lines_per_second), grouped(path.one_core.megabytes_per_second)];
-            for threads in &path.by_threads {
-                let rate = threads.rate;
-                cells.extend([grouped(rate.lines_per_second), grouped(rate.megabytes_per_second)]);
-                cells.push(format!("{:.2}", threads.scaling));
-            }
-            cells
+        let speeds = self.rows(4, |variant| {
+            let cells = |name: String, rate: Rate, scaling: String| {
+                vec![name, grouped(rate.lines_per_second), grouped(rate.megabytes_per_second), scaling]
+            };
+            let mut rows = vec![cells("one core".to_owned(), variant.one_core, String::new())];
+            rows.extend(variant.by_threads.iter().map(|of| {
+                let name = if of.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", of.threads) };
+                cells(name, of.rate, format!("{:.2}", of.scaling))
+            }));
+            rows
+        });
+        let filling = self.rows(6, |variant| {
+            vec![vec![
+                grouped(variant.record_bytes),
+                filled(variant.shards_unpacked),
+                filled(variant.shards_packed),
+                grouped(variant.lines_per_shard_unpacked),
+                grouped(variant.lines_per_shard_packed),
+                variant.firehose_quotas.map_or_else(|| "-".to_owned(), filled),
+            ]]
         });
         let columns = [
-            "path",
+            "variant",
             "B a record",
             "shards, one a line",
             "shards, packed",
-            "lines/s of a shard, one a line",
-            "packed",
-            "Firehose quotas",
+            "lines/s a shard, one a line",
+            "lines/s a shard, packed",
+            "Firehose quotas, packed",
             "same",
         ];
-        let fillings = self.rows(columns.len(), |path| {
-            vec![
-                grouped(path.record_bytes),
-                filled(path.shards_unpacked),
-                filled(path.shards_packed),
-                grouped(path.lines_per_shard_unpacked),
-                grouped(path.lines_per_shard_packed),
-                path.firehose_quotas.map_or_else(|| "-".to_owned(), filled),
-            ]
-        });
-        let header: Vec<&str> = header.iter().map(String::as_str).collect();
-        table("Speeds", &header, &speeds, about_speed(cores).iter().map(String::as_str))
-            + &table("What one core fills", &columns, &fillings, ABOUT_FILLING)
+        let about_speed = about_speed(self.machine.cores);
+        table(
+            "Speeds",
+            &["variant", "", "lines/s", "MB/s", "x", "same"],
+            &speeds,
+            about_speed.iter().map(String::as_str),
+        ) + &table("What one core fills", &columns, &filling, ABOUT_FILLING)
     }
 
-    fn rows(&self, columns: usize, cells: impl Fn(&Path) -> Vec<String>) -> String {
-        let mut rows = String::new();
-        for path in &self.paths {
-            let mut figures = cells(path);
-            if !path.correct {
-                figures = vec![INCORRECT.to_owned(); columns - 2];
+    /// The rows of each variant, with its name before and what was checked after its figures.
+    fn rows(&self, figures: usize, rows: impl Fn(&VariantCapacity) -> Vec<Vec<String>>) -> String {
+        let mut text = String::new();
+        for variant in &self.variants {
+            let rows = if variant.correct { rows(variant) } else { vec![vec![INCORRECT.to_owned(); figures]] };
+            let same = format!("{}{}", variant.checked, if variant.correct { "" } else { ": NO" });
+            for (index, row) in rows.iter().enumerate() {
+                let class = if index == 0 { " class=\"first\"" } else { "" };
+                let cells = std::iter::once(&variant.name).chain(row).chain([&same]);
+                let cells: String = cells.map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
+                let _ = writeln!(text, "<tr{class}>{cells}</tr>");
             }
-            let same = format!("{}{}", path.checked, if path.correct { "" } else { ": NO" });
-            let cells = std::iter::once(&path.name).chain(&figures).chain([&same]);
-            let cells: String = cells.map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
-            let _ = writeln!(rows, "<tr>{cells}</tr>");
         }
-        rows
+        text
     }
 }
 

@@ -1,28 +1,26 @@
 //! The capacity as two tables for a terminal of 110 columns.
 
-use super::{Capacity, Filled, Path};
+use super::{Capacity, Filled, VariantCapacity};
 
-/// In the place of every figure of a path whose output was wrong.
+/// In the place of every figure of a variant whose output was wrong.
 pub(super) const INCORRECT: &str = "N/A = incorrect";
 
-/// What a column of the first table means.
+/// What the columns of the first table mean.
 pub(super) fn about_speed(cores: usize) -> [String; 3] {
     [
         "one core: by seconds of CPU time of all threads, with one worker thread. What to multiply by cores."
             .to_owned(),
-        format!(
-            "1 thread, {cores} threads: by the clock, with so many workers; reader, packer and writer have threads of their own."
-        ),
+        "threads: by the clock, with so many workers; reader, packer and writer have threads of their own.".to_owned(),
         format!("x: the speed with {cores} threads by the speed with one."),
     ]
 }
 
-/// What a column of the second table means.
+/// What the columns of the second table mean.
 pub(super) const ABOUT_FILLING: [&str; 5] = [
-    "Before signing, TLS and network, whose cost `ship` measures. In brackets the limit that is reached first.",
-    "Kinesis shards: 1 MiB/s and 1,000 records/s each, provisioned. One a line: the same lines, a record each, uncompressed.",
-    "Lines/s of a shard: what a shard takes, so how many shards a load needs.",
-    "Firehose quotas: Direct PUT of one stream, 5 MiB/s, 2,000 requests/s and 500,000 records/s; 1 MiB/s in smaller regions.",
+    "What is in brackets is reached first. Signing, TLS and network are not in here: `ship` measures them.",
+    "Kinesis shards: provisioned, 1 MiB/s and 1,000 records/s. One a line: uncompressed, a record for each line.",
+    "Lines/s of a shard: how many lines a second fit into one shard; a load by this is the shards it needs.",
+    "Firehose quotas: Direct PUT of one stream in a large region, 5 MiB/s, 2,000 requests/s, 500,000 records/s.",
     "kpl has none: Firehose takes aggregates apart when they come from Kinesis, not by Direct PUT.",
 ];
 
@@ -35,9 +33,9 @@ impl Capacity {
             self.data.clone(),
             String::new(),
             format!("{:<8}{:^21}{:^21}{:^21}", "", "one core", "1 thread", format!("{cores} threads")),
-            format!("{:<8}{}{:>7}   same", "path", format!("{:>12}{:>9}", "lines/s", "MB/s").repeat(3), "x"),
+            format!("{:<8}{}{:>7}   same", "variant", format!("{:>12}{:>9}", "lines/s", "MB/s").repeat(3), "x"),
         ];
-        lines.extend(self.paths.iter().map(speed));
+        lines.extend(self.variants.iter().map(speed));
         lines.push(String::new());
         lines.extend(about_speed(cores).map(|about| format!("  {about}")));
         lines.extend([
@@ -46,10 +44,10 @@ impl Capacity {
             format!("{:<8}{:>11}{:^36}{:^22}{:>20}", "", "", "Kinesis shards", "lines/s of a shard", "Firehose quotas"),
             format!(
                 "{:<8}{:>11}{:>18}{:>18}{:>11}{:>11}{:>20}   same",
-                "path", "B a record", "one a line", "packed", "one a line", "packed", "packed"
+                "variant", "B a record", "one a line", "packed", "one a line", "packed", "packed"
             ),
         ]);
-        lines.extend(self.paths.iter().map(filling));
+        lines.extend(self.variants.iter().map(filling));
         lines.push(String::new());
         lines.extend(ABOUT_FILLING.map(|about| format!("  {about}")));
         if self.quick {
@@ -59,29 +57,29 @@ impl Capacity {
     }
 }
 
-fn speed(path: &Path) -> String {
-    let Path { name, one_core, by_threads, checked, .. } = path;
-    if !path.correct {
+fn speed(variant: &VariantCapacity) -> String {
+    let VariantCapacity { name, one_core, by_threads, checked, .. } = variant;
+    if !variant.correct {
         return format!("{name:<8}{INCORRECT:>21}{:>49}   {checked}: NO", "");
     }
-    let rates = [*one_core, by_threads[0].rate, path.all_cores().rate];
+    let rates = [*one_core, by_threads[0].rate, variant.all_cores().rate];
     let rates =
         rates.map(|rate| format!("{:>12}{:>9}", grouped(rate.lines_per_second), grouped(rate.megabytes_per_second)));
-    format!("{name:<8}{}{:>7.2}   {checked}", rates.concat(), path.all_cores().scaling)
+    format!("{name:<8}{}{:>7.2}   {checked}", rates.concat(), variant.all_cores().scaling)
 }
 
-fn filling(path: &Path) -> String {
-    let Path { name, shards_unpacked, shards_packed, firehose_quotas, .. } = path;
-    if !path.correct {
-        return format!("{name:<8}{INCORRECT:>29}{:>70}   NO", "");
+fn filling(variant: &VariantCapacity) -> String {
+    let VariantCapacity { name, shards_unpacked, shards_packed, firehose_quotas, .. } = variant;
+    if !variant.correct {
+        return format!("{name:<8}{INCORRECT:>29}{:>60}   NO", "");
     }
     format!(
         "{name:<8}{:>11}{:>18}{:>18}{:>11}{:>11}{:>20}   yes",
-        grouped(path.record_bytes),
+        grouped(variant.record_bytes),
         filled(*shards_unpacked),
         filled(*shards_packed),
-        grouped(path.lines_per_shard_unpacked),
-        grouped(path.lines_per_shard_packed),
+        grouped(variant.lines_per_shard_unpacked),
+        grouped(variant.lines_per_shard_packed),
         firehose_quotas.map_or_else(|| "-".to_owned(), filled),
     )
 }
@@ -122,7 +120,7 @@ mod tests {
     #[test]
     fn the_tables_are_narrow_and_hide_what_is_wrong() {
         let text = capacity().to_text();
-        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
         assert!(text.contains("3,000 (records)") && text.contains("2,861 (bytes)"), "{text}");
         let bad: Vec<&str> = text.lines().filter(|line| line.starts_with("<bad>")).collect();
         assert_eq!(bad.len(), 2);
