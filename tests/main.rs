@@ -36,6 +36,8 @@ mod outage;
 mod peers;
 /// Capacity planning: what each design needs and costs, and a day of it.
 mod plan;
+/// Its figures and its simulation against real runs.
+mod plan_check;
 /// Bad lines: reason, place, every byte.
 mod quarantine;
 /// `--resume`: stopped and killed runs that go on.

@@ -7,6 +7,7 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub(crate) mod backoff;
 pub mod dir;
 pub mod entry;
 pub mod limits;

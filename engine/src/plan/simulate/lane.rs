@@ -16,22 +16,12 @@ use std::collections::VecDeque;
 use fastrand::Rng;
 
 use super::Tally;
+use crate::ship::backoff::{FIRST_WAIT, longest_wait};
 
 /// Seconds of a tick.
 pub(super) const TICK: f64 = 1.0;
 /// Groups of waiting lines that a lane keeps; above it, neighbours become one.
 const MOST_COHORTS: usize = 512;
-
-/// How the sender behaves and what the bucket holds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    /// Seconds of work that the bucket holds.
-    pub(super) burst: f64,
-    /// After `n` refusals in a row, the sender waits a random time up to `base * 2^n`.
-    pub(super) base: f64,
-    /// And at most this.
-    pub(super) longest: f64,
-}
 
 /// What a line is to the lane in one tick.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +43,8 @@ pub(super) struct Lane {
     credit: f64,
     /// When the sender tries again; `None` while nothing was refused.
     wake: Option<f64>,
-    refusals: i32,
+    /// In a row, since something went through.
+    refusals: u32,
     queue: VecDeque<Cohort>,
     waiting: u64,
     /// The mean of the lines that wait, as they were packed when they came.
@@ -69,8 +60,8 @@ struct Cohort {
 }
 
 impl Lane {
-    pub(super) fn new(rules: &Rules) -> Lane {
-        Lane { credit: rules.burst, wake: None, refusals: 0, queue: VecDeque::new(), waiting: 0, packed: Line::NONE }
+    pub(super) fn new(burst: f64) -> Lane {
+        Lane { credit: burst, wake: None, refusals: 0, queue: VecDeque::new(), waiting: 0, packed: Line::NONE }
     }
 
     /// Lines that wait.
@@ -84,8 +75,8 @@ impl Lane {
     }
 
     /// The bucket is full: for a lane that was left alone while it was far from its limit.
-    pub(super) fn rest(&mut self, rules: &Rules) {
-        self.credit = rules.burst;
+    pub(super) fn rest(&mut self, burst: f64) {
+        self.credit = burst;
     }
 
     /// How long the first line has waited.
@@ -117,21 +108,21 @@ impl Lane {
         start: f64,
         arrivals: u64,
         line: Line,
-        rules: &Rules,
+        burst: f64,
         random: &mut Rng,
         tally: &mut Tally,
     ) {
         let end = start + TICK;
-        let deep = 2.0 * (rules.burst + TICK);
-        if self.wake.is_some() && self.waiting as f64 * self.packed.cost > deep && rules.burst >= 2.0 * rules.base {
-            return self.busy(start, arrivals, line, rules, tally);
+        let deep = 2.0 * (burst + TICK);
+        if self.wake.is_some() && self.waiting as f64 * self.packed.cost > deep && burst >= FIRST_WAIT.as_secs_f64() {
+            return self.busy(start, arrivals, line, tally);
         }
         let (mut now, mut coming) = (start, arrivals);
         while now < end {
             let Some(wake) = self.wake else {
                 let (span, work) = (end - now, coming as f64 * line.cost);
                 if work <= span + self.credit {
-                    self.credit = (self.credit + span - work).min(rules.burst);
+                    self.credit = (self.credit + span - work).min(burst);
                     return tally.delivered(coming, 0.0);
                 }
                 // The bucket runs dry within the tick, and what comes then is refused.
@@ -139,23 +130,23 @@ impl Lane {
                 let before = (coming as f64 * (dry - now) / span) as u64;
                 tally.delivered(before, 0.0);
                 (self.credit, now, coming) = (0.0, dry, coming - before);
-                self.refused(now, 1, rules, random, tally);
+                self.refused(now, 0, random, tally);
                 continue;
             };
             let until = wake.clamp(now, end);
             let joined =
                 if until == end { coming } else { (coming as f64 * (until - now) / (end - now)).round() as u64 };
             self.join(Cohort { from: now, to: until, lines: joined }, line);
-            self.credit = (self.credit + until - now).min(rules.burst);
+            self.credit = (self.credit + until - now).min(burst);
             (now, coming) = (until, coming - joined);
             if wake < end {
-                self.attempt(now, rules, random, tally);
+                self.attempt(now, random, tally);
             }
         }
     }
 
     /// Sends what the bucket lets through.
-    fn attempt(&mut self, now: f64, rules: &Rules, random: &mut Rng, tally: &mut Tally) {
+    fn attempt(&mut self, now: f64, random: &mut Rng, tally: &mut Tally) {
         let Line { cost, in_record } = self.packed;
         let fitting = self.credit / cost;
         // The last record of a queue may be short; the others go whole or not at all.
@@ -169,27 +160,27 @@ impl Lane {
         if self.waiting == 0 {
             (self.wake, self.refusals) = (None, 0);
         } else {
-            let refusals = if sent > 0 { 1 } else { self.refusals + 1 };
-            self.refused(now, refusals, rules, random, tally);
+            let refusals = if sent > 0 { 0 } else { self.refusals + 1 };
+            self.refused(now, refusals, random, tally);
         }
     }
 
-    fn refused(&mut self, now: f64, refusals: i32, rules: &Rules, random: &mut Rng, tally: &mut Tally) {
+    fn refused(&mut self, now: f64, refusals: u32, random: &mut Rng, tally: &mut Tally) {
         tally.throttled(1);
         self.refusals = refusals;
-        self.wake = Some(now + random.f64() * (rules.base * 2_f64.powi(refusals.min(60))).min(rules.longest));
+        self.wake = Some(now + random.f64() * longest_wait(refusals).as_secs_f64());
     }
 
     /// A tick in which the lane is never idle.
-    fn busy(&mut self, start: f64, arrivals: u64, line: Line, rules: &Rules, tally: &mut Tally) {
+    fn busy(&mut self, start: f64, arrivals: u64, line: Line, tally: &mut Tally) {
         self.join(Cohort { from: start, to: start + TICK, lines: arrivals }, line);
         let (work, cost) = (self.credit + TICK, self.packed.cost);
         let served = (work / cost) as u64;
         self.credit = work - served as f64 * cost;
         self.send(start, start + TICK, served, tally);
         // Tries come a mean wait apart, and each is refused in part.
-        tally.throttled((TICK / rules.base) as u64);
-        (self.wake, self.refusals) = (Some(start + TICK), 1);
+        tally.throttled((TICK / (FIRST_WAIT.as_secs_f64() / 2.0)) as u64);
+        (self.wake, self.refusals) = (Some(start + TICK), 0);
     }
 
     fn join(&mut self, cohort: Cohort, line: Line) {
@@ -242,15 +233,15 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules = Rules { burst: 1.0, base: 0.05, longest: 5.0 };
+    const BURST: f64 = 1.0;
 
     /// Delivered lines by tick, and the lane at the end.
-    fn drive(arrivals: &[u64], line: Line, rules: &Rules) -> (Vec<u64>, Lane, Tally) {
-        let (mut lane, mut random, mut tally) = (Lane::new(rules), fastrand::Rng::with_seed(1), Tally::default());
+    fn drive(arrivals: &[u64], line: Line, burst: f64) -> (Vec<u64>, Lane, Tally) {
+        let (mut lane, mut random, mut tally) = (Lane::new(burst), fastrand::Rng::with_seed(1), Tally::default());
         let mut delivered = Vec::new();
         for (tick, &count) in arrivals.iter().enumerate() {
             let before = tally.delivered_lines();
-            lane.tick(tick as f64, count, line, rules, &mut random, &mut tally);
+            lane.tick(tick as f64, count, line, burst, &mut random, &mut tally);
             delivered.push(tally.delivered_lines() - before);
         }
         (delivered, lane, tally)
@@ -264,9 +255,8 @@ mod tests {
             in_record in 1.0..60.0_f64,
             burst in 0.05..3.0_f64,
         ) {
-            let rules = Rules { burst, ..RULES };
             let line = Line { cost, in_record };
-            let (delivered, lane, tally) = drive(&arrivals, line, &rules);
+            let (delivered, lane, tally) = drive(&arrivals, line, burst);
             prop_assert_eq!(tally.delivered_lines() + lane.waiting(), arrivals.iter().sum::<u64>());
             prop_assert_eq!(lane.queue.iter().map(|cohort| cohort.lines).sum::<u64>(), lane.waiting());
             // A line at the edge of a tick may fall to either side.
@@ -284,13 +274,13 @@ mod tests {
         fn a_lane_far_below_its_limit_delays_nothing(
             arrivals in prop::collection::vec(0_u64..900, 1..100), in_record in 1.0..60.0_f64,
         ) {
-            let (_, lane, tally) = drive(&arrivals, Line { cost: 0.001, in_record }, &RULES);
+            let (_, lane, tally) = drive(&arrivals, Line { cost: 0.001, in_record }, BURST);
             prop_assert_eq!((lane.waiting(), tally.worst_delay(), tally.throttles()), (0, 0.0, 0));
         }
 
         #[test]
         fn a_refused_line_is_the_last_that_came(counts in prop::collection::vec(1_u64..100, 1..20), share in 0.0..1.2_f64) {
-            let mut lane = Lane::new(&RULES);
+            let mut lane = Lane::new(BURST);
             for (number, &lines) in counts.iter().enumerate() {
                 lane.join(Cohort { from: number as f64, to: number as f64 + 1.0, lines }, Line::NONE);
             }
@@ -307,10 +297,10 @@ mod tests {
     fn a_burst_within_the_bucket_passes_and_one_beyond_it_waits() {
         let line = Line { cost: 0.001, in_record: 1.0 };
         // 2,000 lines in a second: the bucket's 1,000 and the second's 1,000.
-        let (delivered, _, tally) = drive(&[2_000, 0, 0], line, &RULES);
+        let (delivered, _, tally) = drive(&[2_000, 0, 0], line, BURST);
         assert_eq!((delivered[0], tally.worst_delay(), tally.throttles()), (2_000, 0.0, 0));
         // 3,000: a thousand lines wait for a second at most, and for the jitter of 100 ms at most.
-        let (_, lane, tally) = drive(&[3_000, 0, 0, 0], line, &RULES);
+        let (_, lane, tally) = drive(&[3_000, 0, 0, 0], line, BURST);
         assert_eq!(lane.waiting(), 0);
         assert!((1.0..1.1).contains(&tally.worst_delay()), "{}", tally.worst_delay());
         assert!(tally.throttles() >= 10);
@@ -320,7 +310,7 @@ mod tests {
     fn records_that_never_fit_the_bucket_at_once_wait_for_it_to_fill() {
         // A record is 0.9 s of work: tries in between are refused, and back off further.
         let line = Line { cost: 0.01, in_record: 90.0 };
-        let (delivered, lane, tally) = drive(&[400, 0, 0, 0, 0, 0, 0, 0, 0, 0], line, &RULES);
+        let (delivered, lane, tally) = drive(&[400, 0, 0, 0, 0, 0, 0, 0, 0, 0], line, BURST);
         assert_eq!((delivered.iter().sum::<u64>(), lane.waiting()), (400, 0));
         assert!((2.0..6.0).contains(&tally.worst_delay()), "{}", tally.worst_delay());
     }

@@ -4,8 +4,8 @@
 //! Time goes in ticks of a second; within a tick lines come evenly. Lines become records as they would at that rate
 //! ([`packed`]): with a linger, low rates give small records. A `lane` is a shard or a Direct PUT quota: a token bucket
 //! for the tightest of its limits with `burst` seconds of credit, and a queue in order of arrival. The sender of a lane
-//! that refuses waits a random time up to `base * 2^refusals`, at most `longest`, and tries again; what is refused stays
-//! in the spool and is never dropped, unless the spool is full. All random numbers come from one seed.
+//! that refuses waits and tries again as delivery does; what is refused stays in the spool and is never dropped, unless
+//! the spool is full. All random numbers come from one seed.
 //!
 //! # Why a day of millions a second takes seconds
 //! - Lanes with the same share of lines that do not depend on chance are all alike: one of them is computed.
@@ -26,13 +26,9 @@ use super::designs::{bytes_in_batch, calls, packed};
 use super::limits::{PUT_RECORD_BATCH, SHARD_BYTES, SHARD_RECORDS, direct_put_quota};
 use super::workload::{Packing, Size};
 use demand::Demand;
-use lane::{Lane, Line, Rules};
+use lane::{Lane, Line};
 use spread::{Spread, poisson};
 
-/// The first wait of a sender that was refused is half of this on average, in seconds.
-pub const RETRY_BASE: f64 = 0.05;
-/// No wait is longer, in seconds.
-pub const RETRY_LONGEST: f64 = 5.0;
 /// Points of the curves that a simulation gives.
 const POINTS: usize = 288;
 /// A simulation of more lanes takes too long and too much memory.
@@ -200,7 +196,7 @@ impl Model<'_> {
         let lines: Vec<Line> = self.lines().collect();
         // A bucket holds a record at least, or it could never be taken.
         let record = lines.iter().map(|line| line.cost * line.in_record).fold(0.0, f64::max);
-        let rules = Rules { burst: self.burst.max(record), base: RETRY_BASE, longest: RETRY_LONGEST };
+        let burst = self.burst.max(record);
         // Lanes that are alike in everything are computed once.
         let (shares, alike) = match self.spread {
             Spread::Even => (vec![1.0 / lanes as f64], lanes as u64),
@@ -211,7 +207,7 @@ impl Model<'_> {
         for place in (0..shares.len()).rev() {
             rest[place] = rest[place + 1] + shares[place];
         }
-        let mut all: Vec<Lane> = shares.iter().map(|_| Lane::new(&rules)).collect();
+        let mut all: Vec<Lane> = shares.iter().map(|_| Lane::new(burst)).collect();
         let mut random = Rng::with_seed(self.seed);
         let mut tally = Tally { alike, ..Tally::default() };
         let mut outcome = Outcome { lanes, ..Outcome::default() };
@@ -226,7 +222,7 @@ impl Model<'_> {
             };
             let near = if self.spread == Spread::Even { 1 } else { shares.partition_point(near_limit) };
             let active = near.max(throttled);
-            all[computed.min(active)..active].iter_mut().for_each(|lane| lane.rest(&rules));
+            all[computed.min(active)..active].iter_mut().for_each(|lane| lane.rest(burst));
             computed = active;
             throttled = 0;
             let mut waiting = 0;
@@ -235,7 +231,7 @@ impl Model<'_> {
                 let arrivals =
                     if self.spread == Spread::Even { whole(mean, &mut carry) } else { poisson(mean, &mut random) };
                 outcome.arrived += arrivals * alike;
-                lane.tick(start, arrivals, line, &rules, &mut random, &mut tally);
+                lane.tick(start, arrivals, line, burst, &mut random, &mut tally);
                 if lane.is_throttled() {
                     throttled = place + 1;
                     waiting += lane.waiting() * alike;

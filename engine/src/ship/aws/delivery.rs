@@ -26,6 +26,7 @@ use super::pace::{Pace, Quota};
 use super::service::{Answer, Places, Service, body};
 use crate::pack::kpl::{HashKeys, SharedShardMap};
 use crate::record::{Delivered, Record};
+use crate::ship::backoff::{FIRST_WAIT, longest_wait};
 use crate::ship::limits::{Api, Counted, RequestLimits};
 use crate::ship::statistics::Shipping;
 use crate::ship::{Sink, SinkError};
@@ -39,9 +40,6 @@ const SHARD_SHARE: usize = 256 << 10;
 /// A Firehose stream with 5 MiB/s takes 500,000 records a second, and the two are raised together. Source: quotas.
 const FIREHOSE_RECORDS_PER_BYTE: f64 = 500_000.0 / (5.0 * 1024.0 * 1024.0);
 
-/// The wait after the first failure is up to this, and doubles up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
 const TIME_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
 /// How to deliver.
@@ -706,12 +704,6 @@ struct Refused {
     for_now: Option<Failure>,
     /// Records that will never be accepted, and the first reason.
     for_good: Option<(Vec<Record>, Failure)>,
-}
-
-/// The longest wait after that many failures: a random part of it is taken, so that producers that failed together
-/// do not come back together ("full jitter").
-fn longest_wait(failures: u32) -> Duration {
-    FIRST_WAIT.saturating_mul(1 << failures.min(16)).min(LONGEST_WAIT)
 }
 
 /// The bytes that a shard's quota is about: "including partition keys". Source: PutRecords.
