@@ -40,7 +40,9 @@ fn the_manual_has_a_page_for_each_command() {
     }
     let page = run(&mut workspace.command(&["man", "ingest"]), b"").ok();
     assert!(String::from_utf8_lossy(&page.stdout).contains("record\\-size"));
-    run(&mut workspace.command(&["man", "nothing"]), b"").exits(2).says(&["no command of that name", "ingest, ship, check, decode"]);
+    run(&mut workspace.command(&["man", "nothing"]), b"")
+        .exits(2)
+        .says(&["no command of that name", "ingest, ship, check, decode"]);
 }
 
 #[test]

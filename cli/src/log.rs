@@ -4,6 +4,8 @@ use std::env;
 use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
+use tracing::Subscriber;
+use tracing::metadata::ParseLevelFilterError;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
@@ -20,19 +22,31 @@ pub(crate) enum Format {
 /// Logs from here on. Only this project's own lines: at their most talkative, the AWS SDK and the HTTP client under it
 /// log headers, and with them session tokens and signatures.
 pub(crate) fn start(format: Format) {
-    // Empty is as good as not set, as for most variables.
-    let wanted = env::var("PIXEL_ENGINE_LOG").ok().filter(|wanted| !wanted.is_empty());
-    let level = wanted.as_deref().map_or(Ok(LevelFilter::WARN), str::parse);
-    let targets = |level| Targets::new().with_target("pixel_engine", level);
+    subscriber(format).init();
+    if let (wanted, Err(_)) = wanted_level() {
+        eprintln!("pixel-engine: PIXEL_ENGINE_LOG={wanted}: not one of off, error, warn, info, debug, trace");
+    }
+}
+
+/// Does something that may have to warn before the form of the log is known.
+pub(crate) fn before_start<T>(work: impl FnOnce() -> T) -> T {
+    tracing::subscriber::with_default(subscriber(Format::Text), work)
+}
+
+fn subscriber(format: Format) -> impl Subscriber + Send + Sync + 'static {
+    let level = wanted_level().1.unwrap_or(LevelFilter::WARN);
     let lines = fmt::layer().with_writer(io::stderr).with_target(false);
     let lines = match format {
         Format::Text => lines.without_time().with_ansi(io::stderr().is_terminal()).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    let unreadable = level.is_err();
-    tracing_subscriber::registry().with(lines.with_filter(targets(level.unwrap_or(LevelFilter::WARN)))).init();
-    if unreadable {
-        let wanted = wanted.unwrap_or_default();
-        eprintln!("pixel-engine: PIXEL_ENGINE_LOG={wanted}: not one of off, error, warn, info, debug, trace");
-    }
+    tracing_subscriber::registry().with(lines.with_filter(Targets::new().with_target("pixel_engine", level)))
+}
+
+/// What `PIXEL_ENGINE_LOG` asks for, and the level that this is.
+fn wanted_level() -> (String, Result<LevelFilter, ParseLevelFilterError>) {
+    let wanted = env::var("PIXEL_ENGINE_LOG").ok().filter(|wanted| !wanted.is_empty());
+    let wanted = wanted.unwrap_or_else(|| "warn".to_owned());
+    let level = wanted.parse();
+    (wanted, level)
 }

@@ -78,7 +78,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = log::before_start(Cli::parse);
     log::start(cli.log_format);
     let outcome = match cli.command {
         Command::Ingest(ingest) => ingest.run(),
