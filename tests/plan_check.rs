@@ -224,7 +224,9 @@ impl Overload {
         // Standard input is read by the MiB, and aggregates of a block are sent when the next one is there. The rest is for
         // requests on their way, and for a machine that does other things too.
         let two_blocks = 2.0 * MIB / (self.text.len() as f64 / seconds);
-        let expected = shard - 0.1..engine + two_blocks + 0.5;
+        // A machine that is busy with other things holds a run up, and never hurries it.
+        const HELD_UP: f64 = 4.0;
+        let expected = shard - 0.1..engine + two_blocks + HELD_UP;
         assert!(expected.contains(&delay), "{}: {delay} is not in {expected:?}", self.what);
         assert!(expected.contains(&(ran.drained - seconds)), "{}: {} is not in {expected:?}", self.what, ran.drained);
     }
