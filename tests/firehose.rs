@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fake_aws::{Action, FakeAws, Fault, RecordFailure};
 
-use crate::support::{Run, Seen, Workspace, log};
+use crate::support::{Run, Seen, Workspace, log, run};
 
 const LINES: u64 = 4_000;
 
@@ -150,5 +150,43 @@ fn an_endpoint_of_this_service_alone_comes_before_the_one_of_all() {
         command.envs(of_all.map(|url| ("AWS_ENDPOINT_URL", url)));
         command.env("AWS_ENDPOINT_URL_FIREHOSE", aws.endpoint_url());
         workspace.ingest_with(&mut command, b"").ok();
+    }
+}
+
+#[test]
+fn a_request_that_is_too_large_is_sent_in_halves_and_the_next_ones_are_smaller() {
+    const MANY: u64 = 20_000;
+    // The service counts base64, the program is told that it does not.
+    let (aws, workspace) = (FakeAws::start(), Workspace::new());
+    let beacons = aws.delivery_stream("beacons");
+    workspace.write("a.log", &log("realtime-46", MANY));
+    let arguments = ["a.log", "--to", "firehose://beacons", "--count-request-size", "data", "--concurrency", "1"];
+    let mut command = workspace.ingest_command(&arguments);
+    let run = workspace.ingest_with(command.args(["--record-size", "200KiB"]).envs(aws.environment()), b"").ok();
+    let mut seen = Seen::new(MANY);
+    beacons.delivered().iter().for_each(|record| seen.ids_in(&record.data));
+    seen.all();
+    run.says(&["are too large; from now on at most"]);
+    // 4 MiB are refused, and three quarters of it with their base64 are still over; those before the lower limit was
+    // known count too.
+    let refused = run.summary().shipping.expect("it was shipped").requests_failed["InvalidArgumentException"];
+    assert!((1..=4).contains(&refused), "{refused} of {} requests", run.summary().requests);
+}
+
+#[test]
+fn a_profile_that_is_named_comes_before_the_keys_of_the_environment() {
+    let (aws, workspace) = (FakeAws::start(), Workspace::new());
+    aws.delivery_stream("beacons");
+    let keys = aws.credentials();
+    let (access_key, secret_key) = (&keys.access_key, &keys.secret_key);
+    let profile = format!("[writer]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n");
+    workspace.write("credentials", profile.as_bytes());
+    for (profile, code) in [("writer", 0), ("nobody", 1)] {
+        let mut command = workspace.command(&["check", "--to", "firehose://beacons", "--profile", profile]);
+        command.envs(aws.environment()).env("AWS_ACCESS_KEY_ID", "AKIAOFSOMEONEELSE000");
+        let run = run(command.env("AWS_SHARED_CREDENTIALS_FILE", workspace.path("credentials")), b"").exits(code);
+        if profile == "nobody" {
+            run.says(&["firehose://beacons", "NoCredentials", "nobody"]);
+        }
     }
 }

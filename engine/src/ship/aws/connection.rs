@@ -16,6 +16,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 
 use super::Stream;
+use super::failure::{CODE_CREDENTIALS, causes};
 use crate::ship::SinkError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,6 +82,10 @@ impl Connection {
             let region = configuration.region().cloned();
             let chain = ProviderConfig::without_region().with_region(region).with_http_client(http);
             let provider = ProfileFileCredentialsProvider::builder().configure(&chain).profile_name(profile).build();
+            // The provider's own words leave out which profile it is about.
+            if let Err(error) = provider.provide_credentials().await {
+                return Err(refused(format!("{CODE_CREDENTIALS}: profile `{profile}`: {}", causes(&error))));
+            }
             configuration = with_credentials(configuration, provider);
         }
         if let Some(role) = &self.role_arn {
