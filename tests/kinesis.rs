@@ -236,11 +236,13 @@ fn a_fault_while_the_stream_is_looked_at_is_waited_out() {
 fn a_stream_may_be_split_and_merged_in_the_middle() {
     let (aws, workspace) = (FakeAws::start(), Workspace::new());
     let hits = aws.stream("hits", 3);
-    let count = 12_000;
+    let count = 24_000;
     let child = spawn(&aws, &workspace, count, &[]);
     wait_for("records", || hits.counts().records > 40);
     hits.split_shard("shardId-000000000001");
-    wait_for("records of the new shards", || hits.counts().records > 100);
+    wait_for("the new map", || aws.counters().requests_of(Action::ListShards) > 1);
+    // Seconds later at the rate of three shards: the map is read once a second at most.
+    wait_for("records of the new shards", || hits.counts().records > 250);
     hits.merge_shards("shardId-000000000003", "shardId-000000000000");
     let run = workspace.wait(child).ok();
     everything_once(&aws, &hits, count);
