@@ -1,31 +1,30 @@
 //! The engine of pixel-engine: CloudFront log lines in, well-packed Kinesis and Firehose records out.
 
-pub mod ack;
-pub mod billing;
-pub mod block;
-pub mod checkpoint;
-pub mod compress;
-mod durable;
-pub mod encode;
-pub mod field;
-pub mod finish;
-pub mod headers;
-pub mod json_line;
-pub mod line;
-pub mod pack;
-pub mod percent;
-pub mod pipeline;
-pub mod plan;
-pub mod quarantine;
-pub mod query;
-pub mod record;
-pub mod scan;
-pub mod schema;
-pub mod select;
-pub mod ship;
-pub mod simd;
-pub mod source;
-pub mod spool;
+pub use pixel_engine_core::run as pipeline;
+pub use pixel_engine_core::{ack, billing, block, checkpoint, compress, finish, quarantine, record, source, spool};
+pub use pixel_engine_log::{field, headers, json_line, line, percent, query, scan, schema, select};
+pub use pixel_engine_plan as plan;
+pub use pixel_engine_simd as simd;
+
+/// What a line becomes.
+pub mod encode {
+    pub use pixel_engine_core::encode as block;
+    pub use pixel_engine_log::encode::*;
+}
+
+/// Records filled with lines.
+pub mod pack {
+    pub use pixel_engine_core::pack::{LineList, Packed, aggregates, lines, partitions};
+    pub use pixel_engine_kpl as kpl;
+    pub use pixel_engine_kpl::md5;
+}
+
+/// Places for records.
+pub mod ship {
+    #[cfg(feature = "aws")]
+    pub use pixel_engine_aws as aws;
+    pub use pixel_engine_core::sink::*;
+}
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

@@ -1,0 +1,126 @@
+//! From the standard AWS chain to clients: region, profile, credentials, endpoint.
+
+use std::time::Duration;
+
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sts::config::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+
+use super::Stream;
+use super::failure::{CODE_CREDENTIALS, causes};
+use pixel_engine_core::sink::SinkError;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How to reach AWS. What is not given comes from the standard chain: environment, profile, web identity, container,
+/// instance.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The region; before that of the stream's ARN and of the chain.
+    pub region: Option<String>,
+    /// A profile of the AWS configuration files.
+    pub profile: Option<String>,
+    /// An endpoint in place of the service's own, such as `http://127.0.0.1:4567`.
+    pub endpoint_url: Option<String>,
+    /// A role to assume through STS.
+    pub role_arn: Option<String>,
+    /// Time for one request, from its first byte to the end of the reply.
+    pub request_timeout: Duration,
+}
+
+impl Default for Connection {
+    fn default() -> Connection {
+        Connection {
+            region: None,
+            profile: None,
+            endpoint_url: None,
+            role_arn: None,
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Connection {
+    /// The configuration of clients for that stream.
+    pub(super) async fn configuration(&self, stream: &Stream) -> Result<SdkConfig, SinkError> {
+        let refused = |reason: String| SinkError::Stream { stream: stream.to_string(), reason };
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(self.request_timeout);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http.clone())
+            .app_name(AppName::new("pixel-engine").expect("a valid name"))
+            .timeout_config(timeouts.build())
+            // Retrying is ours: the SDK would send the records again that had arrived.
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = self.region.as_deref().or(stream.region()) {
+            loader = loader.region(Region::new(region.to_owned()));
+        }
+        let mut configuration = loader.load().await;
+        if let Some(url) = self.endpoint_url.as_deref().or(configuration.endpoint_url()) {
+            check_endpoint(url).map_err(|reason| refused(reason.to_owned()))?;
+        }
+        if configuration.region().is_none() {
+            return Err(refused("no region: give --region, set AWS_REGION, or name the stream by its ARN".to_owned()));
+        }
+        if let Some(profile) = &self.profile {
+            // Before the environment's keys, as in the AWS CLI: whoever names a profile means it.
+            let region = configuration.region().cloned();
+            let chain = ProviderConfig::without_region().with_region(region).with_http_client(http);
+            let provider = ProfileFileCredentialsProvider::builder().configure(&chain).profile_name(profile).build();
+            // The provider's own words leave out which profile it is about.
+            if let Err(error) = provider.provide_credentials().await {
+                return Err(refused(format!("{CODE_CREDENTIALS}: profile `{profile}`: {}", causes(&error))));
+            }
+            configuration = with_credentials(configuration, provider);
+        }
+        if let Some(role) = &self.role_arn {
+            let provider = AssumeRoleProvider::builder(role).session_name("pixel-engine").configure(&configuration);
+            let provider = provider.build().await;
+            configuration = with_credentials(configuration, provider);
+        }
+        Ok(configuration)
+    }
+}
+
+/// Why that can be no endpoint; without the URL, which may have a password in it.
+fn check_endpoint(url: &str) -> Result<(), &'static str> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let rest = rest.ok_or("the endpoint must begin with http:// or https://")?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains('@') {
+        return Err(
+            "the endpoint has a user or password in it: leave them out, requests are signed with AWS credentials",
+        );
+    }
+    Ok(())
+}
+
+fn with_credentials(configuration: SdkConfig, provider: impl ProvideCredentials + 'static) -> SdkConfig {
+    configuration.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+}
+
+/// Puts `body` in place of what the SDK made of an empty list of records, before it is signed.
+pub(super) fn send_instead(body: Vec<u8>) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
+    let body = SdkBody::from(body);
+    move |request| {
+        let body = body.try_clone().expect("it is in memory");
+        let length = body.content_length().expect("it is in memory");
+        request.headers_mut().insert("content-length", length.to_string());
+        *request.body_mut() = body;
+    }
+}

@@ -1,0 +1,208 @@
+//! The `lines` container: Firehose records of concatenated lines.
+//!
+//! Firehose joins records without a delimiter and bills each rounded up to 5,120 B. So a record is filled as
+//! far as it may be, and among the last line ends before its limit the one is taken where the bytes that are
+//! billed but not used weigh least: just under a multiple of the alignment. Lines keep their order.
+
+use std::sync::Arc;
+
+use super::Packed;
+use crate::ack::AckToken;
+use crate::encode::EncodedBlock;
+
+/// The largest Firehose record: 1,000 KiB before base64, exactly 200 billing steps. Source: Firehose quotas.
+pub const MAX_RECORD_SIZE: usize = 1_024_000;
+
+/// Fills records in the order of the lines.
+pub struct LinesPacker {
+    limit: usize,
+    align: usize,
+    open: Packed,
+    length: usize,
+}
+
+impl LinesPacker {
+    /// Records of at most `limit` bytes, cut just under a multiple of `align`.
+    pub fn new(limit: usize, align: usize) -> LinesPacker {
+        LinesPacker { limit, align, open: Packed::default(), length: 0 }
+    }
+
+    /// Sets the limit of the records that follow; the open one keeps what it has.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Adds the block's lines; every record that is full goes to `emit`.
+    pub fn add(&mut self, block: &Arc<EncodedBlock>, token: &AckToken, emit: &mut impl FnMut(Packed)) {
+        let count = block.line_count();
+        let mut first = 0;
+        while first < count {
+            let start = block.line_start(first);
+            let room = self.limit.saturating_sub(self.length);
+            let fitting = block.line_ends()[first..].partition_point(|&end| end as usize - start <= room);
+            let mut end = first + fitting;
+            if end < count {
+                end = self.best_cut(block, first, end);
+            }
+            if end > first {
+                self.length += block.line_start(end) - start;
+                self.open.push(block, first..end, token);
+            } else if self.open.lines.is_empty() {
+                // The encoder refuses lines longer than a record, so this takes a limit lowered since then:
+                // the line goes alone, and the stage that lowered the limit sees to it.
+                end = first + 1;
+                self.open.push(block, first..end, token);
+            }
+            first = end;
+            if end < count {
+                self.flush(emit);
+            }
+        }
+    }
+
+    /// Closes the open record, if there is one.
+    pub fn flush(&mut self, emit: &mut impl FnMut(Packed)) {
+        self.length = 0;
+        if !self.open.lines.is_empty() {
+            emit(std::mem::take(&mut self.open));
+        }
+    }
+
+    /// The line end, at most `last`, where the least is billed for each byte used. Only the last sixteenth of
+    /// the record is looked at: a shorter record would cost more requests than the alignment saves.
+    fn best_cut(&self, block: &EncodedBlock, first: usize, last: usize) -> usize {
+        let start = block.line_start(first);
+        let length_at = |end: usize| self.length + block.line_start(end) - start;
+        let least = self.limit - self.limit / 16;
+        let mut best = last;
+        let mut best_bill = (u64::MAX, 1);
+        for end in (first..=last).rev().take_while(|&end| length_at(end) >= least) {
+            let length = length_at(end);
+            let bill = (length.next_multiple_of(self.align) as u64, length as u64);
+            // bill.0 / bill.1 < best.0 / best.1, without a division.
+            if u128::from(bill.0) * u128::from(best_bill.1) < u128::from(best_bill.0) * u128::from(bill.1) {
+                (best, best_bill) = (end, bill);
+            }
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ack::Acknowledgements;
+    use crate::encode::tests::encoded;
+
+    /// Packs blocks of lines of these lengths; the lengths of the lines of each record.
+    fn pack(blocks: &[Vec<usize>], limit: usize, align: usize) -> Vec<Vec<usize>> {
+        let all = Acknowledgements::default();
+        let mut packer = LinesPacker::new(limit, align);
+        let mut records: Vec<Packed> = Vec::new();
+        let mut wanted = Vec::new();
+        for (number, lengths) in blocks.iter().enumerate() {
+            let lines: Vec<Vec<u8>> = lengths
+                .iter()
+                .enumerate()
+                .map(|(place, &length)| {
+                    let mut line = vec![(number * 31 + place) as u8 | 0x80; length - 1];
+                    line.push(b'\n');
+                    line
+                })
+                .collect();
+            wanted.extend(lines.concat());
+            let token = all.token(0, number as u64..number as u64 + 1);
+            packer.add(&encoded(&lines), &token, &mut |packed| records.push(packed));
+            token.delivered();
+        }
+        packer.flush(&mut |packed| records.push(packed));
+        packer.flush(&mut |_| panic!("nothing is open"));
+
+        let joined: Vec<u8> = records.iter().flat_map(|packed| packed.lines.chunks()).flatten().copied().collect();
+        assert!(joined == wanted, "every line once and in order");
+        let lengths = |packed: &Packed| packed.lines.each_line().map(<[u8]>::len).collect();
+        let lengths: Vec<Vec<usize>> = records.iter().map(lengths).collect();
+        for (packed, lengths) in records.iter().zip(&lengths) {
+            assert_eq!((packed.lines.length(), packed.lines.line_count()), (lengths.iter().sum(), lengths.len()));
+        }
+        let without_lines = blocks.iter().take_while(|lengths| lengths.is_empty()).count() as u64;
+        assert_eq!(all.position(0).offset, without_lines, "no block counts before its records");
+        records.into_iter().flat_map(|packed| packed.tokens).for_each(AckToken::delivered);
+        assert_eq!(all.position(0).offset, blocks.len() as u64, "every block counts after them");
+        lengths
+    }
+
+    /// The same, said naively: of the line ends in the block at hand that are in the last sixteenth of the record,
+    /// the one that is billed least for each byte, and of equals the last.
+    fn oracle(blocks: &[Vec<usize>], limit: usize, align: usize) -> Vec<Vec<usize>> {
+        let mut records = Vec::new();
+        let mut open: Vec<usize> = Vec::new();
+        for lengths in blocks {
+            let mut rest = lengths.as_slice();
+            while !rest.is_empty() {
+                let length = |count: usize| open.iter().chain(&rest[..count]).sum::<usize>();
+                let fitting = (0..=rest.len()).rev().find(|&count| length(count) <= limit).expect("none is too long");
+                if fitting == rest.len() {
+                    open.extend(rest);
+                    break;
+                }
+                let near_end = (0..=fitting).rev().filter(|&count| length(count) >= limit - limit / 16);
+                let waste = |count: &usize| length(*count).next_multiple_of(align) as f64 / length(*count) as f64;
+                // `min_by` takes the first of equals, which is the last line end.
+                let cut = near_end.min_by(|one, other| waste(one).total_cmp(&waste(other))).unwrap_or(fitting);
+                open.extend(&rest[..cut]);
+                rest = &rest[cut..];
+                records.push(std::mem::take(&mut open));
+            }
+        }
+        records.extend((!open.is_empty()).then_some(open));
+        records
+    }
+
+    #[test]
+    fn a_record_is_cut_just_under_a_multiple_of_the_alignment() {
+        // 990 is nearer to the limit, but 960 is billed without waste.
+        assert_eq!(pack(&[vec![480, 480, 30, 480]], 1_000, 480), [vec![480, 480], vec![30, 480]]);
+        // Too far before the end, it would cost more requests than it saves.
+        assert_eq!(pack(&[vec![480, 400, 100, 480]], 1_000, 480), [vec![480, 400, 100], vec![480]]);
+    }
+
+    #[test]
+    fn a_record_may_be_filled_to_the_last_byte() {
+        assert_eq!(
+            pack(&[vec![600, 400, 1_000], vec![1_000, 1]], 1_000, 1),
+            [vec![600, 400], vec![1_000], vec![1_000], vec![1]]
+        );
+    }
+
+    #[test]
+    fn a_line_past_a_limit_lowered_since_goes_alone() {
+        let all = Acknowledgements::default();
+        let mut packer = LinesPacker::new(1_000, 1);
+        packer.set_limit(100);
+        let mut counts = Vec::new();
+        let token = all.token(0, 0..1);
+        let block = encoded(&[vec![b'x'; 50], vec![b'y'; 500], vec![b'z'; 50]]);
+        packer.add(&block, &token, &mut |packed| counts.push(packed.lines.length()));
+        packer.flush(&mut |packed| counts.push(packed.lines.length()));
+        assert_eq!(counts, [50, 500, 50]);
+        token.delivered();
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_those_of_the_oracle(
+            blocks in prop::collection::vec(prop::collection::vec(1..900_usize, 0..60), 0..6),
+            limit in 900..12_000_usize,
+            align in prop::sample::select(vec![1_usize, 64, 512, 5_120, 777]),
+        ) {
+            let records = pack(&blocks, limit, align);
+            for record in &records {
+                prop_assert!(!record.is_empty() && record.iter().sum::<usize>() <= limit);
+            }
+            prop_assert_eq!(records, oracle(&blocks, limit, align));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Fills containers with encoded lines: `lines` for Firehose, `kpl` for Kinesis.
+//!
+//! Packing decides where records are cut, in the order of the lines, and copies nothing: a record is a list of
+//! lines of encoded blocks. What needs the bytes (compression, framing, hashing) comes after, in parallel.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::ack::AckToken;
+use crate::encode::EncodedBlock;
+use pixel_engine_kpl::PartitionKey;
+
+pub mod aggregates;
+pub mod lines;
+pub mod partitions;
+
+/// Lines of encoded blocks, in order.
+#[derive(Debug, Default)]
+pub struct LineList {
+    /// Each block once for the lines that follow each other in the list.
+    blocks: Vec<Arc<EncodedBlock>>,
+    runs: Vec<Run>,
+}
+
+/// Lines that stand next to each other in one block. It is small because there may be one for nearly every line, where
+/// those of many shards are mixed.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    block: u32,
+    first: u32,
+    end: u32,
+}
+
+impl LineList {
+    /// Adds lines; whether the ones before were of another block.
+    #[inline]
+    pub(crate) fn push(&mut self, block: &Arc<EncodedBlock>, lines: Range<usize>) -> bool {
+        let is_new = self.blocks.last().is_none_or(|last| !Arc::ptr_eq(last, block));
+        if is_new {
+            self.blocks.push(Arc::clone(block));
+        }
+        let run = Run { block: self.blocks.len() as u32 - 1, first: lines.start as u32, end: lines.end as u32 };
+        match self.runs.last_mut() {
+            Some(last) if last.block == run.block && last.end == run.first => last.end = run.end,
+            _ => self.runs.push(run),
+        }
+        is_new
+    }
+
+    /// Whether there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The lines that stand next to each other in a block, as one piece each.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.runs().map(|(block, lines)| block.lines(lines))
+    }
+
+    /// Each line, its newline included.
+    pub fn each_line(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        self.runs().flat_map(|(block, lines)| lines.map(|index| block.lines(index..index + 1)))
+    }
+
+    /// Bytes of all lines.
+    pub fn length(&self) -> usize {
+        self.chunks().map(<[u8]>::len).sum()
+    }
+
+    /// How many lines there are.
+    pub fn line_count(&self) -> usize {
+        self.runs().map(|(_, lines)| lines.len()).sum()
+    }
+
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (&Arc<EncodedBlock>, Range<usize>)> + Clone {
+        self.runs.iter().map(|run| (&self.blocks[run.block as usize], run.first as usize..run.end as usize))
+    }
+}
+
+/// The lines of one record, or of one run that will be compressed into records.
+#[derive(Debug, Default)]
+pub struct Packed {
+    /// The lines.
+    pub lines: LineList,
+    /// A share in the acknowledgement of each block.
+    pub tokens: Vec<AckToken>,
+    /// Where the record goes in a Kinesis stream.
+    pub key: Option<PartitionKey>,
+}
+
+impl Packed {
+    /// Adds lines of a block.
+    #[inline]
+    fn push(&mut self, block: &Arc<EncodedBlock>, lines: Range<usize>, token: &AckToken) {
+        if self.lines.push(block, lines) {
+            self.tokens.push(token.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use pixel_engine_kpl::{Shard, ShardMap};
+    use proptest::prelude::*;
+
+    /// A map whose shards but the first start at these hash keys; zero and those that come again are left out.
+    pub(crate) fn map_cut_at(cuts: &[u128]) -> ShardMap {
+        let mut starts: Vec<u128> = cuts.iter().copied().chain([0]).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let ends = starts[1..].iter().map(|start| start - 1).chain([u128::MAX]);
+        let shards = starts.iter().zip(ends).enumerate();
+        let shard = |(number, (&start, end))| Shard { id: format!("shardId-{number:012}"), start, end };
+        ShardMap::new(shards.map(shard).collect()).expect("no gap")
+    }
+
+    /// Hash keys at which a map may be cut: anywhere, at the borders, and side by side.
+    pub(crate) fn any_cuts() -> impl Strategy<Value = Vec<u128>> {
+        let cut = prop_oneof![4 => any::<u128>(), 1 => 0..5_u128, 1 => u128::MAX - 4..=u128::MAX];
+        prop::collection::vec(cut, 0..60)
+    }
+}

@@ -1,0 +1,115 @@
+//! A finished record: what Firehose or Kinesis stores.
+
+use crate::ack::AckToken;
+use crate::billing::Billed;
+use crate::pack::{LineList, Packed};
+use pixel_engine_kpl::PartitionKey;
+
+/// A record on its way to a sink.
+#[derive(Debug)]
+pub struct Record {
+    payload: Payload,
+    lines: usize,
+    key: Option<PartitionKey>,
+    tokens: Vec<AckToken>,
+}
+
+#[derive(Debug)]
+enum Payload {
+    /// Still in the blocks that the lines came in: never copied.
+    Lines(LineList),
+    Bytes(Vec<u8>),
+}
+
+impl Record {
+    /// A record of the lines as they are.
+    pub fn from_lines(packed: Packed) -> Record {
+        let lines = packed.lines.line_count();
+        Record { payload: Payload::Lines(packed.lines), lines, key: packed.key, tokens: packed.tokens }
+    }
+
+    /// A record of `bytes` that stand for that many lines.
+    pub fn from_bytes(bytes: Vec<u8>, lines: usize, key: Option<PartitionKey>, tokens: Vec<AckToken>) -> Record {
+        Record { payload: Payload::Bytes(bytes), lines, key, tokens }
+    }
+
+    /// Bytes of data.
+    pub fn length(&self) -> usize {
+        self.chunks().map(<[u8]>::len).sum()
+    }
+
+    /// The data in pieces.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let (lines, bytes) = match &self.payload {
+            Payload::Lines(lines) => (Some(lines), None),
+            Payload::Bytes(bytes) => (None, Some(bytes.as_slice())),
+        };
+        lines.into_iter().flat_map(LineList::chunks).chain(bytes)
+    }
+
+    /// How many lines it holds.
+    pub fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// Where it goes in a Kinesis stream.
+    pub fn key(&self) -> Option<&PartitionKey> {
+        self.key.as_ref()
+    }
+
+    /// The same record with that key.
+    pub fn with_key(self, key: PartitionKey) -> Record {
+        Record { key: Some(key), ..self }
+    }
+
+    /// Bytes of the partition key, which Kinesis counts with the data.
+    pub fn key_length(&self) -> usize {
+        self.key.as_ref().map_or(0, |key| key.key.len())
+    }
+
+    /// Lets go of the data and keeps what is to be said and counted once it is safe.
+    pub fn into_receipt(self) -> Receipt {
+        Receipt { length: self.length(), key_length: self.key_length(), lines: self.lines, tokens: self.tokens }
+    }
+}
+
+/// What is left of a record that a sink has taken over.
+#[derive(Debug)]
+#[must_use = "a receipt dropped without being settled means that the record is lost"]
+pub struct Receipt {
+    length: usize,
+    key_length: usize,
+    lines: usize,
+    tokens: Vec<AckToken>,
+}
+
+impl Receipt {
+    /// The record has not arrived, but it is safe elsewhere: acknowledges its lines.
+    pub fn kept(self) {
+        self.tokens.into_iter().for_each(AckToken::delivered);
+    }
+}
+
+/// The records that have arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Records.
+    pub records: u64,
+    /// Lines in them.
+    pub lines: u64,
+    /// Bytes of data in them.
+    pub payload_bytes: u64,
+    /// What they are billed.
+    pub billed: Billed,
+}
+
+impl Delivered {
+    /// The record has arrived: counts it and acknowledges its lines.
+    pub fn settle(&mut self, receipt: Receipt) {
+        self.records += 1;
+        self.lines += receipt.lines as u64;
+        self.payload_bytes += receipt.length as u64;
+        self.billed.add(receipt.length, receipt.key_length);
+        receipt.kept();
+    }
+}

@@ -1,0 +1,241 @@
+//! Reader, pool, packer and writer over bounded channels: the whole way of the data.
+//!
+//! ```text
+//! reader ──► pool: scan, check, encode ──► packer ──► pool: frame, hash, compress ──► writer
+//! ```
+//! Order is kept without a lock. Whoever hands a job to the pool puts the receiving end of its result into the
+//! next bounded channel; the next stage takes results in the order of the jobs and waits for one that is not
+//! ready. The lengths of the channels bound what is in flight, and with it memory, whatever the size of the
+//! input: `2 + threads` blocks of 1 MiB before the packer, `1 + threads` groups of records after it. A group has
+//! one to a few MiB of lines; when lines are compressed into full-size records, up to 16 MiB, but no more than
+//! 32 MiB in all groups together.
+
+mod packer;
+mod reader;
+mod report;
+mod writer;
+
+use std::convert::Infallible;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, bounded};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+pub use report::{Error, Report, Summary, Unfinished};
+
+use crate::ack::Acknowledgements;
+use crate::block::BufferPool;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::compress::Codec;
+use crate::encode::Rules;
+use crate::quarantine::Quarantine;
+use crate::sink::Sink;
+use crate::source::{Format, Input};
+use pixel_engine_kpl::{HashKeys, SharedShardMap};
+use pixel_engine_log::encode::Encoding;
+use pixel_engine_log::schema::{Schema, Schemas};
+use pixel_engine_log::select::{Matcher, Selector};
+
+/// Which container records are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Packing {
+    /// Concatenated lines, for Firehose.
+    #[default]
+    Lines,
+    /// KPL aggregates, for Kinesis.
+    Kpl,
+}
+
+/// What to do with a line that cannot be shipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadLine {
+    /// Keep it in the quarantine.
+    #[default]
+    Quarantine,
+    /// Deliver what stands before it, and stop.
+    Fail,
+    /// Leave it out; it is counted as filtered.
+    Skip,
+}
+
+/// How a run works.
+pub struct Options {
+    /// What the lines are.
+    pub format: Format,
+    /// Accepted schemas of real-time logs.
+    pub schemas: Schemas,
+    /// The columns of standard logs that come without a header.
+    pub standard_schema: Option<Arc<Schema>>,
+    /// What a line becomes.
+    pub encoding: Encoding,
+    /// Lines that do not match are filtered out.
+    pub matcher: Matcher,
+    /// What to do with bad lines.
+    pub on_bad_line: OnBadLine,
+    /// The container.
+    pub packing: Packing,
+    /// Aggregates hold lines of one shard: that of the hash of this value.
+    pub partition_by: Option<Selector>,
+    /// The shards that aggregates go to, as their sink knows them.
+    pub shards: SharedShardMap,
+    /// Bytes of a record at most.
+    pub record_size: usize,
+    /// Records of lines are cut just under a multiple of this.
+    pub align: usize,
+    /// Whether lines may change their order within a block to fill records of lines better.
+    pub reorder: bool,
+    /// How records of lines are compressed.
+    pub codec: Codec,
+    /// Threads of the pool.
+    pub threads: NonZeroUsize,
+}
+
+impl Options {
+    /// The longest encoded line, with its newline, that a record is sure to hold.
+    fn longest_line(&self) -> usize {
+        match self.packing {
+            Packing::Lines => self.codec.longest_input(self.record_size),
+            Packing::Kpl => self.record_size - HashKeys::KEY_LEN,
+        }
+    }
+}
+
+/// Counts that others may look at while a run is going on.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes read, before decompression.
+    pub bytes_read: Arc<AtomicU64>,
+    /// Bytes of lines, after decompression, that were encoded.
+    pub bytes_in: AtomicU64,
+    /// Lines that were encoded, filtered or found bad.
+    pub lines_in: AtomicU64,
+}
+
+/// Reads every input to its end, or until `stop` is set, and delivers its lines to `sink`.
+///
+/// Errors of an input are collected while the other inputs go on; an error of the sink or the quarantine ends
+/// the run. The report always has the numbers of what was done.
+///
+/// With a `checkpoint`, files go on where it says, and it follows what is acknowledged: a few times a second, and once
+/// more at the end.
+pub fn run(
+    inputs: &[Input],
+    options: Options,
+    sink: &mut dyn Sink,
+    quarantine: &mut Quarantine,
+    progress: &Progress,
+    stop: &Arc<AtomicBool>,
+    checkpoint: Option<&Checkpoint>,
+) -> Report {
+    let begun = Instant::now();
+    let threads = options.threads.get();
+    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|number| format!("pool-{number}")).build();
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return Report::failed(Error::Threads { threads, reason: error.to_string() }),
+    };
+    let blocks_in_flight = 2 + threads;
+    let (to_packer, from_reader) = bounded(blocks_in_flight);
+    let (to_writer, from_packer) = bounded(groups_in_flight(threads));
+    let buffers = BufferPool::new(blocks_in_flight);
+    let acknowledgements = Acknowledgements::default();
+
+    let packer = packer::Packer::new(&options, &pool, to_writer, progress, acknowledgements.clone());
+    let reader = reader::Reader {
+        format: options.format,
+        standard_schema: options.standard_schema.clone(),
+        rules: Arc::new(rules(options, buffers.clone())),
+        buffers,
+        acknowledgements: acknowledgements.clone(),
+        checkpoint,
+        progress,
+        stop,
+        pool: &pool,
+        output: to_packer,
+    };
+    let writer = writer::Writer::new(sink, quarantine);
+
+    let (sources, packed, written, saved) = thread::scope(|scope| {
+        // Dropped at the end, or when a stage panics.
+        let (running, ended) = bounded(0);
+        let saver = checkpoint.map(|checkpoint| {
+            let acknowledgements = &acknowledgements;
+            scope.spawn(move || save_until(&ended, checkpoint, acknowledgements))
+        });
+        let reader = scope.spawn(|| reader.read(inputs));
+        let writer = scope.spawn(|| writer.write(from_packer));
+        let packed = packer.pack(from_reader);
+        let (sources, written) = (join(reader), join(writer));
+        drop(running);
+        (sources, packed, written, saver.map_or(Ok(()), join))
+    });
+    Report::new(packed, written, saved, sources, &acknowledgements, begun.elapsed(), threads)
+}
+
+/// How often a checkpoint is written while something moves: what a crash at any instant costs in duplicates.
+const SAVE_EVERY: Duration = Duration::from_millis(200);
+
+/// Saves the checkpoint until the run has ended, and then a last time. A disk that is full in between does not end
+/// the run: only how the last time went counts.
+fn save_until(
+    ended: &Receiver<Infallible>,
+    checkpoint: &Checkpoint,
+    acknowledgements: &Acknowledgements,
+) -> Result<(), CheckpointError> {
+    loop {
+        let is_last = ended.recv_timeout(SAVE_EVERY) == Err(RecvTimeoutError::Disconnected);
+        let saved = checkpoint.save(acknowledgements);
+        if is_last {
+            return saved;
+        }
+    }
+}
+
+/// Bytes of lines in all the runs that are waiting to be compressed, being compressed, or being gathered.
+const RUN_MEMORY: usize = 32 << 20;
+
+/// Groups of records that the channel to the writer holds, finished or not.
+fn groups_in_flight(threads: usize) -> usize {
+    1 + threads
+}
+
+fn rules(options: Options, pool: BufferPool) -> Rules {
+    let is_kpl = options.packing == Packing::Kpl;
+    Rules {
+        longest_line: options.longest_line(),
+        stop_at_bad_line: options.on_bad_line == OnBadLine::Fail,
+        reorder_for: (options.reorder && !is_kpl).then_some(options.record_size),
+        partition_by: options.partition_by.filter(|_| is_kpl),
+        schemas: options.schemas,
+        encoding: options.encoding,
+        matcher: options.matcher,
+        pool,
+    }
+}
+
+/// The next stage has gone: it failed, or one after it did, and says so itself.
+struct Gone;
+
+impl<T> From<SendError<T>> for Gone {
+    fn from(_: SendError<T>) -> Gone {
+        Gone
+    }
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Hands work to the pool; the result comes out of the channel.
+fn on_pool<T: Send + 'static>(pool: &ThreadPool, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (result, pending) = bounded(1);
+    pool.spawn_fifo(move || {
+        // Nobody waits any more when a later stage has failed.
+        let _ = result.send(work());
+    });
+    pending
+}

@@ -1,0 +1,238 @@
+//! Takes encoded blocks in order, cuts them into records, and hands these to the pool in groups.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, Sender};
+use rayon::ThreadPool;
+
+use super::reader::FromReader;
+use super::writer::ToWriter;
+use super::{Error, Gone, OnBadLine, Options, Packing, Progress, RUN_MEMORY, groups_in_flight, on_pool};
+use crate::ack::{AckToken, Acknowledgements};
+use crate::billing::Billed;
+use crate::compress::Codec;
+use crate::encode::{Encoded, EncodedBlock, LineCounts};
+use crate::finish::{Compression, Container};
+use crate::pack::Packed;
+use crate::pack::aggregates::AggregatePacker;
+use crate::pack::lines::LinesPacker;
+use crate::pack::partitions::PartitionPacker;
+
+/// Aggregates in a group: two for each of the 16 lanes of the widest MD5 kernel.
+const GROUP_AGGREGATES: usize = 32;
+/// Bytes of lines at which a group of any kind is full.
+const GROUP_BYTES: usize = 2 << 20;
+
+pub(super) struct Packer<'a> {
+    cutter: Cutter,
+    container: Arc<Container>,
+    reorder: bool,
+    on_bad_line: OnBadLine,
+    pool: &'a ThreadPool,
+    output: Sender<ToWriter>,
+    progress: &'a Progress,
+    acknowledgements: Acknowledgements,
+    group: Vec<Packed>,
+    group_bytes: usize,
+    /// The number of the source of the last block, and its newlines before the next block.
+    newlines_before: Option<(usize, u64)>,
+    packed: PackedCounts,
+}
+
+enum Cutter {
+    Lines(LinesPacker),
+    Aggregates(AggregatePacker),
+    Partitions(PartitionPacker),
+}
+
+/// What the packer saw.
+#[derive(Default)]
+pub(super) struct PackedCounts {
+    pub(super) lines: LineCounts,
+    pub(super) skipped: u64,
+    pub(super) bytes_in: u64,
+    pub(super) unpacked: Billed,
+    pub(super) errors: Vec<Error>,
+}
+
+impl<'a> Packer<'a> {
+    pub(super) fn new(
+        options: &Options,
+        pool: &'a ThreadPool,
+        output: Sender<ToWriter>,
+        progress: &'a Progress,
+        acknowledgements: Acknowledgements,
+    ) -> Packer<'a> {
+        let (cutter, container) = match (options.packing, options.codec) {
+            (Packing::Kpl, _) => {
+                let (limit, shards) = (options.record_size, options.shards.clone());
+                let cutter = match options.partition_by {
+                    Some(_) => Cutter::Partitions(PartitionPacker::new(limit, shards)),
+                    None => Cutter::Aggregates(AggregatePacker::new(limit, shards)),
+                };
+                (cutter, Container::Kpl)
+            }
+            (Packing::Lines, Codec::None) => {
+                (Cutter::Lines(LinesPacker::new(options.record_size, options.align)), Container::Lines)
+            }
+            (Packing::Lines, codec) => {
+                // Beside those in the channel, the writer waits for one and the packer gathers one.
+                let runs = groups_in_flight(options.threads.get()) + 2;
+                let compression = Compression::new(codec, options.record_size, runs, RUN_MEMORY);
+                (Cutter::Lines(LinesPacker::new(options.record_size, 1)), Container::CompressedLines(compression))
+            }
+        };
+        Packer {
+            cutter,
+            container: Arc::new(container),
+            reorder: options.reorder,
+            on_bad_line: options.on_bad_line,
+            pool,
+            output,
+            progress,
+            acknowledgements,
+            group: Vec::new(),
+            group_bytes: 0,
+            newlines_before: None,
+            packed: PackedCounts::default(),
+        }
+    }
+
+    /// Packs until the reader ends, a bad line ends the run, or the writer fails.
+    pub(super) fn pack(mut self, input: Receiver<FromReader>) -> PackedCounts {
+        // A writer that has gone has told why itself.
+        let _ = self.pack_all(input);
+        self.packed
+    }
+
+    fn pack_all(&mut self, input: Receiver<FromReader>) -> Result<(), Gone> {
+        for item in input {
+            match item {
+                FromReader::Error(error) => self.packed.errors.push(error),
+                FromReader::Block(encoded) => {
+                    let encoded = encoded.recv().expect("the pool finishes every job");
+                    let stopped = encoded.stopped;
+                    self.add(encoded)?;
+                    if stopped {
+                        break;
+                    }
+                }
+            }
+        }
+        self.flush()?;
+        self.send_group()
+    }
+
+    fn add(&mut self, encoded: Encoded) -> Result<(), Gone> {
+        let Encoded { block, mut bad_lines, counts, unpacked, source_bytes, source, stopped, token } = encoded;
+        let newlines_before = match self.newlines_before {
+            Some((number, newlines)) if number == source.number => newlines,
+            // The first block of a source, so the source still stands where this run began it.
+            _ => self.acknowledgements.position(source.number).lines,
+        };
+        for bad_line in &mut bad_lines {
+            bad_line.line += newlines_before + 1;
+        }
+        self.newlines_before = Some((source.number, newlines_before + counts.newlines));
+        self.packed.lines += counts;
+        self.packed.unpacked += unpacked;
+        self.packed.bytes_in += source_bytes;
+        self.progress.bytes_in.fetch_add(source_bytes, Ordering::Relaxed);
+        self.progress.lines_in.fetch_add(counts.lines_in, Ordering::Relaxed);
+
+        let no_waiting = self.cut(&block, &token);
+        self.send_full_groups()?;
+        if no_waiting {
+            self.send_group()?;
+        }
+        match self.on_bad_line {
+            _ if bad_lines.is_empty() => {}
+            OnBadLine::Quarantine => self.output.send(ToWriter::BadLines(bad_lines, counts.bad, token.clone()))?,
+            OnBadLine::Skip => self.packed.skipped += counts.bad,
+            OnBadLine::Fail => {
+                let errors = bad_lines.into_iter().map(|bad_line| Error::BadLine(Box::new(bad_line)));
+                self.packed.errors.extend(errors);
+            }
+        }
+        // A block that was left at a bad line is not done: it must not count as acknowledged.
+        if !stopped {
+            token.delivered();
+        }
+        Ok(())
+    }
+
+    /// Whether the open group has something that must not wait until it is full.
+    fn cut(&mut self, block: &Arc<EncodedBlock>, token: &AckToken) -> bool {
+        let mut emit = into_group(&mut self.group, &mut self.group_bytes);
+        match &mut self.cutter {
+            // A block without lines makes what is open older.
+            Cutter::Partitions(packer) => return packer.add(block, token, &mut emit),
+            _ if block.line_count() == 0 => {}
+            Cutter::Aggregates(packer) => packer.add(block, token, &mut emit),
+            Cutter::Lines(packer) => {
+                if self.reorder {
+                    // The block's lines are in the order that fills records from the first on.
+                    packer.flush(&mut emit);
+                }
+                if let Container::CompressedLines(compression) = &*self.container {
+                    packer.set_limit(compression.run_length(block.lines(0..block.line_count())));
+                }
+                packer.add(block, token, &mut emit);
+            }
+        }
+        false
+    }
+
+    fn flush(&mut self) -> Result<(), Gone> {
+        {
+            let mut emit = into_group(&mut self.group, &mut self.group_bytes);
+            match &mut self.cutter {
+                Cutter::Aggregates(packer) => packer.flush(&mut emit),
+                Cutter::Partitions(packer) => packer.flush(&mut emit),
+                Cutter::Lines(packer) => packer.flush(&mut emit),
+            }
+        }
+        self.send_full_groups()
+    }
+
+    fn send_full_groups(&mut self) -> Result<(), Gone> {
+        match *self.container {
+            Container::Lines => self.send_group(),
+            Container::Kpl => {
+                while self.group.len() >= GROUP_AGGREGATES {
+                    let rest = self.group.split_off(GROUP_AGGREGATES);
+                    self.send_group()?;
+                    self.group_bytes = rest.iter().map(|packed| packed.lines.length()).sum();
+                    self.group = rest;
+                }
+                if self.group_bytes >= GROUP_BYTES { self.send_group() } else { Ok(()) }
+            }
+            Container::CompressedLines(_) if self.group_bytes >= GROUP_BYTES => self.send_group(),
+            Container::CompressedLines(_) => Ok(()),
+        }
+    }
+
+    fn send_group(&mut self) -> Result<(), Gone> {
+        let group = std::mem::take(&mut self.group);
+        self.group_bytes = 0;
+        if group.is_empty() {
+            return Ok(());
+        }
+        let container = Arc::clone(&self.container);
+        let records = match *container {
+            // Nothing to do for a worker.
+            Container::Lines => ToWriter::Ready(group),
+            _ => ToWriter::Pending(on_pool(self.pool, move || container.finish(group))),
+        };
+        Ok(self.output.send(records)?)
+    }
+}
+
+/// Takes what a cutter emits into the open group.
+fn into_group<'a>(group: &'a mut Vec<Packed>, bytes: &'a mut usize) -> impl FnMut(Packed) + 'a {
+    |packed| {
+        *bytes += packed.lines.length();
+        group.push(packed);
+    }
+}

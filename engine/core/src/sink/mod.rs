@@ -1,0 +1,80 @@
+//! Sinks: where finished records go.
+//!
+//! A sink takes a record over and settles its receipt once the record is safe: at once for [`null`], when the
+//! request line is written for [`requests`], when the object has its final name and is on disk for [`dir`], when
+//! the service has answered for it with the feature `aws`. A record that fails is dropped unsettled, so its lines
+//! can never count as delivered.
+
+pub mod backoff;
+pub mod dir;
+pub mod entry;
+pub mod limits;
+pub mod null;
+pub mod requests;
+pub mod statistics;
+
+use std::io;
+
+use crate::record::{Delivered, Record};
+use statistics::Shipping;
+
+/// A place for records.
+pub trait Sink: Send {
+    /// Takes the record over.
+    ///
+    /// # Errors
+    /// It cannot be delivered; nothing more will be.
+    fn ship(&mut self, record: Record) -> Result<(), SinkError>;
+
+    /// Delivers what is still held back.
+    ///
+    /// # Errors
+    /// As for [`Sink::ship`].
+    fn finish(&mut self) -> Result<(), SinkError>;
+
+    /// The records that have arrived so far.
+    fn delivered(&self) -> Delivered;
+
+    /// API requests made, or that would have been made.
+    fn requests(&self) -> u64;
+
+    /// How shipping over the network went; `None` for a sink that does none.
+    fn shipping(&self) -> Option<Shipping> {
+        None
+    }
+}
+
+/// A sink cannot deliver.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// What the system says: a full disk, no permission, a closed pipe.
+    #[error("{target}: {error}")]
+    Io {
+        /// The file, folder or pipe.
+        target: String,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// What a stream, or the way to it, says.
+    #[error("{stream}: {reason}")]
+    Stream {
+        /// `firehose://NAME` or `kinesis://NAME`.
+        stream: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+impl SinkError {
+    /// An error of the system.
+    pub fn io(target: impl Into<String>, error: io::Error) -> SinkError {
+        SinkError::Io { target: target.into(), error }
+    }
+
+    /// Whether the reader of a pipe has gone, which is its right.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, SinkError::Io { error, .. } if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
