@@ -1,15 +1,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pixel_engine::compress::Codec;
 use pixel_engine::encode::Encoding;
 use pixel_engine::pack::kpl::{Decoded, Shard, ShardMap, SharedShardMap, decode, hash_of_partition_key};
-use pixel_engine::pipeline::{self, OnBadLine, Options, Packing, Progress};
+use pixel_engine::pipeline::{OnBadLine, Options, Packing, Run};
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::record::{Delivered, Record};
 use pixel_engine::schema::Schemas;
@@ -17,7 +15,7 @@ use pixel_engine::select::Matcher;
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::requests::Requests;
 use pixel_engine::ship::{Sink, SinkError};
-use pixel_engine::source::{Format, Input};
+use pixel_engine::source::{Files, Format, Input};
 use serde_json::{Value, json};
 
 use crate::peers::*;
@@ -306,8 +304,12 @@ impl Sink for Resharded<'_> {
         self.requests.ship(record)
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
-        self.requests.finish()
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.requests.flush()
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        self.requests.close()
     }
 
     fn delivered(&self) -> Delivered {
@@ -350,8 +352,7 @@ fn aggregates_for(
     let requests = Requests::new(&mut sent, Api::PutRecords, None);
     let mut sink = Resharded { requests, records: 0, after, to, shards: shared };
     let mut quarantine = Quarantine::new(workspace.path("quarantine"));
-    let stop = Arc::new(AtomicBool::new(false));
-    let report = pipeline::run(&[input], options, &mut sink, &mut quarantine, &Progress::default(), &stop, None);
+    let report = Run::new(options).source(Files::new([input])).to(&mut sink, &mut quarantine);
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     drop(sink);
     records(&sent)

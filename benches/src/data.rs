@@ -1,6 +1,7 @@
 //! The bytes that the stages run on.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use pixel_engine::ack::{AckToken, Acknowledgements};
 use pixel_engine::block::{BLOCK_SIZE, Block, BufferPool, Layout, Source};
@@ -129,6 +130,7 @@ pub fn blocks(log: &[u8]) -> Vec<Block> {
             source: Arc::clone(&source),
             offset,
             source_bytes: length,
+            read_at: Instant::now(),
             layout: Layout::RealTime,
             cut: None,
             token: acknowledgements.token(0, offset..offset + length),

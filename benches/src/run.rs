@@ -2,21 +2,19 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use pixel_engine::compress::Codec;
 use pixel_engine::encode::Encoding;
 use pixel_engine::pack::kpl::SharedShardMap;
 use pixel_engine::pack::{kpl, lines};
-use pixel_engine::pipeline::{self, OnBadLine, Options, Packing, Progress, Summary};
+use pixel_engine::pipeline::{OnBadLine, Options, Packing, Run, Summary};
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::schema::Schemas;
 use pixel_engine::select::Matcher;
 use pixel_engine::ship::Sink;
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::null::Null;
-use pixel_engine::source::{Format, Input};
+use pixel_engine::source::{Files, Format, Input};
 
 /// What varies between runs.
 #[derive(Clone, Debug)]
@@ -97,8 +95,7 @@ impl Variant {
             threads: NonZeroUsize::new(threads).expect("at least one thread"),
         };
         let mut quarantine = Quarantine::new(Path::new("/dev/null"));
-        let stop = Arc::new(AtomicBool::new(false));
-        let report = pipeline::run(&[input], options, sink, &mut quarantine, &Progress::default(), &stop, None);
+        let report = Run::new(options).source(Files::new([input])).to(sink, &mut quarantine);
         assert!(report.errors.is_empty(), "{:?}", report.errors);
         report.summary
     }

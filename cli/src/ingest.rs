@@ -15,7 +15,7 @@ use pixel_engine::compress::Codec;
 use pixel_engine::encode::Encoding;
 use pixel_engine::pack::kpl::{HashKeys, SharedShardMap};
 use pixel_engine::pack::{kpl, lines};
-use pixel_engine::pipeline::{self, Error, OnBadLine, Options, Packing, Progress, Report};
+use pixel_engine::pipeline::{Error, OnBadLine, Options, Packing, Progress, Report, Run};
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::schema::{LogKind, PRESETS, Schema, SchemaError, Schemas};
 use pixel_engine::select::{Matcher, Selection, Selector};
@@ -25,7 +25,7 @@ use pixel_engine::ship::dir::{Dir, ObjectFormat};
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::null::Null;
 use pixel_engine::ship::requests::Requests;
-use pixel_engine::source::{Format, Input, OpenFile, expand};
+use pixel_engine::source::{Files, Format, Input, OpenFile, expand};
 
 use crate::aws::{Deliver, Keep, Reach, Records};
 use crate::summary::Table;
@@ -227,7 +227,12 @@ impl Ingest {
             None => inputs.iter().map(Input::size).sum(),
         };
         let report = progress::shown(&progress, total, self.quiet, || {
-            pipeline::run(&inputs, options, &mut *sink, &mut quarantine, &progress, &stop, checkpoint.as_ref())
+            Run::new(options)
+                .source(Files::new(inputs.as_slice()))
+                .progress(&progress)
+                .stop(stop)
+                .checkpoint(checkpoint.as_ref())
+                .to(&mut *sink, &mut quarantine)
         });
         failed |= !self.tell(&report, &quarantine);
         // A reader that has seen enough ends the run before its input, and means it.

@@ -261,7 +261,16 @@ impl Sink for Delivery {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
+    fn flush(&mut self) -> Result<(), SinkError> {
+        for lane in &mut self.lanes {
+            // What failed is said when the sink is closed.
+            let _ = lane.send();
+            lane.limits.end_request();
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
         for lane in &mut self.lanes {
             // What failed is said below.
             let _ = lane.send();

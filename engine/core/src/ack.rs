@@ -61,6 +61,11 @@ impl Acknowledgements {
         AckToken { block: Arc::new(block), delivered: false }
     }
 
+    /// Forgets a source that has ended and is wholly acknowledged.
+    pub(crate) fn forget(&self, source: usize) {
+        self.lock().remove(&source);
+    }
+
     /// How far the source is acknowledged.
     pub fn position(&self, source: usize) -> Position {
         self.lock().get(&source).map_or_else(Position::default, |progress| progress.position)

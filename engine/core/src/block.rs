@@ -1,6 +1,7 @@
 //! An owned buffer of whole lines, with where it came from and its ack token.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -57,6 +58,8 @@ pub struct Block {
     pub offset: u64,
     /// How many bytes of the source they are: one less than `bytes` has when a newline was added.
     pub source_bytes: u64,
+    /// When the first of them was read, or a little before.
+    pub read_at: Instant,
     /// How to read them.
     pub layout: Layout,
     /// Set when the last line is not whole and must not be shipped as if it were.

@@ -57,15 +57,15 @@ fn aggregate(group: Vec<Packed>) -> Vec<Record> {
         };
         let mut bytes = Vec::new();
         kpl::write_aggregate(&mut bytes, key, packed.lines.each_line());
-        aggregates.push((bytes, packed.lines.line_count(), packed.key, packed.tokens));
+        aggregates.push((bytes, packed.lines.line_count(), packed.key, packed.tokens, packed.oldest));
         records.push(None);
     }
     let mut bytes: Vec<&mut Vec<u8>> = aggregates.iter_mut().map(|(bytes, ..)| bytes).collect();
     kpl::seal(&mut bytes);
     let mut aggregates = aggregates.into_iter();
     let mut next_aggregate = || {
-        let (bytes, lines, key, tokens) = aggregates.next().expect("one for each empty place");
-        Record::from_bytes(bytes, lines, key, tokens)
+        let (bytes, lines, key, tokens, oldest) = aggregates.next().expect("one for each empty place");
+        Record::from_bytes(bytes, lines, key, tokens).with_oldest(oldest)
     };
     records.into_iter().map(|record| record.unwrap_or_else(&mut next_aggregate)).collect()
 }
@@ -110,7 +110,7 @@ impl Compression {
         self.learn(length as f64 / bytes.len() as f64);
         let lines = packed.lines.line_count();
         if bytes.len() <= self.record_size {
-            records.push(Record::from_bytes(bytes, lines, None, packed.tokens));
+            records.push(Record::from_bytes(bytes, lines, None, packed.tokens).with_oldest(packed.oldest));
             return Ok(());
         }
         assert!(lines > 1, "the encoder refuses a line that may not fit by itself");
@@ -130,8 +130,8 @@ impl Compression {
 
 /// The same lines in parts of `most` lines; each part shares in the acknowledgement of all blocks.
 fn split(packed: Packed, most: usize) -> Vec<Packed> {
-    let Packed { lines: all, tokens, .. } = packed;
-    let empty = || Packed { lines: LineList::default(), tokens: tokens.clone(), key: None };
+    let Packed { lines: all, tokens, oldest, .. } = packed;
+    let empty = || Packed { lines: LineList::default(), tokens: tokens.clone(), key: None, oldest };
     let mut parts = vec![empty()];
     let mut room = most;
     for (block, mut lines) in all.runs() {

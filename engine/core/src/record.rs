@@ -1,5 +1,7 @@
 //! A finished record: what Firehose or Kinesis stores.
 
+use std::time::Instant;
+
 use crate::ack::AckToken;
 use crate::billing::Billed;
 use crate::pack::{LineList, Packed};
@@ -12,6 +14,7 @@ pub struct Record {
     lines: usize,
     key: Option<PartitionKey>,
     tokens: Vec<AckToken>,
+    oldest: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -25,12 +28,23 @@ impl Record {
     /// A record of the lines as they are.
     pub fn from_lines(packed: Packed) -> Record {
         let lines = packed.lines.line_count();
-        Record { payload: Payload::Lines(packed.lines), lines, key: packed.key, tokens: packed.tokens }
+        let Packed { lines: list, tokens, key, oldest } = packed;
+        Record { payload: Payload::Lines(list), lines, key, tokens, oldest }
     }
 
     /// A record of `bytes` that stand for that many lines.
     pub fn from_bytes(bytes: Vec<u8>, lines: usize, key: Option<PartitionKey>, tokens: Vec<AckToken>) -> Record {
-        Record { payload: Payload::Bytes(bytes), lines, key, tokens }
+        Record { payload: Payload::Bytes(bytes), lines, key, tokens, oldest: None }
+    }
+
+    /// The same record, whose oldest line was read then.
+    pub fn with_oldest(self, oldest: Option<Instant>) -> Record {
+        Record { oldest, ..self }
+    }
+
+    /// When the oldest of its lines was read, where that is known.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.oldest
     }
 
     /// Bytes of data.

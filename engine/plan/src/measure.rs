@@ -11,11 +11,11 @@ use pixel_engine_core::compress::Codec;
 use pixel_engine_core::pack::lines;
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::record::{Delivered, Record};
-use pixel_engine_core::run::{self, OnBadLine, Options, Packing, Progress, Summary};
+use pixel_engine_core::run::{self, OnBadLine, Options, Packing, Summary};
 use pixel_engine_core::sink::limits::Api;
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::sink::{Sink, SinkError};
-use pixel_engine_core::source::{Format, Input};
+use pixel_engine_core::source::{Files, Format, Input};
 use pixel_engine_kpl as kpl;
 use pixel_engine_kpl::SharedShardMap;
 use pixel_engine_log::encode::Encoding;
@@ -176,7 +176,7 @@ impl Sample {
         let reads = if run.repeat { MOST_READS.max(self.inputs.len()) } else { self.inputs.len() };
         let inputs: Vec<Input> = self.inputs.iter().cycle().take(reads).cloned().collect();
         let mut quarantine = Quarantine::new("/dev/null");
-        let report = run::run(&inputs, options, &mut meter, &mut quarantine, &Progress::default(), &stop, None);
+        let report = run::Run::new(options).source(Files::new(inputs)).stop(stop).to(&mut meter, &mut quarantine);
         match report.errors.into_iter().next() {
             Some(error) => Err(error.into()),
             None => Ok(Outcome {
@@ -274,8 +274,12 @@ impl Sink for Meter {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
-        self.null.finish()
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.null.flush()
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        self.null.close()
     }
 
     fn delivered(&self) -> Delivered {

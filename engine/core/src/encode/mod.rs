@@ -7,6 +7,7 @@ mod partition;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use self::partition::PartitionValues;
 use crate::ack::AckToken;
@@ -48,6 +49,7 @@ pub struct EncodedBlock {
     bytes: Vec<u8>,
     line_ends: Vec<u32>,
     hash_keys: Option<Vec<u128>>,
+    read_at: Instant,
     pool: BufferPool,
 }
 
@@ -72,6 +74,11 @@ impl EncodedBlock {
     #[inline]
     pub fn line_length(&self, index: usize) -> usize {
         self.line_start(index + 1) - self.line_start(index)
+    }
+
+    /// When the first of the lines was read, or a little before.
+    pub fn read_at(&self) -> Instant {
+        self.read_at
     }
 
     /// The hash key of each line, where lines are partitioned.
@@ -154,7 +161,7 @@ pub struct Scratch {
 impl Rules {
     /// Encodes every line of the block.
     pub fn encode(&self, block: Block, scratch: &mut Scratch) -> Encoded {
-        let Block { bytes, source, offset, source_bytes, layout, cut, token } = block;
+        let Block { bytes, source, offset, source_bytes, read_at, layout, cut, token } = block;
         let length = bytes.len() as u64;
         let mut run = Run {
             rules: self,
@@ -184,7 +191,7 @@ impl Rules {
             line_ends = reordered.1;
         }
         token.count_lines(counts.newlines);
-        let mut block = EncodedBlock { bytes, line_ends, hash_keys: None, pool: self.pool.clone() };
+        let mut block = EncodedBlock { bytes, line_ends, hash_keys: None, read_at, pool: self.pool.clone() };
         block.hash_keys = partition_values.map(|values| values.hash_keys(block.each_line()));
         let block = Arc::new(block);
         Encoded { block, bad_lines, counts, unpacked, source_bytes, source, stopped, token }
@@ -505,7 +512,8 @@ pub(crate) mod tests {
             bytes.extend_from_slice(line);
             line_ends.push(bytes.len() as u32);
         }
-        Arc::new(EncodedBlock { bytes, line_ends, hash_keys: None, pool: BufferPool::new(0) })
+        let (hash_keys, read_at, pool) = (None, Instant::now(), BufferPool::new(0));
+        Arc::new(EncodedBlock { bytes, line_ends, hash_keys, read_at, pool })
     }
 
     /// The same, each with its hash key.
@@ -537,7 +545,7 @@ pub(crate) mod tests {
         let bytes = [text, if added { b"\n" } else { b"" }].concat();
         let source = Arc::new(Source { number: 0, name: "a.log".to_owned() });
         let token = Acknowledgements::default().token(0, 100..100 + source_bytes);
-        Block { bytes, source, offset: 100, source_bytes, layout, cut, token }
+        Block { bytes, source, offset: 100, source_bytes, read_at: Instant::now(), layout, cut, token }
     }
 
     fn encode(rules: &Rules, text: &[u8]) -> Encoded {

@@ -5,6 +5,7 @@
 //! stays within two 25 KiB PUT payload units under either reading of the price list.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Packed;
 use crate::ack::AckToken;
@@ -56,6 +57,18 @@ impl AggregatePacker {
     /// Closes the open aggregate, if there is one.
     pub fn flush(&mut self, emit: &mut impl FnMut(Packed)) {
         if let Some(open) = self.open.take() {
+            emit(open.packed);
+        }
+    }
+
+    /// When the oldest line of the open aggregate was read.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.open.as_ref().and_then(|open| open.packed.oldest)
+    }
+
+    /// Closes the open aggregate if it has a line that was read at that time or before.
+    pub fn flush_older(&mut self, time: Instant, emit: &mut impl FnMut(Packed)) {
+        if let Some(open) = self.open.take_if(|open| open.packed.is_as_old_as(time)) {
             emit(open.packed);
         }
     }

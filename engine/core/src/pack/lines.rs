@@ -5,6 +5,7 @@
 //! billed but not used weigh least: just under a multiple of the alignment. Lines keep their order.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Packed;
 use crate::ack::AckToken;
@@ -65,6 +66,18 @@ impl LinesPacker {
         self.length = 0;
         if !self.open.lines.is_empty() {
             emit(std::mem::take(&mut self.open));
+        }
+    }
+
+    /// When the oldest line of the open record was read.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.open.oldest
+    }
+
+    /// Closes the open record if it has a line that was read at that time or before.
+    pub fn flush_older(&mut self, time: Instant, emit: &mut impl FnMut(Packed)) {
+        if self.open.is_as_old_as(time) {
+            self.flush(emit);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::ack::AckToken;
 use crate::encode::EncodedBlock;
@@ -86,14 +87,23 @@ pub struct Packed {
     pub tokens: Vec<AckToken>,
     /// Where the record goes in a Kinesis stream.
     pub key: Option<PartitionKey>,
+    /// When the oldest of the lines was read.
+    pub oldest: Option<Instant>,
 }
 
 impl Packed {
+    /// Whether it has a line that was read at that time or before.
+    fn is_as_old_as(&self, time: Instant) -> bool {
+        self.oldest.is_some_and(|oldest| oldest <= time)
+    }
+
     /// Adds lines of a block.
     #[inline]
     fn push(&mut self, block: &Arc<EncodedBlock>, lines: Range<usize>, token: &AckToken) {
         if self.lines.push(block, lines) {
             self.tokens.push(token.clone());
+            // Blocks of several sources do not come in the order of their age.
+            self.oldest = Some(self.oldest.map_or(block.read_at(), |oldest| oldest.min(block.read_at())));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Packed;
 use super::aggregates::OpenAggregate;
@@ -81,6 +82,20 @@ impl PartitionPacker {
     pub fn flush(&mut self, emit: &mut impl FnMut(Packed)) {
         self.opened.clear();
         self.open.iter_mut().filter_map(Option::take).for_each(|open| emit(open.aggregate.packed));
+    }
+
+    /// When the oldest line of all open aggregates was read.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.open.iter().flatten().filter_map(|open| open.aggregate.packed.oldest).min()
+    }
+
+    /// Closes every aggregate that has a line that was read at that time or before.
+    pub fn flush_older(&mut self, time: Instant, emit: &mut impl FnMut(Packed)) {
+        for place in &mut self.open {
+            if let Some(open) = place.take_if(|open| open.aggregate.packed.is_as_old_as(time)) {
+                emit(open.aggregate.packed);
+            }
+        }
     }
 
     fn close_old(&mut self, emit: &mut impl FnMut(Packed)) -> bool {

@@ -13,6 +13,8 @@
 mod packer;
 mod reader;
 mod report;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::convert::Infallible;
@@ -25,6 +27,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, bounded};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use reader::ToPool;
 pub use report::{Error, Report, Summary, Unfinished};
 
 use crate::ack::Acknowledgements;
@@ -34,7 +37,7 @@ use crate::compress::Codec;
 use crate::encode::Rules;
 use crate::quarantine::Quarantine;
 use crate::sink::Sink;
-use crate::source::{Format, Input};
+use crate::source::{Closed, Feed, Feeds, Format, Origins, Source};
 use pixel_engine_kpl::{HashKeys, SharedShardMap};
 use pixel_engine_log::encode::Encoding;
 use pixel_engine_log::schema::{Schema, Schemas};
@@ -115,65 +118,118 @@ pub struct Progress {
     pub lines_in: AtomicU64,
 }
 
-/// Reads every input to its end, or until `stop` is set, and delivers its lines to `sink`.
-///
-/// Errors of an input are collected while the other inputs go on; an error of the sink or the quarantine ends
-/// the run. The report always has the numbers of what was done.
-///
-/// With a `checkpoint`, files go on where it says, and it follows what is acknowledged: a few times a second, and once
-/// more at the end.
-pub fn run(
-    inputs: &[Input],
+/// A run: sources, what becomes of their lines, and what looks on.
+pub struct Run<'run> {
     options: Options,
-    sink: &mut dyn Sink,
-    quarantine: &mut Quarantine,
-    progress: &Progress,
-    stop: &Arc<AtomicBool>,
-    checkpoint: Option<&Checkpoint>,
-) -> Report {
-    let begun = Instant::now();
-    let threads = options.threads.get();
-    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|number| format!("pool-{number}")).build();
-    let pool = match pool {
-        Ok(pool) => pool,
-        Err(error) => return Report::failed(Error::Threads { threads, reason: error.to_string() }),
-    };
-    let blocks_in_flight = 2 + threads;
-    let (to_packer, from_reader) = bounded(blocks_in_flight);
-    let (to_writer, from_packer) = bounded(groups_in_flight(threads));
-    let buffers = BufferPool::new(blocks_in_flight);
-    let acknowledgements = Acknowledgements::default();
+    sources: Vec<Box<dyn Source + 'run>>,
+    linger: Option<Duration>,
+    progress: Option<&'run Progress>,
+    stop: Arc<AtomicBool>,
+    checkpoint: Option<&'run Checkpoint>,
+}
 
-    let packer = packer::Packer::new(&options, &pool, to_writer, progress, acknowledgements.clone());
-    let reader = reader::Reader {
-        format: options.format,
-        standard_schema: options.standard_schema.clone(),
-        rules: Arc::new(rules(options, buffers.clone())),
-        buffers,
-        acknowledgements: acknowledgements.clone(),
-        checkpoint,
-        progress,
-        stop,
-        pool: &pool,
-        output: to_packer,
-    };
-    let writer = writer::Writer::new(sink, quarantine);
+impl<'run> Run<'run> {
+    /// A run with these options, and no source yet.
+    pub fn new(options: Options) -> Run<'run> {
+        let stop = Arc::default();
+        Run { options, sources: Vec::new(), linger: None, progress: None, stop, checkpoint: None }
+    }
 
-    let (sources, packed, written, saved) = thread::scope(|scope| {
-        // Dropped at the end, or when a stage panics.
-        let (running, ended) = bounded(0);
-        let saver = checkpoint.map(|checkpoint| {
-            let acknowledgements = &acknowledgements;
-            scope.spawn(move || save_until(&ended, checkpoint, acknowledgements))
+    /// Reads from this source, at the same time as from the others.
+    pub fn source(mut self, source: impl Source + 'run) -> Run<'run> {
+        self.sources.push(Box::new(source));
+        self
+    }
+
+    /// A line waits no longer than that for its record, or the request that carries it, to fill up.
+    pub fn linger(self, linger: Option<Duration>) -> Run<'run> {
+        Run { linger, ..self }
+    }
+
+    /// Counts for others to look at while the run goes on.
+    pub fn progress(self, progress: &'run Progress) -> Run<'run> {
+        Run { progress: Some(progress), ..self }
+    }
+
+    /// Ends the run early once the flag is set: what was read is delivered.
+    pub fn stop(self, stop: Arc<AtomicBool>) -> Run<'run> {
+        Run { stop, ..self }
+    }
+
+    /// Files go on where the checkpoint says, and it follows what is acknowledged.
+    pub fn checkpoint(self, checkpoint: Option<&'run Checkpoint>) -> Run<'run> {
+        Run { checkpoint, ..self }
+    }
+
+    /// Reads every source to its end, or until the run is stopped, and delivers the lines to `sink`.
+    ///
+    /// Errors of an input are collected while the others go on; an error of the sink or the quarantine ends the run. The
+    /// report always has the numbers of what was done.
+    pub fn to(self, sink: &mut dyn Sink, quarantine: &mut Quarantine) -> Report {
+        let begun = Instant::now();
+        let Run { options, sources, linger, progress, stop, checkpoint } = self;
+        let no_progress = Progress::default();
+        let progress = progress.unwrap_or(&no_progress);
+        let threads = options.threads.get();
+        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|number| format!("pool-{number}")).build();
+        let pool = match pool {
+            Ok(pool) => pool,
+            Err(error) => return Report::failed(Error::Threads { threads, reason: error.to_string() }),
+        };
+        let blocks_in_flight = 2 + threads;
+        let (to_packer, from_sources) = bounded(blocks_in_flight);
+        let (to_writer, from_packer) = bounded(groups_in_flight(threads));
+        let buffers = BufferPool::new(blocks_in_flight);
+        let acknowledgements = Acknowledgements::default();
+
+        let packer = packer::Packer::new(&options, linger, &pool, to_writer, progress, acknowledgements.clone());
+        let writer = writer::Writer::new(sink, quarantine, linger);
+        let (format, standard_schema) = (options.format, options.standard_schema.clone());
+        let output = ToPool { rules: Arc::new(rules(options, buffers.clone())), pool: &pool, output: to_packer };
+        let all = acknowledgements.clone();
+        let read = move || {
+            let feeds = Feeds {
+                format,
+                standard_schema,
+                buffers,
+                acknowledgements: all,
+                checkpoint,
+                bytes_read: Arc::clone(&progress.bytes_read),
+                stop,
+                hold: linger.map(hold),
+                output: &output,
+                origins: Origins::default(),
+            };
+            thread::scope(|scope| {
+                for source in sources {
+                    // What closed the run is in its report.
+                    scope.spawn(|| source.read(Feed::new(&feeds)));
+                }
+            });
+            feeds.origins.left()
+        };
+
+        let (left, packed, written, saved) = thread::scope(|scope| {
+            // Dropped at the end, or when a stage panics.
+            let (running, ended) = bounded(0);
+            let saver = checkpoint.map(|checkpoint| {
+                let acknowledgements = &acknowledgements;
+                scope.spawn(move || save_until(&ended, checkpoint, acknowledgements))
+            });
+            let reader = scope.spawn(read);
+            let writer = scope.spawn(|| writer.write(from_packer));
+            let packed = packer.pack(from_sources);
+            let (left, written) = (join(reader), join(writer));
+            drop(running);
+            (left, packed, written, saver.map_or(Ok(()), join))
         });
-        let reader = scope.spawn(|| reader.read(inputs));
-        let writer = scope.spawn(|| writer.write(from_packer));
-        let packed = packer.pack(from_reader);
-        let (sources, written) = (join(reader), join(writer));
-        drop(running);
-        (sources, packed, written, saver.map_or(Ok(()), join))
-    });
-    Report::new(packed, written, saved, sources, &acknowledgements, begun.elapsed(), threads)
+        Report::new(packed, written, saved, left, &acknowledgements, begun.elapsed(), threads)
+    }
+}
+
+/// How long lines may wait in a source before they are handed over: a part of the linger, most of which is for records.
+fn hold(linger: Duration) -> Duration {
+    linger / 8
 }
 
 /// How often a checkpoint is written while something moves: what a crash at any instant costs in duplicates.
@@ -217,12 +273,9 @@ fn rules(options: Options, pool: BufferPool) -> Rules {
     }
 }
 
-/// The next stage has gone: it failed, or one after it did, and says so itself.
-struct Gone;
-
-impl<T> From<SendError<T>> for Gone {
-    fn from(_: SendError<T>) -> Gone {
-        Gone
+impl<T> From<SendError<T>> for Closed {
+    fn from(_: SendError<T>) -> Closed {
+        Closed
     }
 }
 

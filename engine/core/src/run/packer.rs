@@ -1,14 +1,16 @@
 //! Takes encoded blocks in order, cuts them into records, and hands these to the pool in groups.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rayon::ThreadPool;
 
-use super::reader::FromReader;
+use super::reader::ToPacker;
 use super::writer::ToWriter;
-use super::{Error, Gone, OnBadLine, Options, Packing, Progress, RUN_MEMORY, groups_in_flight, on_pool};
+use super::{Error, OnBadLine, Options, Packing, Progress, RUN_MEMORY, groups_in_flight, on_pool};
 use crate::ack::{AckToken, Acknowledgements};
 use crate::billing::Billed;
 use crate::compress::Codec;
@@ -18,6 +20,7 @@ use crate::pack::Packed;
 use crate::pack::aggregates::AggregatePacker;
 use crate::pack::lines::LinesPacker;
 use crate::pack::partitions::PartitionPacker;
+use crate::source::Closed;
 
 /// Aggregates in a group: two for each of the 16 lanes of the widest MD5 kernel.
 const GROUP_AGGREGATES: usize = 32;
@@ -35,8 +38,10 @@ pub(super) struct Packer<'a> {
     acknowledgements: Acknowledgements,
     group: Vec<Packed>,
     group_bytes: usize,
-    /// The number of the source of the last block, and its newlines before the next block.
-    newlines_before: Option<(usize, u64)>,
+    /// How long a line may wait for its record to fill up.
+    linger: Option<Duration>,
+    /// The newlines before the next block of each origin that has not ended.
+    newlines_before: BTreeMap<usize, u64>,
     packed: PackedCounts,
 }
 
@@ -59,6 +64,7 @@ pub(super) struct PackedCounts {
 impl<'a> Packer<'a> {
     pub(super) fn new(
         options: &Options,
+        linger: Option<Duration>,
         pool: &'a ThreadPool,
         output: Sender<ToWriter>,
         progress: &'a Progress,
@@ -94,23 +100,27 @@ impl<'a> Packer<'a> {
             acknowledgements,
             group: Vec::new(),
             group_bytes: 0,
-            newlines_before: None,
+            linger,
+            newlines_before: BTreeMap::new(),
             packed: PackedCounts::default(),
         }
     }
 
     /// Packs until the reader ends, a bad line ends the run, or the writer fails.
-    pub(super) fn pack(mut self, input: Receiver<FromReader>) -> PackedCounts {
+    pub(super) fn pack(mut self, input: Receiver<ToPacker>) -> PackedCounts {
         // A writer that has gone has told why itself.
         let _ = self.pack_all(input);
         self.packed
     }
 
-    fn pack_all(&mut self, input: Receiver<FromReader>) -> Result<(), Gone> {
-        for item in input {
+    fn pack_all(&mut self, input: Receiver<ToPacker>) -> Result<(), Closed> {
+        loop {
+            let item = match self.due() {
+                None => input.recv().map_err(RecvTimeoutError::from),
+                Some(due) => input.recv_deadline(due),
+            };
             match item {
-                FromReader::Error(error) => self.packed.errors.push(error),
-                FromReader::Block(encoded) => {
+                Ok(ToPacker::Block(encoded)) => {
                     let encoded = encoded.recv().expect("the pool finishes every job");
                     let stopped = encoded.stopped;
                     self.add(encoded)?;
@@ -118,23 +128,55 @@ impl<'a> Packer<'a> {
                         break;
                     }
                 }
+                Ok(ToPacker::Error(error)) => self.packed.errors.push(error),
+                Ok(ToPacker::Ended(origin)) => drop(self.newlines_before.remove(&origin)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.due().is_some_and(|due| due <= Instant::now()) {
+                self.flush_old()?;
             }
         }
         self.flush()?;
         self.send_group()
     }
 
-    fn add(&mut self, encoded: Encoded) -> Result<(), Gone> {
-        let Encoded { block, mut bad_lines, counts, unpacked, source_bytes, source, stopped, token } = encoded;
-        let newlines_before = match self.newlines_before {
-            Some((number, newlines)) if number == source.number => newlines,
-            // The first block of a source, so the source still stands where this run began it.
-            _ => self.acknowledgements.position(source.number).lines,
+    /// When the oldest line that waits here has waited long enough.
+    fn due(&self) -> Option<Instant> {
+        let linger = self.linger?;
+        let open = match &self.cutter {
+            Cutter::Lines(packer) => packer.oldest(),
+            Cutter::Aggregates(packer) => packer.oldest(),
+            Cutter::Partitions(packer) => packer.oldest(),
         };
-        for bad_line in &mut bad_lines {
-            bad_line.line += newlines_before + 1;
+        let gathered = self.group.iter().filter_map(|packed| packed.oldest);
+        open.into_iter().chain(gathered).min().map(|oldest| oldest + linger)
+    }
+
+    /// Sends on what has lines that have waited long enough.
+    fn flush_old(&mut self) -> Result<(), Closed> {
+        let Some(time) = self.linger.and_then(|linger| Instant::now().checked_sub(linger)) else { return Ok(()) };
+        {
+            let mut emit = into_group(&mut self.group, &mut self.group_bytes);
+            match &mut self.cutter {
+                Cutter::Lines(packer) => packer.flush_older(time, &mut emit),
+                Cutter::Aggregates(packer) => packer.flush_older(time, &mut emit),
+                Cutter::Partitions(packer) => packer.flush_older(time, &mut emit),
+            }
         }
-        self.newlines_before = Some((source.number, newlines_before + counts.newlines));
+        self.send_full_groups()?;
+        self.send_group()
+    }
+
+    fn add(&mut self, encoded: Encoded) -> Result<(), Closed> {
+        let Encoded { block, mut bad_lines, counts, unpacked, source_bytes, source, stopped, token } = encoded;
+        // With the first block of an origin, it still stands where this run began it.
+        let first = || self.acknowledgements.position(source.number).lines;
+        let newlines_before = self.newlines_before.entry(source.number).or_insert_with(first);
+        for bad_line in &mut bad_lines {
+            bad_line.line += *newlines_before + 1;
+        }
+        *newlines_before += counts.newlines;
         self.packed.lines += counts;
         self.packed.unpacked += unpacked;
         self.packed.bytes_in += source_bytes;
@@ -184,7 +226,7 @@ impl<'a> Packer<'a> {
         false
     }
 
-    fn flush(&mut self) -> Result<(), Gone> {
+    fn flush(&mut self) -> Result<(), Closed> {
         {
             let mut emit = into_group(&mut self.group, &mut self.group_bytes);
             match &mut self.cutter {
@@ -196,7 +238,7 @@ impl<'a> Packer<'a> {
         self.send_full_groups()
     }
 
-    fn send_full_groups(&mut self) -> Result<(), Gone> {
+    fn send_full_groups(&mut self) -> Result<(), Closed> {
         match *self.container {
             Container::Lines => self.send_group(),
             Container::Kpl => {
@@ -213,7 +255,7 @@ impl<'a> Packer<'a> {
         }
     }
 
-    fn send_group(&mut self) -> Result<(), Gone> {
+    fn send_group(&mut self) -> Result<(), Closed> {
         let group = std::mem::take(&mut self.group);
         self.group_bytes = 0;
         if group.is_empty() {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::packer::PackedCounts;
-use super::reader::ReadSource;
 use super::writer::Written;
 use crate::ack::{Acknowledgements, Position};
 use crate::block::Source;
@@ -15,7 +14,7 @@ use crate::checkpoint::CheckpointError;
 use crate::quarantine::{BadLine, QuarantineError};
 use crate::sink::SinkError;
 use crate::sink::statistics::Shipping;
-use crate::source::{InputError, ReadError};
+use crate::source::{InputError, ReadError, Reading};
 use pixel_engine_simd::Isa;
 
 /// What a run did, in numbers. `lines_in = lines_shipped + lines_spooled + lines_quarantined + lines_filtered`, unless
@@ -144,7 +143,7 @@ impl Report {
         packed: PackedCounts,
         written: Written,
         saved: Result<(), CheckpointError>,
-        sources: Vec<ReadSource>,
+        left: Vec<Reading>,
         acknowledgements: &Acknowledgements,
         elapsed: Duration,
         threads: usize,
@@ -177,16 +176,16 @@ impl Report {
             elapsed_seconds: seconds,
             megabytes_per_second: bytes_in as f64 / 1e6 / seconds,
             lines_per_second: lines.lines_in as f64 / seconds,
-            interrupted: sources.iter().any(|read| !read.to_end),
+            interrupted: left.iter().any(|read| !read.to_end),
             simd: Isa::chosen().name(),
             threads,
             shipping,
         };
-        let unfinished = sources
+        let unfinished = left
             .into_iter()
-            .map(|read| (acknowledgements.position(read.source.number), read))
+            .map(|read| (acknowledgements.position(read.origin.number), read))
             .filter(|(position, read)| !read.to_end || position.offset < read.offset)
-            .map(|(position, read)| Unfinished { source: read.source, position })
+            .map(|(position, read)| Unfinished { source: read.origin, position })
             .collect();
         errors.extend(error);
         errors.extend(saved.err().map(Error::Checkpoint));

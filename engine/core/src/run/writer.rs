@@ -1,8 +1,9 @@
 //! Takes finished records in order and gives them to the sink, and bad lines to the quarantine.
 
 use std::io;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Error;
 use crate::ack::AckToken;
@@ -26,6 +27,10 @@ pub(super) struct Writer<'a> {
     sink: &'a mut dyn Sink,
     quarantine: &'a mut Quarantine,
     quarantined: u64,
+    /// How long a line may wait for its request to fill up.
+    linger: Option<Duration>,
+    /// When the oldest line was read that the sink may still hold back.
+    oldest: Option<Instant>,
 }
 
 /// What the writer did.
@@ -38,8 +43,8 @@ pub(super) struct Written {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(sink: &'a mut dyn Sink, quarantine: &'a mut Quarantine) -> Writer<'a> {
-        Writer { sink, quarantine, quarantined: 0 }
+    pub(super) fn new(sink: &'a mut dyn Sink, quarantine: &'a mut Quarantine, linger: Option<Duration>) -> Writer<'a> {
+        Writer { sink, quarantine, quarantined: 0, linger, oldest: None }
     }
 
     /// Writes until the packer ends, or something cannot be written.
@@ -56,26 +61,58 @@ impl<'a> Writer<'a> {
     }
 
     fn write_all(&mut self, input: Receiver<ToWriter>) -> Result<(), Error> {
-        for item in input {
-            match item {
-                ToWriter::Ready(records) => {
-                    for packed in records {
-                        self.sink.ship(Record::from_lines(packed))?;
-                    }
+        let mut flushed_at = Instant::now();
+        loop {
+            let due = self.linger.and_then(|linger| Some(self.oldest? + linger));
+            let item = match due {
+                None => input.recv().map_err(RecvTimeoutError::from),
+                Some(due) => input.recv_deadline(due),
+            };
+            let is_idle = match item {
+                Ok(item) => {
+                    self.write_one(item)?;
+                    false
                 }
-                ToWriter::Pending(records) => {
-                    let records = records.recv().expect("the pool finishes every job");
-                    for record in records.map_err(Error::Compress)? {
-                        self.sink.ship(record)?;
-                    }
-                }
-                ToWriter::BadLines(lines, count, token) => {
-                    self.quarantine.write(&lines)?;
-                    self.quarantined += count;
-                    token.delivered();
-                }
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            // While more comes all the time, requests fill up by themselves, but for those of a shard that few lines go to.
+            if let Some(linger) = self.linger
+                && due.is_some_and(|due| due <= Instant::now())
+                && (is_idle || flushed_at.elapsed() >= linger)
+            {
+                self.sink.flush()?;
+                self.oldest = None;
+                flushed_at = Instant::now();
             }
         }
-        Ok(self.sink.finish()?)
+        Ok(self.sink.close()?)
+    }
+
+    fn write_one(&mut self, item: ToWriter) -> Result<(), Error> {
+        match item {
+            ToWriter::Ready(records) => {
+                for packed in records {
+                    self.ship(Record::from_lines(packed))?;
+                }
+            }
+            ToWriter::Pending(records) => {
+                let records = records.recv().expect("the pool finishes every job");
+                for record in records.map_err(Error::Compress)? {
+                    self.ship(record)?;
+                }
+            }
+            ToWriter::BadLines(lines, count, token) => {
+                self.quarantine.write(&lines)?;
+                self.quarantined += count;
+                token.delivered();
+            }
+        }
+        Ok(())
+    }
+
+    fn ship(&mut self, record: Record) -> Result<(), Error> {
+        self.oldest = self.oldest.into_iter().chain(record.oldest()).min();
+        Ok(self.sink.ship(record)?)
     }
 }

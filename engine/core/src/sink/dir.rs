@@ -115,7 +115,14 @@ impl Sink for Dir {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
+    fn flush(&mut self) -> Result<(), SinkError> {
+        match &mut self.open {
+            Some(object) => object.file.flush().map_err(at(&object.partial)),
+            None => Ok(()),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
         self.close()
     }
 
@@ -227,12 +234,12 @@ mod tests {
         dir.ship(record(b"two\n".to_vec(), &all, 1)).unwrap();
         assert!(files(folder.path()).iter().all(|path| is_partial(path)));
         assert_eq!((dir.delivered().records, all.position(0).offset), (0, 0));
-        dir.finish().unwrap();
+        dir.close().unwrap();
         let [object] = &files(folder.path())[..] else { panic!("one object") };
         assert!(object.to_string_lossy().ends_with(".tsv"));
         assert_eq!(fs::read(object).unwrap(), b"one\ntwo\n");
         assert_eq!((dir.delivered().records, dir.delivered().payload_bytes, all.position(0).offset), (2, 8, 2));
-        dir.finish().unwrap();
+        dir.close().unwrap();
         assert_eq!(files(folder.path()).len(), 1, "no empty object");
     }
 
@@ -273,7 +280,7 @@ mod tests {
         // A folder stands where the object would go.
         let object = dir.open.as_ref().unwrap();
         fs::create_dir(&object.path).unwrap();
-        dir.finish().unwrap_err();
+        dir.close().unwrap_err();
         assert!(files(folder.path()).is_empty());
         assert_eq!((dir.delivered().records, all.position(0).offset), (0, 0));
     }
@@ -288,7 +295,7 @@ mod tests {
             for number in 0..20 {
                 dir.ship(record(vec![b'x'; 10_200_000], &all, number)).unwrap();
             }
-            dir.finish().unwrap();
+            dir.close().unwrap();
             let sizes: Vec<u64> = files(&out).iter().map(|path| path.metadata().unwrap().len()).collect();
             assert!(sizes.len() >= 2, "{sizes:?}");
             assert!(sizes.iter().all(|&size| size <= OBJECT_SIZE), "{format:?}: {sizes:?}");

@@ -26,11 +26,17 @@ pub trait Sink: Send {
     /// It cannot be delivered; nothing more will be.
     fn ship(&mut self, record: Record) -> Result<(), SinkError>;
 
-    /// Delivers what is still held back.
+    /// Sends what is held back to fill a request; more may come.
     ///
     /// # Errors
     /// As for [`Sink::ship`].
-    fn finish(&mut self) -> Result<(), SinkError>;
+    fn flush(&mut self) -> Result<(), SinkError>;
+
+    /// Delivers everything; nothing comes after it.
+    ///
+    /// # Errors
+    /// As for [`Sink::ship`].
+    fn close(&mut self) -> Result<(), SinkError>;
 
     /// The records that have arrived so far.
     fn delivered(&self) -> Delivered;

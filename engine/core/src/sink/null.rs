@@ -25,7 +25,11 @@ impl Sink for Null {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -54,7 +54,13 @@ impl<W: Write + Send> Sink for Requests<W> {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.end_request()?;
+        self.limits.end_request();
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
         self.end_request()
     }
 

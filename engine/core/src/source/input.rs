@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -150,9 +151,19 @@ impl Input {
     /// # Errors
     /// The file cannot be opened or its first bytes not be read.
     pub fn open(&self, bytes_read: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<Box<dyn Read + Send>, InputError> {
+        self.open_waiting(bytes_read, stop, None)
+    }
+
+    /// As [`Input::open`]; with a `hold`, reading from a silent pipe returns `WouldBlock` about that often.
+    pub(super) fn open_waiting(
+        &self,
+        bytes_read: Arc<AtomicU64>,
+        stop: Arc<AtomicBool>,
+        hold: Option<Duration>,
+    ) -> Result<Box<dyn Read + Send>, InputError> {
         let io_error = |error| InputError::Io { path: PathBuf::from(self.name()), error };
         let raw: Box<dyn Read + Send> = match self {
-            Input::Stdin => Box::new(Stdin { stop: Arc::clone(&stop) }),
+            Input::Stdin => Box::new(Stdin { stop: Arc::clone(&stop), hold }),
             Input::File(path) => Box::new(File::open(path).map_err(io_error)?),
         };
         decompressed(Counted { raw, bytes_read }).map_err(io_error)
@@ -272,7 +283,7 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         match input.read(&mut buffer[length..]) {
             Ok(0) => break,
             Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(error),
         }
     }
@@ -295,17 +306,24 @@ impl<R: Read> Read for Counted<R> {
 /// Standard input that notices a stop while it waits: a read that blocks on a silent pipe would not.
 struct Stdin {
     stop: Arc<AtomicBool>,
+    /// How long a read waits for data before it gives up for the moment.
+    hold: Option<Duration>,
 }
+
+/// How soon a stop is noticed.
+const STOP_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let stdin = io::stdin();
-        let wait = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let wait = self.hold.map_or(STOP_INTERVAL, |hold| hold.min(STOP_INTERVAL));
+        let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(0);
             }
             match poll(&mut [PollFd::new(&stdin.as_fd(), PollFlags::IN)], Some(&wait)) {
+                Ok(0) if self.hold.is_some() => return Err(io::ErrorKind::WouldBlock.into()),
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => return Ok(rustix::io::read(stdin.as_fd(), &mut *buffer)?),
                 Err(error) => return Err(error.into()),

@@ -1,11 +1,44 @@
-//! Turns files, folders, globs and standard input into blocks of whole lines.
+//! Where lines come from.
 //!
-//! `input` finds and opens what the user named, and decompresses it by its first bytes; `reader` cuts the
-//! bytes into blocks.
+//! A [`Source`] reads something and pushes what it reads into the [`Feed`] of a run, which makes blocks of whole
+//! lines of it. A run has any number of sources at a time, each on a thread of its own, and a source any number of
+//! inlets: one for each file, connection or batch.
+//!
+//! `input` finds and opens what the user named, and decompresses it by its first bytes; `files` reads such inputs one
+//! after the other; `reader` cuts bytes into blocks.
 
+mod feed;
+mod files;
 mod input;
 mod reader;
 
+pub use feed::{Closed, Feed, Inlet};
+pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
+pub use files::Files;
 pub use input::{Input, InputError, OpenFile, expand};
 pub(crate) use reader::fields_header;
 pub use reader::{BlockReader, Format, ReadError};
+
+/// Something that lines come from.
+///
+/// ```
+/// use pixel_engine_core::source::{Closed, Feed, Source};
+///
+/// struct Greeting;
+///
+/// impl Source for Greeting {
+///     fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+///         let mut inlet = feed.open("greeting");
+///         inlet.push("1.5\t203.0.113.9\tcurl/8.0\te=hello\n")?;
+///         inlet.end()
+///     }
+/// }
+/// ```
+pub trait Source: Send {
+    /// Reads until there is no more or [`Feed::is_stopping`]; may return while other sources go on. It runs on a thread
+    /// of its own, and may block.
+    ///
+    /// # Errors
+    /// The run takes no more lines. What is wrong with an input goes into the run's report, not here.
+    fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed>;
+}

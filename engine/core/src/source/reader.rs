@@ -8,6 +8,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::ack::Acknowledgements;
 use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Source};
@@ -74,6 +75,8 @@ pub struct BlockReader {
     unended: u64,
     /// Where reading ends for the time being, while what stands before an offset is skipped.
     boundary: Option<u64>,
+    /// How long the lines of a block may wait for it to fill up.
+    hold: Option<Duration>,
     end: Option<Result<(), io::Error>>,
     /// Whether that is where the input ends, and not where it was stopped or broke off.
     is_real_end: bool,
@@ -107,12 +110,25 @@ impl BlockReader {
             parts_of_long_line: 0,
             unended: 0,
             boundary: None,
+            hold: None,
             end: None,
             is_real_end: false,
             pool,
             acknowledgements,
             stop,
         }
+    }
+
+    /// Lines wait no longer than that for a block to fill up, where `input` returns from time to time: with data, or with
+    /// `WouldBlock` or `TimedOut`.
+    pub fn holding(self, hold: Option<Duration>) -> BlockReader {
+        BlockReader { hold, ..self }
+    }
+
+    /// Goes on with another input as if it were the rest of the one before, which ended with a whole line.
+    pub fn go_on_with(&mut self, input: Box<dyn Read + Send>) {
+        self.input = input;
+        (self.end, self.is_real_end, self.parts_of_long_line, self.unended) = (None, false, 0, 0);
     }
 
     /// Where reading is: behind the last block that was handed out.
@@ -160,6 +176,8 @@ impl BlockReader {
         let mut length = self.carry.len();
         bytes[..length].copy_from_slice(&self.carry);
         self.carry.clear();
+        // The line that the block before has begun becomes one when its end is read.
+        let mut read_at = None;
         let most = self.boundary.map_or(BLOCK_SIZE, |boundary| {
             usize::try_from(boundary - self.offset).map_or(BLOCK_SIZE, |left| left.min(BLOCK_SIZE))
         });
@@ -173,11 +191,22 @@ impl BlockReader {
                     self.end = Some(Ok(()));
                     self.is_real_end = !self.stop.load(Ordering::Relaxed);
                 }
-                Ok(count) => length += count,
+                Ok(count) => {
+                    read_at.get_or_insert_with(Instant::now);
+                    length += count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 // To a decompressor, standard input that ends for a stop looks cut short.
                 Err(_) if self.stop.load(Ordering::Relaxed) => self.end = Some(Ok(())),
                 Err(error) => self.end = Some(Err(error)),
+            }
+            let is_held = |since: Instant| self.hold.is_some_and(|hold| since.elapsed() >= hold);
+            if self.parts_of_long_line == 0
+                && read_at.is_some_and(is_held)
+                && memchr::memrchr(b'\n', &bytes[..length]).is_some()
+            {
+                break;
             }
         }
         if self.boundary == Some(self.offset + length as u64) {
@@ -199,11 +228,11 @@ impl BlockReader {
             };
         }
         bytes.truncate(length);
-        Ok(Some(self.cut_block(bytes)))
+        Ok(Some(self.cut_block(bytes, read_at.unwrap_or_else(Instant::now))))
     }
 
     /// Makes a block of the lines in `bytes`, and keeps what follows them for the next one.
-    fn cut_block(&mut self, mut bytes: Vec<u8>) -> Block {
+    fn cut_block(&mut self, mut bytes: Vec<u8>, read_at: Instant) -> Block {
         let newline = memchr::memrchr(b'\n', &bytes);
         let mut cut = None;
         let taken = match newline {
@@ -256,10 +285,16 @@ impl BlockReader {
         if bytes.last() != Some(&b'\n') {
             bytes.push(b'\n');
         }
+        if bytes.len() < BLOCK_SIZE / 8 {
+            // A whole buffer for a few lines would make memory depend on how they trickle in.
+            let few = bytes.as_slice().to_vec();
+            self.pool.give(std::mem::replace(&mut bytes, few));
+        }
         let offset = range.start;
         let token = self.acknowledgements.token(self.source.number, range);
         token.leave_unended(self.unended);
-        Block { bytes, source: Arc::clone(&self.source), offset, source_bytes: taken as u64, layout, cut, token }
+        let (source, source_bytes) = (Arc::clone(&self.source), taken as u64);
+        Block { bytes, source, offset, source_bytes, read_at, layout, cut, token }
     }
 
     fn next_part(&mut self, last: bool) -> Cut {

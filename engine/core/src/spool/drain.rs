@@ -82,7 +82,7 @@ pub fn drain(
             break;
         }
     }
-    if let Err(error) = sink.finish() {
+    if let Err(error) = sink.close() {
         drained.error.get_or_insert(error.into());
     }
     drained.remove_acknowledged(&mut sent, &all, progress);
@@ -193,7 +193,11 @@ mod tests {
             Ok(())
         }
 
-        fn finish(&mut self) -> Result<(), SinkError> {
+        fn flush(&mut self) -> Result<(), SinkError> {
+            Ok(())
+        }
+
+        fn close(&mut self) -> Result<(), SinkError> {
             if self.finish_fails {
                 return Err(error());
             }

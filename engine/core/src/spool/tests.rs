@@ -83,7 +83,7 @@ fn lines_of_blocks_are_kept_without_being_joined() {
     lines.push(&block, 2..3);
     let all = Acknowledgements::default();
     let tokens = vec![all.token(0, 0..1)];
-    let record = Record::from_lines(Packed { lines, tokens, key: None });
+    let record = Record::from_lines(Packed { lines, tokens, key: None, oldest: None });
     Spool::open(folder.path(), NO_LIMIT).unwrap().keep(&firehose(), &[&record]).unwrap();
     let (_, found) = read(&batches(folder.path()).unwrap()[0]).unwrap();
     assert_eq!(found, [super::tests::record(b"one\nthree\n", 2, None)]);

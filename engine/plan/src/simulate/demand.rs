@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,11 +13,11 @@ use pixel_engine_core::compress::Codec;
 use pixel_engine_core::pack::lines;
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::record::{Delivered, Record};
-use pixel_engine_core::run::{self, OnBadLine, Options, Packing, Progress};
+use pixel_engine_core::run::{self, OnBadLine, Options, Packing};
 use pixel_engine_core::sink::limits::Api;
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::sink::{Sink, SinkError};
-use pixel_engine_core::source::{Format, Input};
+use pixel_engine_core::source::{Files, Format, Input};
 use pixel_engine_kpl::SharedShardMap;
 use pixel_engine_log::encode::Encoding;
 use pixel_engine_log::schema::Schemas;
@@ -210,8 +209,7 @@ fn times(path: &Path, schemas: &Schemas) -> Result<BTreeMap<u64, f64>, TraceErro
     let mut counter = Counter { null: Null::new(Api::PutRecordBatch), seconds: BTreeMap::new() };
     let input = [Input::File(path.to_owned())];
     let mut quarantine = Quarantine::new("/dev/null");
-    let stop = Arc::default();
-    let report = run::run(&input, options, &mut counter, &mut quarantine, &Progress::default(), &stop, None);
+    let report = run::Run::new(options).source(Files::new(input)).to(&mut counter, &mut quarantine);
     match report.errors.into_iter().next() {
         Some(error) => Err(error.into()),
         None => Ok(counter.seconds),
@@ -236,8 +234,12 @@ impl Sink for Counter {
         self.null.ship(record)
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
-        self.null.finish()
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.null.flush()
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        self.null.close()
     }
 
     fn delivered(&self) -> Delivered {

@@ -1,0 +1,243 @@
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::thread::sleep;
+
+use super::*;
+use crate::record::{Delivered, Record};
+use crate::sink::{SinkError, limits::Api, null::Null};
+use crate::source::Files;
+
+fn options(packing: Packing) -> Options {
+    Options {
+        format: Format::Auto,
+        schemas: Schemas::all_presets(),
+        standard_schema: None,
+        encoding: Encoding::Raw,
+        matcher: Matcher::default(),
+        on_bad_line: OnBadLine::Quarantine,
+        packing,
+        partition_by: None,
+        shards: SharedShardMap::default(),
+        record_size: 51_200,
+        align: 5_120,
+        reorder: false,
+        codec: Codec::None,
+        threads: NonZeroUsize::MIN,
+    }
+}
+
+fn line(name: &str, number: usize) -> String {
+    format!("1.5\t203.0.113.9\tcurl/8.0\te={name}{number}\n")
+}
+
+/// Pushes lines of its own name, some at a time, with pauses between.
+struct Slow {
+    name: &'static str,
+    pushes: usize,
+    lines: usize,
+    pause: Duration,
+    pushed: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Source for Slow {
+    fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+        let mut inlet = feed.open(self.name);
+        for push in 0..self.pushes {
+            let lines: String = (0..self.lines).map(|index| line(self.name, push * self.lines + index)).collect();
+            self.pushed.lock().unwrap().push(Instant::now());
+            inlet.push(lines)?;
+            sleep(self.pause);
+        }
+        inlet.end()
+    }
+}
+
+/// Notes what came in each request, and when it went.
+#[derive(Default)]
+struct Noted {
+    open: Vec<Record>,
+    sent: Vec<(Instant, String)>,
+    delivered: Delivered,
+}
+
+impl Sink for Noted {
+    fn ship(&mut self, record: Record) -> Result<(), SinkError> {
+        self.open.push(record);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        let mut text = Vec::new();
+        for record in self.open.drain(..) {
+            record.chunks().for_each(|chunk| text.extend_from_slice(chunk));
+            self.delivered.settle(record.into_receipt());
+        }
+        if !text.is_empty() {
+            self.sent.push((Instant::now(), String::from_utf8_lossy(&text).into_owned()));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        self.flush()
+    }
+
+    fn delivered(&self) -> Delivered {
+        self.delivered
+    }
+
+    fn requests(&self) -> u64 {
+        self.sent.len() as u64
+    }
+}
+
+#[test]
+fn lines_wait_no_longer_than_the_linger() {
+    let linger = Duration::from_millis(200);
+    // On a busy machine a thread may be held up for a while; lines that wait for a record to fill would wait for the end.
+    let late = linger + Duration::from_millis(1_500);
+    for (packing, partitioned, codec) in [
+        (Packing::Lines, false, Codec::None),
+        (Packing::Lines, false, Codec::Zstd(1)),
+        (Packing::Kpl, false, Codec::None),
+        (Packing::Kpl, true, Codec::None),
+    ] {
+        let pushed: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let source =
+            Slow { name: "slow", pushes: 4, lines: 3, pause: Duration::from_millis(700), pushed: Arc::clone(&pushed) };
+        let options =
+            Options { partition_by: partitioned.then(|| "query.e".parse().unwrap()), codec, ..options(packing) };
+        let mut sink = Noted::default();
+        let folder = tempfile::tempdir().unwrap();
+        let mut quarantine = Quarantine::new(folder.path().join("bad"));
+        let report = Run::new(options).source(source).linger(Some(linger)).to(&mut sink, &mut quarantine);
+        assert_eq!((report.summary.lines_in, report.summary.lines_shipped), (12, 12));
+        assert!(report.errors.is_empty() && report.unfinished.is_empty());
+        let pushed = pushed.lock().unwrap();
+        assert!(sink.sent.len() >= 4, "{packing:?} {codec}: {} requests", sink.sent.len());
+        for (push, &when) in pushed.iter().enumerate() {
+            let request = sink.sent.iter().find(|(sent, _)| *sent > when).expect("one after each push");
+            let waited = request.0 - when;
+            assert!(waited < late, "{packing:?} {codec}: push {push} waited {waited:?}");
+        }
+    }
+}
+
+#[test]
+fn without_a_linger_records_fill_up() {
+    let source = Slow { name: "slow", pushes: 3, lines: 2, pause: Duration::from_millis(50), pushed: Arc::default() };
+    let mut sink = Noted::default();
+    let mut quarantine = Quarantine::new("/dev/null");
+    Run::new(options(Packing::Kpl)).source(source).to(&mut sink, &mut quarantine);
+    assert_eq!(sink.sent.len(), 1);
+}
+
+#[test]
+fn several_sources_are_read_at_once_and_each_has_its_own_line_numbers() {
+    /// Bad lines at known places, many times.
+    struct Bad(&'static str, usize);
+
+    impl Source for Bad {
+        fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+            let mut inlet = feed.open(self.0);
+            for number in 0..self.1 {
+                inlet.push(line(self.0, number))?;
+                inlet.push("bad\n")?;
+            }
+            inlet.end()
+        }
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.jsonl");
+    let mut quarantine = Quarantine::new(&path);
+    let mut sink = Null::new(Api::PutRecordBatch);
+    let slow = Slow { name: "slow", pushes: 5, lines: 10, pause: Duration::from_millis(10), pushed: Arc::default() };
+    let report = Run::new(options(Packing::Lines))
+        .source(Bad("one", 40))
+        .source(Bad("two", 60))
+        .source(slow)
+        .to(&mut sink, &mut quarantine);
+    assert_eq!(report.summary.lines_in, 250);
+    assert_eq!(report.summary.lines_shipped, 150);
+    assert_eq!(report.summary.lines_quarantined, 100);
+    assert!(!report.summary.interrupted && report.unfinished.is_empty());
+    let entries = std::fs::read_to_string(path).unwrap();
+    for (name, count) in [("one", 40), ("two", 60)] {
+        let of_source: Vec<u64> = entries
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .filter(|entry| entry["source"] == name)
+            .map(|entry| entry["line"].as_u64().unwrap())
+            .collect();
+        assert_eq!(of_source, (1..=count).map(|number| 2 * number).collect::<Vec<u64>>(), "{name}");
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_ends_its_sources() {
+    /// Goes on for ever.
+    struct Endless;
+
+    impl Source for Endless {
+        fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+            let mut inlet = feed.open("endless");
+            let mut number = 0;
+            while !feed.is_stopping() {
+                inlet.push(line("endless", number))?;
+                number += 1;
+            }
+            Ok(())
+        }
+    }
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let (progress, mut sink) = (Progress::default(), Null::new(Api::PutRecordBatch));
+    let report = thread::scope(|scope| {
+        scope.spawn(|| {
+            while progress.lines_in.load(std::sync::atomic::Ordering::Relaxed) < 100 {
+                sleep(Duration::from_millis(1));
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        Run::new(options(Packing::Lines))
+            .source(Endless)
+            .source(Files::new([]))
+            .progress(&progress)
+            .stop(Arc::clone(&stop))
+            .to(&mut sink, &mut Quarantine::new("/dev/null"))
+    });
+    assert!(report.summary.interrupted);
+    assert_eq!(report.summary.lines_in, report.summary.lines_shipped);
+    assert_eq!(report.unfinished.len(), 1);
+    assert_eq!(report.unfinished[0].position.lines, report.summary.lines_in, "all that was pushed is delivered");
+}
+
+#[test]
+fn a_source_that_ends_is_forgotten() {
+    /// A connection after the other, each with its lines.
+    struct Connections(usize);
+
+    impl Source for Connections {
+        fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+            for number in 0..self.0 {
+                let mut inlet = feed.open(format!("connection {number}"));
+                inlet.push(line("c", number))?;
+                inlet.end()?;
+            }
+            // Whatever was sent before is delivered by then.
+            sleep(Duration::from_millis(500));
+            feed.open("the last one").end()?;
+            assert!(feed.feeds().origins.left().len() < 3, "those that are done are not kept");
+            Ok(())
+        }
+    }
+
+    let mut sink = Noted::default();
+    let report = Run::new(options(Packing::Lines))
+        .source(Connections(200))
+        .linger(Some(Duration::from_millis(50)))
+        .to(&mut sink, &mut Quarantine::new("/dev/null"));
+    assert_eq!(report.summary.lines_shipped, 200);
+    assert!(report.unfinished.is_empty());
+}

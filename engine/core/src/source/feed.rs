@@ -1,0 +1,266 @@
+//! How a source hands over what it reads: a [`Feed`] for the source, an [`Inlet`] for each file, connection or
+//! batch that it reads from.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pixel_engine_log::schema::Schema;
+
+use super::{BlockReader, Format, InputError, ReadError};
+use crate::ack::{Acknowledgements, Position};
+use crate::block::{Block, BufferPool, Source as Origin};
+use crate::checkpoint::Checkpoint;
+
+/// Takes blocks of whole lines; what is behind it, a source does not know.
+pub(crate) trait Output: Sync {
+    /// Takes a block over; waits while there are as many as memory is meant for.
+    fn block(&self, block: Block) -> Result<(), Closed>;
+
+    /// An input cannot be read, or not to its end.
+    fn failed(&self, error: InputFailure) -> Result<(), Closed>;
+
+    /// There are no more blocks of that origin.
+    fn ended(&self, origin: usize) -> Result<(), Closed>;
+}
+
+/// Why an input is not read to its end.
+#[derive(Debug)]
+pub(crate) enum InputFailure {
+    Open(InputError),
+    Read(ReadError),
+}
+
+impl From<InputError> for InputFailure {
+    fn from(error: InputError) -> InputFailure {
+        InputFailure::Open(error)
+    }
+}
+
+impl From<ReadError> for InputFailure {
+    fn from(error: ReadError) -> InputFailure {
+        InputFailure::Read(error)
+    }
+}
+
+/// The run takes no more lines: a later stage has failed, and reports it itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the run takes no more lines")]
+pub struct Closed;
+
+/// What all the feeds of a run share.
+pub(crate) struct Feeds<'run> {
+    pub(crate) format: Format,
+    pub(crate) standard_schema: Option<Arc<Schema>>,
+    pub(crate) buffers: BufferPool,
+    pub(crate) acknowledgements: Acknowledgements,
+    pub(crate) checkpoint: Option<&'run Checkpoint>,
+    pub(crate) bytes_read: Arc<AtomicU64>,
+    pub(crate) stop: Arc<AtomicBool>,
+    /// How long lines may wait for a block to fill up.
+    pub(crate) hold: Option<Duration>,
+    pub(crate) output: &'run dyn Output,
+    pub(crate) origins: Origins,
+}
+
+/// Every origin that is not wholly read and acknowledged.
+#[derive(Default)]
+pub(crate) struct Origins {
+    next: AtomicUsize,
+    open: Mutex<BTreeMap<usize, Reading>>,
+}
+
+/// How far an origin was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) origin: Arc<Origin>,
+    /// Bytes that were handed over.
+    pub(crate) offset: u64,
+    /// Whether that is all there was.
+    pub(crate) to_end: bool,
+}
+
+impl Origins {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Reading>> {
+        // Every change under the lock is complete before anything can panic.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, name: String) -> Arc<Origin> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let origin = Arc::new(Origin { number, name });
+        self.lock().insert(number, Reading { origin: Arc::clone(&origin), offset: 0, to_end: false });
+        origin
+    }
+
+    fn read_up_to(&self, number: usize, offset: u64) {
+        if let Some(reading) = self.lock().get_mut(&number) {
+            reading.offset = offset;
+        }
+    }
+
+    /// Marks an origin as read to its end, and forgets those that are also acknowledged to theirs: a run that never
+    /// ends may see any number of them.
+    fn ended(&self, number: usize, acknowledgements: &Acknowledgements, forget: bool) {
+        let mut open = self.lock();
+        if let Some(reading) = open.get_mut(&number) {
+            reading.to_end = true;
+        }
+        if forget {
+            open.retain(|&number, reading| {
+                let is_done = reading.to_end && acknowledgements.position(number).offset >= reading.offset;
+                if is_done {
+                    acknowledgements.forget(number);
+                }
+                !is_done
+            });
+        }
+    }
+
+    /// Those that are left, in the order in which they were opened.
+    pub(crate) fn left(&self) -> Vec<Reading> {
+        self.lock().values().cloned().collect()
+    }
+}
+
+/// Where a source hands its lines over.
+#[derive(Clone, Copy)]
+pub struct Feed<'run> {
+    pub(super) feeds: &'run Feeds<'run>,
+}
+
+impl<'run> Feed<'run> {
+    pub(crate) fn new(feeds: &'run Feeds<'run>) -> Feed<'run> {
+        Feed { feeds }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn feeds(&self) -> &'run Feeds<'run> {
+        self.feeds
+    }
+
+    /// Opens an inlet for a file, a connection, a batch: something that has its own line numbers, byte offsets and
+    /// acknowledgement. `name` is what people call it in messages.
+    pub fn open(&self, name: impl Into<String>) -> Inlet<'run> {
+        let feeds = self.feeds;
+        let origin = feeds.origins.open(name.into());
+        Inlet { feeds, blocks: None, origin, ended: false }
+    }
+
+    /// Whether the run is being stopped: a source should return soon. Reading through an inlet already notices.
+    pub fn is_stopping(&self) -> bool {
+        self.feeds.stop.load(Ordering::Relaxed)
+    }
+
+    /// The flag behind [`Feed::is_stopping`], for whoever waits elsewhere.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.feeds.stop)
+    }
+
+    /// The longest that lines should wait in a source before they are handed over, where the run has a linger.
+    pub fn hold(&self) -> Option<Duration> {
+        self.feeds.hold
+    }
+}
+
+/// One origin of lines within a source. Dropped without [`Inlet::end`], it counts as not read to its end.
+pub struct Inlet<'run> {
+    feeds: &'run Feeds<'run>,
+    origin: Arc<Origin>,
+    blocks: Option<BlockReader>,
+    ended: bool,
+}
+
+impl Inlet<'_> {
+    /// What it is called in messages.
+    pub fn name(&self) -> &str {
+        &self.origin.name
+    }
+
+    /// Hands over lines. A last line without a newline ends here all the same.
+    ///
+    /// # Errors
+    /// The run takes no more.
+    pub fn push(&mut self, lines: impl Into<Vec<u8>>) -> Result<(), Closed> {
+        self.read(Cursor::new(lines.into()))
+    }
+
+    /// Hands over all lines of `input`, which must be decompressed. While it has nothing to give, `input` may fail with
+    /// `WouldBlock` or `TimedOut`: it is asked again, and lines that have waited long enough go on meanwhile.
+    ///
+    /// # Errors
+    /// The run takes no more. An error of `input` itself goes into the run's report.
+    pub fn read(&mut self, input: impl Read + Send + 'static) -> Result<(), Closed> {
+        let input = Box::new(input);
+        let mut blocks = match self.blocks.take() {
+            Some(mut blocks) => {
+                blocks.go_on_with(input);
+                blocks
+            }
+            None => self.reader(input, false, self.feeds.format),
+        };
+        let read = self.read_blocks(&mut blocks);
+        self.blocks = Some(blocks);
+        read
+    }
+
+    /// Everything was handed over.
+    ///
+    /// # Errors
+    /// The run takes no more.
+    pub fn end(mut self) -> Result<(), Closed> {
+        self.ended = true;
+        self.feeds.output.ended(self.origin.number)
+    }
+
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    pub(super) fn feeds(&self) -> &Feeds<'_> {
+        self.feeds
+    }
+
+    /// Says why the input cannot be read further.
+    pub(super) fn fail(&self, failure: impl Into<InputFailure>) -> Result<(), Closed> {
+        self.feeds.output.failed(failure.into())
+    }
+
+    /// Begins at that position: what is before it was acknowledged in an earlier run.
+    pub(super) fn begin_at(&self, position: Position) {
+        self.feeds.acknowledgements.begin(self.origin.number, position);
+        self.feeds.origins.read_up_to(self.origin.number, position.offset);
+    }
+
+    /// Hands over the blocks up to the reader's end.
+    pub(super) fn read_blocks(&self, blocks: &mut BlockReader) -> Result<(), Closed> {
+        loop {
+            self.feeds.origins.read_up_to(self.origin.number, blocks.offset());
+            match blocks.next_block() {
+                Ok(Some(block)) => self.feeds.output.block(block)?,
+                Ok(None) => return Ok(()),
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// A reader of this origin; a `resumable` one can be read again from any line in a later run.
+    pub(super) fn reader(&self, input: Box<dyn Read + Send>, resumable: bool, format: Format) -> BlockReader {
+        let Feeds { standard_schema, buffers, acknowledgements, stop, hold, .. } = self.feeds;
+        let (origin, schema) = (Arc::clone(&self.origin), standard_schema.clone());
+        let (buffers, all, stop) = (buffers.clone(), acknowledgements.clone(), Arc::clone(stop));
+        BlockReader::new(input, origin, resumable, format, schema, buffers, all, stop).holding(*hold)
+    }
+}
+
+impl Drop for Inlet<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            // A checkpoint still has to write down how far its files are, and forgets them itself.
+            let forget = self.feeds.checkpoint.is_none();
+            self.feeds.origins.ended(self.origin.number, &self.feeds.acknowledgements, forget);
+        }
+    }
+}

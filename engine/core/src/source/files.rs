@@ -1,0 +1,102 @@
+//! The inputs of `ingest`: files and standard input, one after the other.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{BlockReader, Closed, Feed, Format, Inlet, Input, InputError, OpenFile, Source};
+use crate::ack::Position;
+use crate::checkpoint::Checkpoint;
+
+/// Reads inputs one after the other, each to its end. With a checkpoint, files go on where it says.
+#[derive(Clone, Debug)]
+pub struct Files {
+    inputs: Vec<Input>,
+}
+
+impl Files {
+    /// A source of these inputs: see [`expand`](super::expand) for what a user may name.
+    pub fn new(inputs: impl Into<Vec<Input>>) -> Files {
+        Files { inputs: inputs.into() }
+    }
+}
+
+impl Source for Files {
+    fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+        let mut read = Ok(());
+        for input in &self.inputs {
+            let inlet = feed.open(input.name());
+            if read.is_ok() && !feed.is_stopping() {
+                read = read_one(input, &inlet);
+                if read.is_ok() && !feed.is_stopping() {
+                    read = inlet.end();
+                }
+            }
+        }
+        read
+    }
+}
+
+fn read_one(input: &Input, inlet: &Inlet<'_>) -> Result<(), Closed> {
+    let mut blocks = match open(input, inlet) {
+        Ok(Some(blocks)) => blocks,
+        Ok(None) => return Ok(()),
+        Err(failure) => return inlet.fail(failure),
+    };
+    inlet.read_blocks(&mut blocks)?;
+    if blocks.is_at_end() {
+        if blocks.offset() == 0 {
+            tracing::warn!("{}: the input is empty", inlet.name());
+        }
+        if let Some(checkpoint) = inlet.feeds().checkpoint {
+            checkpoint.ended(inlet.origin().number, blocks.offset());
+        }
+    }
+    Ok(())
+}
+
+/// The blocks of an input; `None` when the checkpoint says that there are no new ones.
+fn open(input: &Input, inlet: &Inlet<'_>) -> Result<Option<BlockReader>, super::feed::InputFailure> {
+    let feeds = inlet.feeds();
+    if let (Some(checkpoint), Input::File(path)) = (feeds.checkpoint, input) {
+        return resume(checkpoint, path, inlet);
+    }
+    let raw = input.open_waiting(Arc::clone(&feeds.bytes_read), Arc::clone(&feeds.stop), feeds.hold)?;
+    Ok(Some(inlet.reader(raw, input.is_regular_file(), feeds.format)))
+}
+
+/// Goes on where the checkpoint says.
+fn resume(
+    checkpoint: &Checkpoint,
+    path: &Path,
+    inlet: &Inlet<'_>,
+) -> Result<Option<BlockReader>, super::feed::InputFailure> {
+    let feeds = inlet.feeds();
+    let file = OpenFile::open(path)?;
+    let Some(Position { offset, lines }) = checkpoint.begin(inlet.origin(), &file) else { return Ok(None) };
+    inlet.begin_at(Position { offset, lines });
+    let io_error = |error| InputError::Io { path: PathBuf::from(path), error };
+    let bytes_read = || Arc::clone(&feeds.bytes_read);
+    let format = if feeds.format == Format::Auto { Format::of(&file.head) } else { Some(feeds.format) };
+    if let (false, Some(format @ (Format::RealTime | Format::Json))) = (file.is_compressed(), format) {
+        let raw = file.read_from(offset, bytes_read()).map_err(io_error)?;
+        let mut blocks = inlet.reader(raw, true, format);
+        blocks.begin_at(offset);
+        return Ok(Some(blocks));
+    }
+    // Bytes on disk do not tell where the offset is, or which header holds there.
+    let from_start = || -> Result<BlockReader, InputError> {
+        let raw: Box<dyn Read + Send> = file.read(bytes_read()).map_err(io_error)?;
+        Ok(inlet.reader(raw, true, feeds.format))
+    };
+    let mut blocks = from_start()?;
+    if blocks.skip_to(offset)? {
+        return Ok(Some(blocks));
+    }
+    tracing::warn!(
+        "{}: not the file of the checkpoint, it ends before byte {offset}; it is read from its start",
+        inlet.name()
+    );
+    inlet.begin_at(Position::default());
+    Ok(Some(from_start()?))
+}
