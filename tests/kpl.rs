@@ -306,8 +306,12 @@ impl Sink for Resharded<'_> {
         self.requests.ship(record)
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
-        self.requests.finish()
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.requests.flush()
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        self.requests.close()
     }
 
     fn delivered(&self) -> Delivered {

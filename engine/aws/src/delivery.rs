@@ -261,7 +261,19 @@ impl Sink for Delivery {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
+    /// Hands the open request of every lane to the workers.
+    fn flush(&mut self) -> Result<(), SinkError> {
+        for lane in &mut self.lanes {
+            lane.limits.end_request();
+            if lane.send().is_err() {
+                self.end_workers();
+                return Err(self.shared.failure());
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
         for lane in &mut self.lanes {
             // What failed is said below.
             let _ = lane.send();

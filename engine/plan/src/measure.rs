@@ -274,8 +274,12 @@ impl Sink for Meter {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
-        self.null.finish()
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.null.flush()
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        self.null.close()
     }
 
     fn delivered(&self) -> Delivered {

@@ -76,6 +76,6 @@ impl<'a> Writer<'a> {
                 }
             }
         }
-        Ok(self.sink.finish()?)
+        Ok(self.sink.close()?)
     }
 }

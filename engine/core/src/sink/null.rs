@@ -25,7 +25,12 @@ impl Sink for Null {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
+    /// Nothing is held back.
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 

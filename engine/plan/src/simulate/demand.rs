@@ -236,8 +236,12 @@ impl Sink for Counter {
         self.null.ship(record)
     }
 
-    fn finish(&mut self) -> Result<(), SinkError> {
-        self.null.finish()
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.null.flush()
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        self.null.close()
     }
 
     fn delivered(&self) -> Delivered {
