@@ -261,11 +261,14 @@ impl Sink for Delivery {
         Ok(())
     }
 
+    /// Hands the open request of every lane to the workers.
     fn flush(&mut self) -> Result<(), SinkError> {
         for lane in &mut self.lanes {
-            // What failed is said when the sink is closed.
-            let _ = lane.send();
             lane.limits.end_request();
+            if lane.send().is_err() {
+                self.end_workers();
+                return Err(self.shared.failure());
+            }
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ impl Dir {
         })
     }
 
-    fn close(&mut self) -> Result<(), SinkError> {
+    fn end_object(&mut self) -> Result<(), SinkError> {
         let Some(mut object) = self.open.take() else { return Ok(()) };
         object.publish().map_err(at(&object.path))?;
         object.receipts.drain(..).for_each(|receipt| self.delivered.settle(receipt));
@@ -99,7 +99,7 @@ impl Sink for Dir {
         self.limits.begins_request(&record);
         let length = self.format.length_of(&record);
         if self.open.as_ref().is_some_and(|object| object.length + length > OBJECT_SIZE) {
-            self.close()?;
+            self.end_object()?;
         }
         let object = match &mut self.open {
             Some(object) => object,
@@ -115,6 +115,8 @@ impl Sink for Dir {
         Ok(())
     }
 
+    /// Hands buffered bytes to the file. The object stays open and its records unacknowledged: an object for every
+    /// flush would be a file a second.
     fn flush(&mut self) -> Result<(), SinkError> {
         match &mut self.open {
             Some(object) => object.file.flush().map_err(at(&object.partial)),
@@ -123,7 +125,7 @@ impl Sink for Dir {
     }
 
     fn close(&mut self) -> Result<(), SinkError> {
-        self.close()
+        self.end_object()
     }
 
     fn delivered(&self) -> Delivered {
@@ -241,6 +243,23 @@ mod tests {
         assert_eq!((dir.delivered().records, dir.delivered().payload_bytes, all.position(0).offset), (2, 8, 2));
         dir.close().unwrap();
         assert_eq!(files(folder.path()).len(), 1, "no empty object");
+    }
+
+    #[test]
+    fn a_flush_writes_what_is_buffered_and_ends_no_object() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Acknowledgements::default();
+        let mut dir = Dir::new(folder.path(), ".tsv".to_owned(), ObjectFormat::Data).unwrap();
+        dir.flush().unwrap();
+        dir.ship(record(b"one\n".to_vec(), &all, 0)).unwrap();
+        dir.flush().unwrap();
+        let [partial] = &files(folder.path())[..] else { panic!("one object") };
+        assert!(is_partial(partial));
+        assert_eq!((fs::read(partial).unwrap(), dir.delivered().records), (b"one\n".to_vec(), 0));
+        dir.ship(record(b"two\n".to_vec(), &all, 1)).unwrap();
+        dir.close().unwrap();
+        let [object] = &files(folder.path())[..] else { panic!("one object") };
+        assert_eq!((fs::read(object).unwrap(), dir.delivered().records), (b"one\ntwo\n".to_vec(), 2));
     }
 
     #[test]

@@ -20,19 +20,20 @@ use statistics::Shipping;
 
 /// A place for records.
 pub trait Sink: Send {
-    /// Takes the record over.
+    /// Takes the record over. It may be held back until it fills a request with others.
     ///
     /// # Errors
     /// It cannot be delivered; nothing more will be.
     fn ship(&mut self, record: Record) -> Result<(), SinkError>;
 
-    /// Sends what is held back to fill a request; more may come.
+    /// Sends what is held back to fill a request. More records may follow: nothing is closed. Records that are on
+    /// their way when this returns are settled later.
     ///
     /// # Errors
     /// As for [`Sink::ship`].
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// Delivers everything; nothing comes after it.
+    /// Delivers everything and waits until it has arrived. No record comes after this.
     ///
     /// # Errors
     /// As for [`Sink::ship`].

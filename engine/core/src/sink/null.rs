@@ -25,6 +25,7 @@ impl Sink for Null {
         Ok(())
     }
 
+    /// Nothing is held back.
     fn flush(&mut self) -> Result<(), SinkError> {
         Ok(())
     }

@@ -54,14 +54,14 @@ impl<W: Write + Send> Sink for Requests<W> {
         Ok(())
     }
 
+    /// Ends the open request and writes its line.
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.end_request()?;
         self.limits.end_request();
-        Ok(())
+        self.end_request()
     }
 
     fn close(&mut self) -> Result<(), SinkError> {
-        self.end_request()
+        self.flush()
     }
 
     fn delivered(&self) -> Delivered {
@@ -70,5 +70,33 @@ impl<W: Write + Send> Sink for Requests<W> {
 
     fn requests(&self) -> u64 {
         self.limits.requests()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(data: &str) -> Record {
+        Record::from_bytes(data.as_bytes().to_vec(), 1, None, Vec::new())
+    }
+
+    #[test]
+    fn a_flush_writes_the_open_request_and_the_next_record_begins_another() {
+        let mut output = Vec::new();
+        let mut requests = Requests::new(&mut output, Api::PutRecordBatch, None);
+        requests.flush().unwrap();
+        for data in ["a", "b"] {
+            requests.ship(record(data)).unwrap();
+        }
+        assert_eq!((requests.delivered().records, requests.requests()), (0, 1));
+        requests.flush().unwrap();
+        requests.flush().unwrap();
+        assert_eq!((requests.delivered().records, requests.requests()), (2, 1));
+        requests.ship(record("c")).unwrap();
+        requests.close().unwrap();
+        assert_eq!((requests.delivered().records, requests.requests()), (3, 2));
+        let wanted = "{\"Records\":[{\"Data\":\"YQ==\"},{\"Data\":\"Yg==\"}]}\n{\"Records\":[{\"Data\":\"Yw==\"}]}\n";
+        assert_eq!(String::from_utf8(output).unwrap(), wanted);
     }
 }

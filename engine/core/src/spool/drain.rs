@@ -158,7 +158,7 @@ mod tests {
         late: Vec<(usize, Receipt)>,
         arrived: Vec<(Vec<u8>, Option<PartitionKey>)>,
         delivered: Delivered,
-        finish_fails: bool,
+        close_fails: bool,
     }
 
     impl Memory {
@@ -198,7 +198,7 @@ mod tests {
         }
 
         fn close(&mut self) -> Result<(), SinkError> {
-            if self.finish_fails {
+            if self.close_fails {
                 return Err(error());
             }
             self.settle_late(usize::MAX);
@@ -308,18 +308,18 @@ mod tests {
         fn a_batch_is_removed_once_all_of_it_is_acknowledged(
             sizes in prop::collection::vec(1..5_usize, 0..8),
             fates in prop::collection::vec(any_fate(), 0..24),
-            finish_fails in prop::bool::weighted(0.2),
+            close_fails in prop::bool::weighted(0.2),
         ) {
             let folder = tempfile::tempdir().unwrap();
             let kept = keep(folder.path(), &sizes);
             let fails_at = fates.iter().position(|&fate| fate == Fate::Fails).unwrap_or(usize::MAX);
-            let mut sink = Memory { fates: fates.clone(), finish_fails, ..Memory::default() };
+            let mut sink = Memory { fates: fates.clone(), close_fails, ..Memory::default() };
             let drained = drain_with(folder.path(), &mut sink);
 
             let is_acknowledged = |number: usize| number < fails_at && match fates.get(number).unwrap_or(&Fate::Acknowledged) {
                 Fate::Acknowledged => true,
                 // Unless the end is the first to be told of it, and fails.
-                Fate::Late(records) => !finish_fails || number + 1 + records <= sink.taken,
+                Fate::Late(records) => !close_fails || number + 1 + records <= sink.taken,
                 Fate::Untold | Fate::Lost | Fate::Fails => false,
             };
             let mut first = 0;
@@ -332,7 +332,7 @@ mod tests {
             }
             prop_assert_eq!(&left(folder.path()), &wanted);
             prop_assert_eq!(drained.left, wanted.len() as u64);
-            prop_assert_eq!(drained.error.is_some(), finish_fails || fails_at < first);
+            prop_assert_eq!(drained.error.is_some(), close_fails || fails_at < first);
 
             let mut again = Memory::default();
             drain_with(folder.path(), &mut again);
