@@ -15,7 +15,7 @@ use pixel_engine::field::Field;
 use pixel_engine::line::Line;
 use pixel_engine::pack::Packed;
 use pixel_engine::pack::kpl::{DEFAULT_RECORD_SIZE, write_aggregate};
-use pixel_engine::pack::lines::{LinesPacker, MAX_RECORD_SIZE};
+use pixel_engine::pack::lines::{DEFAULT_ALIGN, LinesPacker, MAX_RECORD_SIZE};
 use pixel_engine::pack::md5::md5_many;
 use pixel_engine::query::Query;
 use pixel_engine::record::Record;
@@ -167,7 +167,7 @@ fn run_kpl() {
 /// Base64 of full records into the JSON of a request.
 fn run_entry() {
     let blocks = data::encoded_blocks(&data::log(SHAPE, 2 << 20), MAX_RECORD_SIZE);
-    let mut packer = LinesPacker::new(MAX_RECORD_SIZE, 5_120);
+    let mut packer = LinesPacker::new(MAX_RECORD_SIZE, DEFAULT_ALIGN);
     let mut records = Vec::new();
     let mut emit = |packed: Packed| records.push(Record::from_lines(packed));
     blocks.iter().for_each(|(block, token)| packer.add(block, token, &mut emit));

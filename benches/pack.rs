@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::io::Write;
 
-use pixel_engine::billing::FIREHOSE_STEP;
-use pixel_engine::pack::lines::{LinesPacker, MAX_RECORD_SIZE};
+use pixel_engine::limits::firehose::BILLING_STEP;
+use pixel_engine::pack::lines::{DEFAULT_ALIGN as ALIGN, LinesPacker, MAX_RECORD_SIZE};
 use pixel_engine::source::Input;
 use pixel_engine_benches::data;
 use pixel_engine_benches::run::Variant;
@@ -12,7 +12,6 @@ use pixel_engine_benches::{Contest, EVERY_PATH, Row, Stage, Target, is_quick};
 
 const GREEDY: &str = "filled to the last line that fits";
 const SINGLE: &str = "one record a line";
-const ALIGN: usize = 5_120;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut stage = Stage::new(
@@ -45,14 +44,14 @@ fn billed(stage: &mut Stage, name: &str, log: &[u8]) -> Result<(), Box<dyn Error
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(log)?;
     let lines = log.split_inclusive(|&byte| byte == b'\n');
-    let single: u64 = lines.clone().map(|line| (line.len() as u64).next_multiple_of(FIREHOSE_STEP)).sum();
+    let single: u64 = lines.clone().map(|line| (line.len() as u64).next_multiple_of(BILLING_STEP)).sum();
     for (record_size, reorder, most) in
         [(MAX_RECORD_SIZE, false, 1.002), (MAX_RECORD_SIZE, true, 1.002), (ALIGN, false, 1.10), (ALIGN, true, 1.10)]
     {
         let variant = Variant { record_size, reorder, ..Variant::RAW };
         let summary = variant.run(Input::File(file.path().to_owned()), 2);
         let mut greedy = 0;
-        fill(record_size, lines.clone(), |record| greedy += (record.len() as u64).next_multiple_of(FIREHOSE_STEP));
+        fill(record_size, lines.clone(), |record| greedy += (record.len() as u64).next_multiple_of(BILLING_STEP));
         let row = |rival: &str, billed: u64| Row {
             what: format!("{name}, records of {record_size} B"),
             path: if reorder { "reordered" } else { "in order" }.to_owned(),

@@ -89,7 +89,7 @@ impl Variant {
             partition_by: None,
             shards,
             record_size: self.record_size,
-            align: 5_120,
+            align: lines::DEFAULT_ALIGN,
             reorder: self.reorder,
             codec: self.codec,
             threads: NonZeroUsize::new(threads).expect("at least one thread"),

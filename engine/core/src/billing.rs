@@ -1,4 +1,4 @@
-//! What records cost in billed bytes, the number that packing is for.
+//! What records cost in billed bytes: the number that packing lowers.
 //!
 //! | service | unit | source |
 //! |---|---|---|
@@ -8,12 +8,8 @@
 
 use serde::Serialize;
 
-/// Firehose rounds each record up to a multiple of this.
-pub const FIREHOSE_STEP: u64 = 5 * 1024;
-/// A PUT payload unit of a provisioned Kinesis stream.
-pub const PUT_PAYLOAD_UNIT: u64 = 25 * 1024;
-/// An on-demand Kinesis stream rounds each record up to a multiple of this.
-pub const ON_DEMAND_STEP: u64 = 1024;
+pub use crate::limits::firehose::BILLING_STEP as FIREHOSE_STEP;
+pub use crate::limits::kinesis::{ON_DEMAND_STEP, PUT_PAYLOAD_UNIT};
 
 /// The billed bytes of some records under each of the three rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,7 +23,7 @@ pub struct Billed {
 }
 
 impl Billed {
-    /// One more record of `data` bytes; Kinesis counts its partition key of `key` bytes as well.
+    /// Adds a record of `data` bytes; Kinesis counts its partition key of `key` bytes as well.
     ///
     /// ```
     /// # use pixel_engine_core::billing::Billed;
@@ -44,7 +40,7 @@ impl Billed {
         self.on_demand += kinesis.div_ceil(ON_DEMAND_STEP) * ON_DEMAND_STEP;
     }
 
-    /// Bytes that the PUT payload units stand for.
+    /// The PUT payload units in bytes.
     pub fn provisioned(&self) -> u64 {
         self.put_payload_units * PUT_PAYLOAD_UNIT
     }

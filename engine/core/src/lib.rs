@@ -8,6 +8,7 @@ pub mod compress;
 mod durable;
 pub mod encode;
 pub mod finish;
+pub mod limits;
 pub mod pack;
 pub mod quarantine;
 pub mod record;

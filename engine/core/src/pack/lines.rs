@@ -10,9 +10,12 @@ use std::time::Instant;
 use super::Packed;
 use crate::ack::AckToken;
 use crate::encode::EncodedBlock;
+use crate::limits::firehose;
 
-/// The largest Firehose record: 1,000 KiB before base64, exactly 200 billing steps. Source: Firehose quotas.
-pub const MAX_RECORD_SIZE: usize = 1_024_000;
+pub use crate::limits::firehose::MAX_RECORD_SIZE;
+
+/// What a record is cut just under a multiple of, unless told otherwise: what Firehose bills in steps of.
+pub const DEFAULT_ALIGN: usize = firehose::BILLING_STEP as usize;
 
 /// Fills records in the order of the lines.
 pub struct LinesPacker {

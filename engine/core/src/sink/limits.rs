@@ -1,5 +1,6 @@
 //! Which records go into one API request.
 
+use crate::limits::{firehose, kinesis};
 use crate::record::Record;
 
 /// The API that a request is for.
@@ -20,20 +21,19 @@ impl Api {
         }
     }
 
-    /// The most bytes that the service takes in a request. Source: quota pages of Firehose and of Kinesis.
+    /// The most bytes that the service takes in a request.
     pub fn most_bytes(self) -> usize {
         match self {
-            Api::PutRecordBatch => 4 << 20,
-            Api::PutRecords => 10 << 20,
+            Api::PutRecordBatch => firehose::MAX_REQUEST_SIZE,
+            Api::PutRecords => kinesis::MAX_REQUEST_SIZE,
         }
     }
 
-    /// The bytes of a request unless told otherwise. Kinesis took 5 MiB before it took 10, compatible endpoints
-    /// still do, and so does the KPL.
+    /// The bytes of a request unless told otherwise.
     pub fn default_bytes(self) -> usize {
         match self {
-            Api::PutRecordBatch => 4 << 20,
-            Api::PutRecords => 5 << 20,
+            Api::PutRecordBatch => firehose::MAX_REQUEST_SIZE,
+            Api::PutRecords => kinesis::COMPATIBLE_REQUEST_SIZE,
         }
     }
 }
@@ -65,8 +65,9 @@ impl Counted {
     }
 }
 
-/// Both APIs take at most this many records a request. Source: the service models of Firehose and Kinesis.
-pub const MOST_RECORDS: usize = 500;
+/// Both APIs take at most this many records a request.
+pub const MOST_RECORDS: usize = firehose::MAX_REQUEST_RECORDS;
+const _: () = assert!(MOST_RECORDS == kinesis::MAX_REQUEST_RECORDS);
 /// `{"DeliveryStreamName":"","Records":[]}` with a stream name of at most 64 characters.
 const ENVELOPE: usize = 38 + 64;
 /// `{"Data":""},` around each record.
