@@ -394,10 +394,16 @@ impl Ingest {
             left += standing.bytes_left(&file);
             match standing {
                 Standing::Done => done += 1,
-                Standing::Left(position) if position.offset > 0 && !self.quiet => {
+                Standing::Left(position)
+                    if !self.quiet && (position.offset > 0 || checkpoint.bytes_ahead(&file) > 0) =>
+                {
                     let of = if file.is_compressed() { String::new() } else { format!(" of {}", file.size) };
                     let line = position.lines + 1;
-                    eprintln!("resuming {} at byte {}{of} (line {line})", input.name(), position.offset);
+                    let ahead = match checkpoint.bytes_ahead(&file) {
+                        0 => String::new(),
+                        bytes => format!("; {bytes} bytes beyond it are delivered"),
+                    };
+                    eprintln!("resuming {} at byte {}{of} (line {line}){ahead}", input.name(), position.offset);
                 }
                 _ => {}
             }

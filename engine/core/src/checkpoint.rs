@@ -5,15 +5,19 @@
 //! fingerprint always spans what was acknowledged, or 4 KiB of it. The path is for people, and may change.
 //!
 //! ```text
-//! {"version":1,"crc32":"0f3c5a10"}
-//! {"path":"big.log","device":64768,"inode":1835,"size":943718400,"fingerprint":{"bytes":4096,"crc32":"77e8b1c2"},"offset":558627631,"lines":639667,"done":false}
+//! {"version":2,"crc32":"0f3c5a10"}
+//! {"path":"big.log","device":64768,"inode":1835,"size":943718400,"fingerprint":{"bytes":4096,"crc32":"77e8b1c2"},"offset":558627631,"lines":639667,"ahead":[1024,51200,860,102400],"done":false}
 //! ```
 //!
 //! One line an input behind the first, which has the CRC-32 of all the others in hexadecimal. `size` is on disk; `offset`
 //! is where the next run begins, in bytes after decompression, always the start of a line, and `lines` are the
-//! newlines before it. Everything before is delivered, quarantined or filtered. `done` says that the same is
+//! newlines before it. Everything before is delivered, quarantined or filtered, and so are the whole lines `ahead` of it,
+//! which the next run leaves out: how many bytes to go on from the offset or from the last of these lines, how many bytes of
+//! lines there are, and so on. `done` says that the same is
 //! true of everything in the file when it had `size` bytes; a last line without a newline stands behind `offset`
 //! even then, as it may have been half of one.
+//!
+//! Form 1, which is read too, has no `ahead`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,12 +27,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ack::{Acknowledgements, Position};
+use crate::ack::{Acknowledged, Acknowledgements, Position};
 use crate::block::Source;
 use crate::durable;
 use crate::source::OpenFile;
 
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+/// The first form, without lines ahead.
+const VERSION_WITHOUT_AHEAD: u64 = 1;
 
 /// The checkpoint file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +63,26 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A later version of the program wrote it.
-    #[error("checkpoint {path}: written in form {version}, this version of pixel-engine reads form 1")]
+    #[error("checkpoint {path}: written in form {version}, this version of pixel-engine reads forms up to {VERSION}")]
     Version {
         /// The file.
         path: PathBuf,
         /// The form's number.
         version: u64,
+    },
+    /// An input turned out to be another file than the one of the checkpoint when it had been read: a compressed one whose
+    /// content was replaced. The checkpoint has forgotten it.
+    #[error(
+        "{input}: not the file of the checkpoint: it ends at byte {end}, and lines up to byte {acknowledged} were delivered; \
+         the next run reads it from its start"
+    )]
+    OtherFile {
+        /// The input's name.
+        input: String,
+        /// Where it ends, in bytes after decompression.
+        end: u64,
+        /// Where the last line that was delivered ended.
+        acknowledged: u64,
     },
 }
 
@@ -86,6 +106,8 @@ struct State {
 struct Running {
     /// Its place among the inputs.
     entry: usize,
+    /// Where the last line ends that an earlier run delivered.
+    acknowledged_before: u64,
     /// Where it ends, once everything up to there was read.
     end: Option<u64>,
 }
@@ -100,6 +122,9 @@ struct Entry {
     fingerprint: Fingerprint,
     offset: u64,
     lines: u64,
+    /// Gaps and lines in turn, in bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ahead: Vec<u64>,
     done: bool,
 }
 
@@ -169,36 +194,47 @@ impl Checkpoint {
 
     /// What is known of the file.
     pub fn standing(&self, file: &OpenFile) -> Standing {
-        self.lock().standing(file)
+        self.lock().find(file).0
     }
 
-    /// Begins to follow the file as that source of the run; where to read from, or `None` when there is nothing to read.
-    pub(crate) fn begin(&self, source: &Source, file: &OpenFile) -> Option<Position> {
+    /// Bytes of the file, after decompression, that are delivered beyond the position that it is left at.
+    pub fn bytes_ahead(&self, file: &OpenFile) -> u64 {
+        match self.lock().find(file) {
+            (Standing::Left(_), Some(entry)) => entry.acknowledged().bytes_ahead(),
+            _ => 0,
+        }
+    }
+
+    /// Begins to follow the file as that source of the run; what of it is acknowledged, or `None` when there is nothing to
+    /// read.
+    pub(crate) fn begin(&self, source: &Source, file: &OpenFile) -> Option<Acknowledged> {
         let mut state = self.lock();
         let State { inputs, running, .. } = &*state;
         if running.values().any(|running| inputs[running.entry].is_at(file)) {
             tracing::warn!("{}: the same file as an input before it; it is read once", source.name);
             return None;
         }
-        let position = match state.standing(file) {
-            Standing::New => Position::default(),
-            Standing::Done => return None,
-            Standing::Left(position) => position,
-            Standing::Replaced { reason } => {
+        let acknowledged = match state.find(file) {
+            (Standing::New, _) => Acknowledged::default(),
+            (Standing::Done, _) => return None,
+            (Standing::Left(position), entry) => entry.map_or(position.into(), Entry::acknowledged),
+            (Standing::Replaced { reason }, _) => {
                 tracing::warn!("{}: not the file of the checkpoint, {reason}; it is read from its start", source.name);
-                Position::default()
+                Acknowledged::default()
             }
         };
-        let entry = Entry {
+        let mut entry = Entry {
             path: source.name.clone(),
             device: file.device,
             inode: file.inode,
             size: file.size,
             fingerprint: Fingerprint::of(&file.head),
-            offset: position.offset,
-            lines: position.lines,
+            offset: 0,
+            lines: 0,
+            ahead: Vec::new(),
             done: false,
         };
+        entry.set(&acknowledged, false);
         let place = match state.inputs.iter().position(|entry| entry.is_at(file)) {
             Some(place) => {
                 state.inputs[place] = entry;
@@ -209,16 +245,37 @@ impl Checkpoint {
                 state.inputs.len() - 1
             }
         };
-        state.running.insert(source.number, Running { entry: place, end: None });
+        let running = Running { entry: place, acknowledged_before: acknowledged.end(), end: None };
+        state.running.insert(source.number, running);
         state.saved = false;
-        Some(position)
+        Some(acknowledged)
+    }
+
+    /// Says that the source is read from its start after all, as if nothing of it were acknowledged.
+    pub(crate) fn begin_anew(&self, source: usize) {
+        if let Some(running) = self.lock().running.get_mut(&source) {
+            running.acknowledged_before = 0;
+        }
     }
 
     /// Says that the source was read to its end, which is at that offset.
-    pub(crate) fn ended(&self, source: usize, end: u64) {
-        if let Some(running) = self.lock().running.get_mut(&source) {
-            running.end = Some(end);
+    ///
+    /// # Errors
+    /// More than that of it was acknowledged before, so it is another file ([`CheckpointError::OtherFile`]): some of its lines may
+    /// have been left out.
+    pub(crate) fn ended(&self, source: &Source, end: u64) -> Result<(), CheckpointError> {
+        let mut state = self.lock();
+        let State { inputs, running, saved } = &mut *state;
+        let Some(running_source) = running.get_mut(&source.number) else { return Ok(()) };
+        let acknowledged = running_source.acknowledged_before;
+        if acknowledged <= end {
+            running_source.end = Some(end);
+            return Ok(());
         }
+        inputs[running_source.entry].set(&Acknowledged::default(), false);
+        *saved = false;
+        running.remove(&source.number);
+        Err(CheckpointError::OtherFile { input: source.name.clone(), end, acknowledged })
     }
 
     /// Writes how far the inputs of the run are acknowledged, if that has changed.
@@ -244,28 +301,30 @@ impl Checkpoint {
 }
 
 impl State {
-    fn standing(&self, file: &OpenFile) -> Standing {
-        let Some(entry) = self.inputs.iter().find(|entry| entry.is_at(file)) else { return Standing::New };
-        let acknowledged = if entry.done || file.is_compressed() { entry.size } else { entry.offset };
-        if !entry.fingerprint.is_of(&file.head) {
+    /// How the file stands, and its entry.
+    fn find(&self, file: &OpenFile) -> (Standing, Option<&Entry>) {
+        let Some(entry) = self.inputs.iter().find(|entry| entry.is_at(file)) else { return (Standing::New, None) };
+        let acknowledged = entry.acknowledged();
+        let min_size = if entry.done || file.is_compressed() { entry.size } else { acknowledged.end() };
+        let standing = if !entry.fingerprint.is_of(&file.head) {
             Standing::Replaced { reason: "its first bytes are others" }
-        } else if file.size < acknowledged {
+        } else if file.size < min_size {
             Standing::Replaced { reason: "it is shorter than what was delivered" }
         } else if entry.done && file.size == entry.size {
             Standing::Done
         } else {
-            Standing::Left(Position { offset: entry.offset, lines: entry.lines })
-        }
+            Standing::Left(acknowledged.position)
+        };
+        (standing, Some(entry))
     }
 
     /// Takes over how far the inputs are acknowledged.
     fn follow(&mut self, acknowledgements: &Acknowledgements) {
         for (&source, running) in &self.running {
             let entry = &mut self.inputs[running.entry];
-            let Position { offset, lines } = acknowledgements.line_start(source);
+            // First, as what is acknowledged meanwhile must not make it done before the entry says so too.
             let done = running.end == Some(acknowledgements.position(source).offset);
-            self.saved &= (entry.offset, entry.lines, entry.done) == (offset, lines, done);
-            (entry.offset, entry.lines, entry.done) = (offset, lines, done);
+            self.saved &= !entry.set(&acknowledgements.acknowledged(source), done);
         }
     }
 
@@ -303,21 +362,61 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, CheckpointError> {
         return Err(CheckpointError::Version { path: path.to_owned(), version });
     }
     let header: Header = serde_json::from_slice(first).map_err(|error| damaged(1, error.to_string()))?;
-    if header.version != VERSION {
+    if header.version < VERSION_WITHOUT_AHEAD {
         return Err(damaged(1, format!("there is no form {version}")));
     }
     if header.crc32 != crc32(rest) {
         return Err(damaged(1, "the checksum of the lines that follow is another".to_owned()));
     }
-    rest.split_inclusive(|&byte| byte == b'\n')
-        .enumerate()
-        .map(|(index, line)| serde_json::from_slice(line).map_err(|error| damaged(index + 2, error.to_string())))
-        .collect()
+    let entry = |line: &[u8]| -> Result<Entry, String> {
+        let entry: Entry = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        match entry.ahead[..] {
+            [_, ..] if header.version == VERSION_WITHOUT_AHEAD => Err("this form has no lines ahead".to_owned()),
+            _ if !entry.is_ahead_in_order() => Err("the lines ahead are out of order".to_owned()),
+            _ => Ok(entry),
+        }
+    };
+    let lines = rest.split_inclusive(|&byte| byte == b'\n').enumerate();
+    lines.map(|(index, line)| entry(line).map_err(|reason| damaged(index + 2, reason))).collect()
 }
 
 impl Entry {
     fn is_at(&self, file: &OpenFile) -> bool {
         (self.device, self.inode) == (file.device, file.inode)
+    }
+
+    /// Whether the lines ahead are pairs of a gap and lines, and end within what a file can have.
+    fn is_ahead_in_order(&self) -> bool {
+        let (pairs, odd) = self.ahead.as_chunks::<2>();
+        let has_each = |(place, &[gap, lines]): (usize, &[u64; 2])| lines > 0 && (gap > 0 || place == 0);
+        let end = self.ahead.iter().try_fold(self.offset, |end, bytes| end.checked_add(*bytes));
+        odd.is_empty() && pairs.iter().enumerate().all(has_each) && end.is_some()
+    }
+
+    fn acknowledged(&self) -> Acknowledged {
+        let position = Position { offset: self.offset, lines: self.lines };
+        let mut end = self.offset;
+        let ahead = self.ahead.as_chunks::<2>().0.iter().map(|&[gap, lines]| {
+            let start = end + gap;
+            end = start + lines;
+            start..end
+        });
+        Acknowledged { ahead: ahead.collect(), ..position.into() }
+    }
+
+    /// Takes over what is acknowledged; whether that is something else than before.
+    fn set(&mut self, acknowledged: &Acknowledged, done: bool) -> bool {
+        let Acknowledged { position: Position { offset, lines }, ahead } = acknowledged;
+        let mut end = *offset;
+        let ahead = ahead.iter().flat_map(|range| {
+            let gap = range.start - end;
+            end = range.end;
+            [gap, range.end - range.start]
+        });
+        let ahead: Vec<u64> = ahead.collect();
+        let is_other = (self.offset, self.lines, self.done) != (*offset, *lines, done) || self.ahead != ahead;
+        (self.offset, self.lines, self.ahead, self.done) = (*offset, *lines, ahead, done);
+        is_other
     }
 }
 
@@ -366,14 +465,15 @@ mod tests {
         /// A run that reads the file to its end, or stops before it, and delivers `delivered` bytes of it.
         fn run(&self, file: &OpenFile, delivered: u64, to_end: bool) {
             let (checkpoint, all) = (self.checkpoint(), Acknowledgements::default());
-            let position = checkpoint.begin(&source(0), file).unwrap();
-            all.begin(0, position);
+            let acknowledged = checkpoint.begin(&source(0), file).unwrap();
+            let position = acknowledged.position;
+            all.begin(0, acknowledged);
             let token = all.token(0, position.offset..delivered);
             token.count_lines((delivered - position.offset) / LINE.len() as u64);
             token.leave_unended(delivered % LINE.len() as u64);
             token.delivered();
             if to_end {
-                checkpoint.ended(0, file.size);
+                checkpoint.ended(&source(0), file.size).unwrap();
             }
             checkpoint.save(&all).unwrap();
         }
@@ -430,7 +530,7 @@ mod tests {
             // Taken up from its start, it is the file of the checkpoint.
             let checkpoint = folder.checkpoint();
             let other = folder.file("a.log", &[b'x'; 100]);
-            assert_eq!(checkpoint.begin(&source(0), &other), Some(Position::default()));
+            assert_eq!(checkpoint.begin(&source(0), &other), Some(Acknowledged::default()));
             assert_eq!(checkpoint.standing(&other), Standing::Left(Position::default()));
         }
     }
@@ -466,7 +566,7 @@ mod tests {
         folder.run(&folder.file("other.log", LINE), 11, true);
         let file = folder.file("a.log", LINE);
         let checkpoint = folder.checkpoint();
-        assert_eq!(checkpoint.begin(&source(0), &file), Some(Position::default()));
+        assert_eq!(checkpoint.begin(&source(0), &file), Some(Acknowledged::default()));
         assert_eq!(checkpoint.begin(&source(1), &file), None);
         checkpoint.save(&Acknowledgements::default()).unwrap();
         drop(checkpoint);
@@ -510,8 +610,8 @@ mod tests {
             refused(&bytes[..at]);
         }
         refused(&[&bytes[..], b"\n"].concat());
-        let newer = refused(b"{\"version\":2,\"of\":\"another form\"}\n");
-        assert!(matches!(newer, CheckpointError::Version { version: 2, .. }), "{newer}");
+        let newer = refused(b"{\"version\":3,\"of\":\"another form\"}\n");
+        assert!(matches!(newer, CheckpointError::Version { version: 3, .. }), "{newer}");
         fs::write(&path, &bytes).unwrap();
         folder.checkpoint();
     }

@@ -6,14 +6,13 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ack::AckToken;
 use crate::compress::Codec;
-use crate::pack::{LineList, Packed};
+use crate::pack::Packed;
 use crate::record::Record;
 use pixel_engine_kpl as kpl;
 
 /// Bytes of lines that go into one compressed record at most, however well they compress.
-const LONGEST_RUN: usize = 16 << 20;
+const MAX_RUN_LEN: usize = 16 << 20;
 
 /// What records are made of.
 pub enum Container {
@@ -78,8 +77,8 @@ fn aggregate(group: Vec<Packed>) -> Vec<Record> {
 pub struct Compression {
     codec: Codec,
     record_size: usize,
-    longest_run: usize,
-    /// Bits of an `f64`: bytes of lines for each byte of record, in the records of late.
+    max_run_len: usize,
+    /// Bits of an `f64`: bytes of lines for each byte of record, in the latest records.
     ratio: AtomicU64,
 }
 
@@ -87,8 +86,8 @@ impl Compression {
     /// Records of at most `record_size` bytes after compression. `memory` bounds the lines of all the `runs` that
     /// are worked on at a time; well compressed lines then give smaller records rather than use more memory.
     pub fn new(codec: Codec, record_size: usize, runs: usize, memory: usize) -> Compression {
-        let longest_run = (memory / runs.max(1)).min(LONGEST_RUN);
-        Compression { codec, record_size, longest_run, ratio: AtomicU64::new(0f64.to_bits()) }
+        let max_run_len = (memory / runs.max(1)).min(MAX_RUN_LEN);
+        Compression { codec, record_size, max_run_len, ratio: AtomicU64::new(0f64.to_bits()) }
     }
 
     /// Bytes of lines that a run should have; `sample` stands for them until a record has been made.
@@ -101,7 +100,7 @@ impl Compression {
             self.ratio.store(ratio.to_bits(), Ordering::Relaxed);
         }
         let length = (self.record_size as f64 * ratio * MARGIN) as usize;
-        length.max(self.record_size).min(self.longest_run)
+        length.max(self.record_size).min(self.max_run_len)
     }
 
     fn finish(&self, packed: Packed, records: &mut Vec<Record>) -> io::Result<()> {
@@ -115,7 +114,7 @@ impl Compression {
         }
         assert!(lines > 1, "the encoder refuses a line that may not fit by itself");
         let parts = (bytes.len().div_ceil(self.record_size - self.record_size / 16)).clamp(2, lines);
-        for part in split(packed, lines.div_ceil(parts)) {
+        for part in packed.split(lines.div_ceil(parts)) {
             self.finish(part, records)?;
         }
         Ok(())
@@ -126,30 +125,6 @@ impl Compression {
         let before = f64::from_bits(self.ratio.load(Ordering::Relaxed));
         self.ratio.store((before * 0.75 + latest * 0.25).to_bits(), Ordering::Relaxed);
     }
-}
-
-/// The same lines in parts of `most` lines; each part shares in the acknowledgement of all blocks.
-fn split(packed: Packed, most: usize) -> Vec<Packed> {
-    let Packed { lines: all, tokens, oldest, .. } = packed;
-    let empty = || Packed { lines: LineList::default(), tokens: tokens.clone(), key: None, oldest };
-    let mut parts = vec![empty()];
-    let mut room = most;
-    for (block, mut lines) in all.runs() {
-        while !lines.is_empty() {
-            if room == 0 {
-                parts.push(empty());
-                room = most;
-            }
-            let end = lines.end.min(lines.start + room);
-            let part = parts.last_mut().expect("there is always one");
-            part.lines.push(block, lines.start..end);
-            room -= end - lines.start;
-            lines.start = end;
-        }
-    }
-    // The parts hold shares of their own now.
-    tokens.into_iter().for_each(AckToken::delivered);
-    parts
 }
 
 #[cfg(test)]
@@ -231,7 +206,7 @@ mod tests {
                 lengths.iter().map(|&length| line(length.min(longest), *is_noise, &mut state)).collect()
             }).collect();
             let all = Acknowledgements::default();
-            let container = Container::CompressedLines(Compression::new(codec, record_size, 1, LONGEST_RUN));
+            let container = Container::CompressedLines(Compression::new(codec, record_size, 1, MAX_RUN_LEN));
             let records = records(&container, record_size, &blocks, &all);
             let mut text = Vec::new();
             let mut lines = 0;
@@ -264,7 +239,7 @@ mod tests {
             let blocks: Vec<Vec<Vec<u8>>> =
                 lengths.iter().map(|block| block.iter().map(|&length| line(length, true, &mut state)).collect()).collect();
             let all = Acknowledgements::default();
-            let container = Container::CompressedLines(Compression::new(Codec::Zstd(1), 2_000, 1, LONGEST_RUN));
+            let container = Container::CompressedLines(Compression::new(Codec::Zstd(1), 2_000, 1, MAX_RUN_LEN));
             let mut records = records(&container, 2_000, &blocks, &all);
             let lost = records.remove(lost.index(records.len()));
             let text = unpack(Codec::Zstd(1), &bytes_of(&lost));
@@ -278,8 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_as_long_as_the_ratio_of_late_makes_it() {
-        let compression = Compression::new(Codec::Zstd(1), 100_000, 1, LONGEST_RUN);
+    fn a_run_is_as_long_as_the_latest_ratio_makes_it() {
+        let compression = Compression::new(Codec::Zstd(1), 100_000, 1, MAX_RUN_LEN);
         let mut state = 1;
         let noise = line(50_000, true, &mut state);
         let length = compression.run_length(&noise);
@@ -288,7 +263,7 @@ mod tests {
         compression.learn(10.0);
         assert!(compression.run_length(&noise) > 3 * length, "it learns");
         (0..50).for_each(|_| compression.learn(1e9));
-        assert_eq!(compression.run_length(&noise), LONGEST_RUN);
+        assert_eq!(compression.run_length(&noise), MAX_RUN_LEN);
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub struct Receipt {
 impl Receipt {
     /// The record has not arrived, but it is safe elsewhere: acknowledges its lines.
     pub fn kept(self) {
-        self.tokens.into_iter().for_each(AckToken::delivered);
+        self.tokens.into_iter().for_each(AckToken::kept);
     }
 }
 
@@ -124,6 +124,6 @@ impl Delivered {
         self.lines += receipt.lines as u64;
         self.payload_bytes += receipt.length as u64;
         self.billed.add(receipt.length, receipt.key_length);
-        receipt.kept();
+        receipt.tokens.into_iter().for_each(AckToken::delivered);
     }
 }

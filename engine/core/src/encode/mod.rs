@@ -6,6 +6,7 @@
 mod partition;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,6 +49,8 @@ pub struct Rules {
 pub struct EncodedBlock {
     bytes: Vec<u8>,
     line_ends: Vec<u32>,
+    /// Which bytes of the source block each line is; `None` when these are the bytes here.
+    sources: Option<Vec<Range<u32>>>,
     hash_keys: Option<Vec<u128>>,
     read_at: Instant,
     pool: BufferPool,
@@ -87,8 +90,17 @@ impl EncodedBlock {
     }
 
     /// The lines of those numbers, one after the other.
-    pub fn lines(&self, range: std::ops::Range<usize>) -> &[u8] {
+    pub fn lines(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[self.line_start(range.start)..self.line_start(range.end)]
+    }
+
+    /// Calls `each` with the bytes of the source block that the lines are, each line once and neighbours together.
+    #[inline]
+    pub(crate) fn each_source_run(&self, lines: Range<usize>, mut each: impl FnMut(Range<u32>)) {
+        match &self.sources {
+            None => each(self.line_start(lines.start) as u32..self.line_start(lines.end) as u32),
+            Some(sources) => sources[lines].iter().cloned().for_each(each),
+        }
     }
 
     fn each_line(&self) -> impl Iterator<Item = &[u8]> {
@@ -174,9 +186,10 @@ impl Rules {
             bad_lines: Vec::new(),
             stopped: false,
         };
+        let is_piece = matches!(cut, Some(Cut::TooLong { .. }));
         match cut {
             Some(Cut::TooLong { part, last }) => run.piece_of_long_line(&bytes, part, last),
-            cut => run.lines(&bytes, layout, cut, scratch),
+            cut => run.lines(&bytes, layout, cut, token.acknowledged_before(), scratch),
         }
         let Run { output, partition_values, mut counts, unpacked, bad_lines, stopped, .. } = run;
         if !stopped && source_bytes < length {
@@ -184,14 +197,28 @@ impl Rules {
             // of a long line counts none anyway.
             counts.newlines = counts.newlines.saturating_sub(1);
         }
-        let (mut bytes, mut line_ends) = output.finish(bytes);
+        let (mut bytes, mut line_ends, mut sources) = output.finish(bytes);
+        if is_piece || stopped {
+            // Only whole lines count by themselves, and only those that were looked at.
+            token.count_lines(counts.newlines);
+        } else {
+            token.describe(counts.newlines, rest(sources.as_deref(), source_bytes as u32));
+        }
         if let Some(record_size) = self.reorder_for {
-            let reordered = reorder(&bytes, &line_ends, record_size, self.pool.take_empty());
+            let order = reorder(&line_ends, record_size);
+            let mut reordered = (self.pool.take_empty(), Vec::with_capacity(order.len()));
+            let sources = sources.get_or_insert_with(|| ranges(&line_ends).collect());
+            for &index in &order {
+                let start = if index == 0 { 0 } else { line_ends[index - 1] };
+                reordered.0.extend_from_slice(&bytes[start as usize..line_ends[index] as usize]);
+                reordered.1.push(reordered.0.len() as u32);
+            }
+            *sources = order.into_iter().map(|index| sources[index].clone()).collect();
             self.pool.give(std::mem::replace(&mut bytes, reordered.0));
             line_ends = reordered.1;
         }
-        token.count_lines(counts.newlines);
-        let mut block = EncodedBlock { bytes, line_ends, hash_keys: None, read_at, pool: self.pool.clone() };
+        let (hash_keys, pool) = (None, self.pool.clone());
+        let mut block = EncodedBlock { bytes, line_ends, sources, hash_keys, read_at, pool };
         block.hash_keys = partition_values.map(|values| values.hash_keys(block.each_line()));
         let block = Arc::new(block);
         Encoded { block, bad_lines, counts, unpacked, source_bytes, source, stopped, token }
@@ -211,16 +238,32 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn lines(&mut self, bytes: &[u8], layout: Layout, cut: Option<Cut>, scratch: &mut Scratch) {
+    fn lines(
+        &mut self,
+        bytes: &[u8],
+        layout: Layout,
+        cut: Option<Cut>,
+        acknowledged_before: &[Range<u32>],
+        scratch: &mut Scratch,
+    ) {
         let Scratch { positions, json, encoder } = scratch;
         let encoder = encoder.get_or_insert_with(|| Encoder::new(self.rules.encoding.clone()));
         scan(bytes, positions);
         let line_count = positions.line_count();
         let mut layout = layout;
+        let mut acknowledged = acknowledged_before;
         for (index, (start, ends)) in positions.lines().enumerate() {
             let end = *ends.last().expect("a line has a newline");
             let text = &bytes[start as usize..end as usize];
             self.counts.newlines += 1;
+            if !acknowledged.is_empty() && is_in(&mut acknowledged, start) {
+                self.output.leave_out(bytes, start);
+                // Other lines may still be read under it.
+                if let (Layout::Standard(schema), Some(header)) = (&mut layout, fields_header(text)) {
+                    *schema = header;
+                }
+                continue;
+            }
             if matches!(text, b"" | b"\r") {
                 self.counts.empty += 1;
                 self.output.leave_out(bytes, start);
@@ -281,7 +324,7 @@ impl Run<'_> {
                 }
                 length
             }
-            _ => self.output.append(limit, |out| encoder.encode(line, out)),
+            _ => self.output.append(start..end + 1, limit, |out| encoder.encode(line, out)),
         };
         if length > limit {
             return Err(Reason::TooLongForRecord { length, limit });
@@ -316,6 +359,31 @@ impl Run<'_> {
             part,
         });
     }
+}
+
+/// Whether one of the ranges has the byte at `start`. They are in order, and so are the bytes that are asked for: ranges
+/// that end before are dropped.
+fn is_in(ranges: &mut &[Range<u32>], start: u32) -> bool {
+    while let [first, rest @ ..] = ranges
+        && first.end <= start
+    {
+        *ranges = rest;
+    }
+    ranges.first().is_some_and(|first| first.start <= start)
+}
+
+/// The ranges between these ends.
+fn ranges(ends: &[u32]) -> impl Iterator<Item = Range<u32>> {
+    std::iter::once(0).chain(ends.iter().copied()).zip(ends).map(|(start, &end)| start..end)
+}
+
+/// What there is of a block beside the lines that are kept.
+fn rest(kept: Option<&[Range<u32>]>, len: u32) -> Box<[Range<u32>]> {
+    // Without a list, every line is kept.
+    let Some(kept) = kept else { return Box::default() };
+    let starts = kept.iter().map(|line| line.start).chain([len]);
+    let ends = std::iter::once(0).chain(kept.iter().map(|line| line.end));
+    ends.zip(starts).map(|(end, next)| end..next).filter(|gap| !gap.is_empty()).collect()
 }
 
 /// The line's columns under the schema that fits.
@@ -395,6 +463,8 @@ fn has_shape(text: &[u8], shape: &[u8]) -> bool {
 struct Output {
     copy: Option<Vec<u8>>,
     line_ends: Vec<u32>,
+    /// With a copy, which bytes of the block each line is.
+    sources: Vec<Range<u32>>,
     pool: BufferPool,
 }
 
@@ -404,7 +474,7 @@ impl Output {
             Encoding::Raw => None,
             _ => Some(pool.take_empty()),
         };
-        Output { copy, line_ends: Vec::new(), pool: pool.clone() }
+        Output { copy, line_ends: Vec::new(), sources: Vec::new(), pool: pool.clone() }
     }
 
     /// The line that begins at `start` will not be kept as it came.
@@ -413,6 +483,7 @@ impl Output {
             let mut copy = self.pool.take_empty();
             copy.extend_from_slice(&bytes[..start as usize]);
             self.copy = Some(copy);
+            self.sources = ranges(&self.line_ends).collect();
         }
     }
 
@@ -433,15 +504,17 @@ impl Output {
             Some(copy) => {
                 copy.extend_from_slice(&bytes[start as usize..end as usize - usize::from(has_carriage_return)]);
                 copy.push(b'\n');
+                self.sources.push(start..end + 1);
                 copy.len() as u32
             }
         };
         self.line_ends.push(line_end);
     }
 
-    /// Appends what `encode` writes, and takes it back if it is longer than `limit`; returns its length.
+    /// Appends what `encode` writes of the line at these bytes of the block, and takes it back if it is longer than
+    /// `limit`; returns its length.
     #[inline]
-    fn append(&mut self, limit: usize, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
+    fn append(&mut self, source: Range<u32>, limit: usize, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
         let copy = self.copy.get_or_insert_default();
         let before = copy.len();
         encode(copy);
@@ -450,31 +523,31 @@ impl Output {
             copy.truncate(before);
         } else {
             self.line_ends.push(copy.len() as u32);
+            self.sources.push(source);
         }
         length
     }
 
-    fn finish(self, block: Vec<u8>) -> (Vec<u8>, Vec<u32>) {
+    fn finish(self, block: Vec<u8>) -> (Vec<u8>, Vec<u32>, Option<Vec<Range<u32>>>) {
         match self.copy {
-            None => (block, self.line_ends),
+            None => (block, self.line_ends, None),
             Some(copy) => {
                 self.pool.give(block);
-                (copy, self.line_ends)
+                (copy, self.line_ends, Some(self.sources))
             }
         }
     }
 }
 
-/// Puts lines into the order in which records of `record_size` bytes, filled one after the other, waste least:
-/// best fit, longest first. Lines keep their order within a record only by chance.
-fn reorder(bytes: &[u8], line_ends: &[u32], record_size: usize, mut output: Vec<u8>) -> (Vec<u8>, Vec<u32>) {
-    let starts = std::iter::once(0).chain(line_ends.iter().map(|&end| end as usize));
-    let mut lines: Vec<&[u8]> = starts.zip(line_ends).map(|(start, &end)| &bytes[start..end as usize]).collect();
-    lines.sort_by_key(|line| std::cmp::Reverse(line.len()));
-    let mut records: Vec<Vec<&[u8]>> = Vec::new();
+/// The order of lines in which records of `record_size` bytes, filled one after the other, waste least: best fit, longest
+/// first. Lines keep their order within a record only by chance.
+fn reorder(line_ends: &[u32], record_size: usize) -> Vec<usize> {
+    let mut lines: Vec<(usize, usize)> = ranges(line_ends).map(|line| line.len()).enumerate().collect();
+    lines.sort_by_key(|&(_, len)| std::cmp::Reverse(len));
+    let mut records: Vec<Vec<usize>> = Vec::new();
     let mut free: BTreeSet<(usize, usize)> = BTreeSet::new();
-    for line in lines {
-        let best = free.range((line.len(), 0)..).next().copied();
+    for (index, len) in lines {
+        let best = free.range((len, 0)..).next().copied();
         let (space, record) = match best {
             Some(found) => {
                 free.remove(&found);
@@ -485,15 +558,10 @@ fn reorder(bytes: &[u8], line_ends: &[u32], record_size: usize, mut output: Vec<
                 (record_size, records.len() - 1)
             }
         };
-        records[record].push(line);
-        free.insert((space.saturating_sub(line.len()), record));
+        records[record].push(index);
+        free.insert((space.saturating_sub(len), record));
     }
-    let mut ends = Vec::with_capacity(line_ends.len());
-    for line in records.into_iter().flatten() {
-        output.extend_from_slice(line);
-        ends.push(output.len() as u32);
-    }
-    (output, ends)
+    records.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -512,8 +580,8 @@ pub(crate) mod tests {
             bytes.extend_from_slice(line);
             line_ends.push(bytes.len() as u32);
         }
-        let (hash_keys, read_at, pool) = (None, Instant::now(), BufferPool::new(0));
-        Arc::new(EncodedBlock { bytes, line_ends, hash_keys, read_at, pool })
+        let (sources, hash_keys, read_at, pool) = (None, None, Instant::now(), BufferPool::new(0));
+        Arc::new(EncodedBlock { bytes, line_ends, sources, hash_keys, read_at, pool })
     }
 
     /// The same, each with its hash key.
@@ -704,10 +772,9 @@ pub(crate) mod tests {
                 line
             }).collect();
             let block = encoded(&lines);
-            let (bytes, ends) = reorder(&block.bytes, block.line_ends(), record_size, Vec::new());
+            let order = reorder(block.line_ends(), record_size);
             let mut before = lines.clone();
-            let mut after: Vec<Vec<u8>> = std::iter::once(0).chain(ends.iter().copied()).zip(&ends)
-                .map(|(start, &end)| bytes[start as usize..end as usize].to_vec()).collect();
+            let mut after: Vec<Vec<u8>> = order.into_iter().map(|index| lines[index].clone()).collect();
             let records = |lines: &[Vec<u8>]| {
                 let (mut records, mut room) = (0, 0);
                 for line in lines {

@@ -73,7 +73,7 @@ impl LineList {
         self.runs().map(|(_, lines)| lines.len()).sum()
     }
 
-    pub(crate) fn runs(&self) -> impl Iterator<Item = (&Arc<EncodedBlock>, Range<usize>)> + Clone {
+    fn runs(&self) -> impl Iterator<Item = (&Arc<EncodedBlock>, Range<usize>)> + Clone {
         self.runs.iter().map(|run| (&self.blocks[run.block as usize], run.first as usize..run.end as usize))
     }
 }
@@ -83,7 +83,7 @@ impl LineList {
 pub struct Packed {
     /// The lines.
     pub lines: LineList,
-    /// A share in the acknowledgement of each block.
+    /// A token for the lines of each block, in the order in which the blocks stand in the list.
     pub tokens: Vec<AckToken>,
     /// Where the record goes in a Kinesis stream.
     pub key: Option<PartitionKey>,
@@ -97,14 +97,41 @@ impl Packed {
         self.oldest.is_some_and(|oldest| oldest <= time)
     }
 
-    /// Adds lines of a block.
+    /// Adds lines of the block that the token is of.
     #[inline]
     fn push(&mut self, block: &Arc<EncodedBlock>, lines: Range<usize>, token: &AckToken) {
-        if self.lines.push(block, lines) {
-            self.tokens.push(token.clone());
+        if self.lines.push(block, lines.clone()) {
+            self.tokens.push(token.of_lines());
             // Blocks of several sources do not come in the order of their age.
             self.oldest = Some(self.oldest.map_or(block.read_at(), |oldest| oldest.min(block.read_at())));
         }
+        let own = self.tokens.last_mut().expect("a token for each block of the list");
+        block.each_source_run(lines, |bytes| own.add_lines(bytes));
+    }
+
+    /// The same lines in parts of at most `max_lines`, each with tokens for its own.
+    pub(crate) fn split(self, max_lines: usize) -> Vec<Packed> {
+        let Packed { lines: all, tokens, key, .. } = self;
+        let empty = || Packed { key: key.clone(), ..Packed::default() };
+        let mut parts = vec![empty()];
+        let mut room = max_lines;
+        for run in &all.runs {
+            let (block, token) = (&all.blocks[run.block as usize], &tokens[run.block as usize]);
+            let mut lines = run.first as usize..run.end as usize;
+            while !lines.is_empty() {
+                if room == 0 {
+                    parts.push(empty());
+                    room = max_lines;
+                }
+                let end = lines.end.min(lines.start + room);
+                let part = parts.last_mut().expect("there is always one");
+                part.push(block, lines.start..end, token);
+                room -= end - lines.start;
+                lines.start = end;
+            }
+        }
+        tokens.into_iter().for_each(AckToken::handed_on);
+        parts
     }
 }
 

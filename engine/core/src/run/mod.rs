@@ -20,14 +20,14 @@ mod writer;
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, bounded, select};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use reader::ToPool;
+use reader::{ToPacker, ToPool};
 pub use report::{Error, Report, Summary, Unfinished};
 
 use crate::ack::Acknowledgements;
@@ -156,7 +156,8 @@ impl<'run> Run<'run> {
         Run { stop, ..self }
     }
 
-    /// Files go on where the checkpoint says, and it follows what is acknowledged.
+    /// Files go on where the checkpoint says, and it follows what is acknowledged: at once, but with a pause after each
+    /// save, and once more at the end.
     pub fn checkpoint(self, checkpoint: Option<&'run Checkpoint>) -> Run<'run> {
         Run { checkpoint, ..self }
     }
@@ -181,11 +182,17 @@ impl<'run> Run<'run> {
         let (to_writer, from_packer) = bounded(groups_in_flight(threads));
         let buffers = BufferPool::new(blocks_in_flight);
         let acknowledgements = Acknowledgements::default();
+        let closed = AtomicBool::new(false);
 
         let packer = packer::Packer::new(&options, linger, &pool, to_writer, progress, acknowledgements.clone());
         let writer = writer::Writer::new(sink, quarantine, linger);
         let (format, standard_schema) = (options.format, options.standard_schema.clone());
-        let output = ToPool { rules: Arc::new(rules(options, buffers.clone())), pool: &pool, output: to_packer };
+        let output = ToPool {
+            rules: Arc::new(rules(options, buffers.clone())),
+            pool: &pool,
+            output: to_packer,
+            closed: &closed,
+        };
         let all = acknowledgements.clone();
         let read = move || {
             let feeds = Feeds {
@@ -218,7 +225,9 @@ impl<'run> Run<'run> {
             });
             let reader = scope.spawn(read);
             let writer = scope.spawn(|| writer.write(from_packer));
-            let packed = packer.pack(from_sources);
+            let incoming = Incoming { items: from_sources, closed: &closed };
+            let packed = packer.pack(&incoming.items);
+            drop(incoming);
             let (left, written) = (join(reader), join(writer));
             drop(running);
             (left, packed, written, saver.map_or(Ok(()), join))
@@ -227,28 +236,57 @@ impl<'run> Run<'run> {
     }
 }
 
+/// What sources have sent. When the packer has ended, or panics, they are told, and what is still on the way is let go of at
+/// once rather than with the last of the sources: one of them may be waiting for what becomes of its lines.
+struct Incoming<'run> {
+    items: Receiver<ToPacker>,
+    closed: &'run AtomicBool,
+}
+
+impl Drop for Incoming<'_> {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+        self.items.iter().for_each(drop);
+    }
+}
+
 /// How long lines may wait in a source before they are handed over: a part of the linger, most of which is for records.
 fn hold(linger: Duration) -> Duration {
     linger / 8
 }
 
-/// How often a checkpoint is written while something moves: what a crash at any instant costs in duplicates.
-const SAVE_EVERY: Duration = Duration::from_millis(200);
+/// What is left at least between two saves of the checkpoint.
+const MIN_SAVE_INTERVAL: Duration = Duration::from_millis(20);
+/// Saving takes at most one part in so many, and one, of the time: on a busy disk it must not hold up what it is about.
+const SAVE_SHARE: u32 = 4;
+/// After a save that failed, when it is tried again though nothing new may have been acknowledged.
+const SAVE_RETRY: Duration = Duration::from_millis(200);
 
-/// Saves the checkpoint until the run has ended, and then a last time. A disk that is full in between does not end
+/// Saves the checkpoint as soon as something is acknowledged, until the run has ended, and then a last time. What is
+/// acknowledged while a save is made, or just after it, comes twice after a crash. A disk that is full in between does not end
 /// the run: only how the last time went counts.
 fn save_until(
     ended: &Receiver<Infallible>,
     checkpoint: &Checkpoint,
     acknowledgements: &Acknowledgements,
 ) -> Result<(), CheckpointError> {
-    loop {
-        let is_last = ended.recv_timeout(SAVE_EVERY) == Err(RecvTimeoutError::Disconnected);
-        let saved = checkpoint.save(acknowledgements);
-        if is_last {
-            return saved;
+    let mut is_running = true;
+    while is_running {
+        is_running = select! {
+            recv(acknowledgements.changes()) -> _ => true,
+            recv(ended) -> _ => false,
+        };
+        while is_running {
+            let begun = Instant::now();
+            let is_saved = checkpoint.save(acknowledgements).is_ok();
+            let pause = (SAVE_SHARE * begun.elapsed()).max(if is_saved { MIN_SAVE_INTERVAL } else { SAVE_RETRY });
+            is_running = ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout);
+            if is_saved {
+                break;
+            }
         }
     }
+    checkpoint.save(acknowledgements)
 }
 
 /// Bytes of lines in all the runs that are waiting to be compressed, being compressed, or being gathered.

@@ -107,13 +107,13 @@ impl<'a> Packer<'a> {
     }
 
     /// Packs until the reader ends, a bad line ends the run, or the writer fails.
-    pub(super) fn pack(mut self, input: Receiver<ToPacker>) -> PackedCounts {
+    pub(super) fn pack(mut self, input: &Receiver<ToPacker>) -> PackedCounts {
         // A writer that has gone has told why itself.
         let _ = self.pack_all(input);
         self.packed
     }
 
-    fn pack_all(&mut self, input: Receiver<ToPacker>) -> Result<(), Closed> {
+    fn pack_all(&mut self, input: &Receiver<ToPacker>) -> Result<(), Closed> {
         loop {
             let item = match self.due() {
                 None => input.recv().map_err(RecvTimeoutError::from),
@@ -190,7 +190,7 @@ impl<'a> Packer<'a> {
         }
         match self.on_bad_line {
             _ if bad_lines.is_empty() => {}
-            OnBadLine::Quarantine => self.output.send(ToWriter::BadLines(bad_lines, counts.bad, token.clone()))?,
+            OnBadLine::Quarantine => self.output.send(ToWriter::BadLines(bad_lines, counts.bad, token.of_rest()))?,
             OnBadLine::Skip => self.packed.skipped += counts.bad,
             OnBadLine::Fail => {
                 let errors = bad_lines.into_iter().map(|bad_line| Error::BadLine(Box::new(bad_line)));

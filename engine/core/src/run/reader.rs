@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 use rayon::ThreadPool;
@@ -26,6 +27,17 @@ pub(super) struct ToPool<'run> {
     pub(super) rules: Arc<Rules>,
     pub(super) pool: &'run ThreadPool,
     pub(super) output: Sender<ToPacker>,
+    /// Set once the packer has ended, or failed.
+    pub(super) closed: &'run AtomicBool,
+}
+
+impl ToPool<'_> {
+    fn send(&self, item: ToPacker) -> Result<(), Closed> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Closed);
+        }
+        Ok(self.output.send(item)?)
+    }
 }
 
 impl Output for ToPool<'_> {
@@ -37,18 +49,19 @@ impl Output for ToPool<'_> {
             }
             SCRATCH.with_borrow_mut(|scratch| rules.encode(block, scratch))
         });
-        Ok(self.output.send(ToPacker::Block(encoded))?)
+        self.send(ToPacker::Block(encoded))
     }
 
     fn failed(&self, failure: InputFailure) -> Result<(), Closed> {
         let error = match failure {
             InputFailure::Open(error) => Error::Input(error),
             InputFailure::Read(error) => Error::Read(error),
+            InputFailure::Checkpoint(error) => Error::Checkpoint(error),
         };
-        Ok(self.output.send(ToPacker::Error(error))?)
+        self.send(ToPacker::Error(error))
     }
 
     fn ended(&self, origin: usize) -> Result<(), Closed> {
-        Ok(self.output.send(ToPacker::Ended(origin))?)
+        self.send(ToPacker::Ended(origin))
     }
 }

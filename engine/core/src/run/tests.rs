@@ -5,7 +5,7 @@ use std::thread::sleep;
 use super::*;
 use crate::record::{Delivered, Record};
 use crate::sink::{SinkError, limits::Api, null::Null};
-use crate::source::Files;
+use crate::source::{Files, Outcome};
 
 fn options(packing: Packing) -> Options {
     Options {
@@ -48,7 +48,7 @@ impl Source for Slow {
             inlet.push(lines)?;
             sleep(self.pause);
         }
-        inlet.end()
+        inlet.end().map(drop)
     }
 }
 
@@ -144,7 +144,7 @@ fn several_sources_are_read_at_once_and_each_has_its_own_line_numbers() {
                 inlet.push(line(self.0, number))?;
                 inlet.push("bad\n")?;
             }
-            inlet.end()
+            inlet.end().map(drop)
         }
     }
 
@@ -240,4 +240,93 @@ fn a_source_that_ends_is_forgotten() {
         .to(&mut sink, &mut Quarantine::new("/dev/null"));
     assert_eq!(report.summary.lines_shipped, 200);
     assert!(report.unfinished.is_empty());
+}
+
+/// Takes records for a while, and then does with them what it is told.
+struct Then {
+    taken: usize,
+    records: usize,
+    then: fn(Record) -> Result<(), SinkError>,
+    delivered: Delivered,
+}
+
+impl Sink for Then {
+    fn ship(&mut self, record: Record) -> Result<(), SinkError> {
+        self.taken += 1;
+        if self.taken > self.records {
+            return (self.then)(record);
+        }
+        self.delivered.settle(record.into_receipt());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn delivered(&self) -> Delivered {
+        self.delivered
+    }
+
+    fn requests(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn whoever_asks_is_told_what_became_of_the_lines() {
+    /// A batch that is answered for, and what was answered.
+    struct Batch(usize, Arc<Mutex<Option<Outcome>>>);
+
+    impl Source for Batch {
+        fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+            let mut inlet = feed.open("batch");
+            for number in 0..self.0 {
+                inlet.push(line("b", number))?;
+            }
+            inlet.push("bad\n")?;
+            *self.1.lock().unwrap() = Some(inlet.end()?.wait());
+            Ok(())
+        }
+    }
+
+    let kept = |record: Record| {
+        record.into_receipt().kept();
+        Ok(())
+    };
+    let lost = |record: Record| {
+        drop(record);
+        Ok(())
+    };
+    let failed = |_| Err(SinkError::io("memory", std::io::ErrorKind::Other.into()));
+    // 1,000 B a record: some twenty of these lines.
+    let len = line("b", 0).len();
+    let cases: [(usize, fn(Record) -> Result<(), SinkError>); 4] =
+        [(usize::MAX, lost), (1, kept), (1, lost), (1, failed)];
+    for (place, (records, then)) in cases.into_iter().enumerate() {
+        let outcome = Arc::default();
+        let mut sink = Then { taken: 0, records, then, delivered: Delivered::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let mut quarantine = Quarantine::new(folder.path().join("bad"));
+        Run::new(Options { record_size: 1_024, align: 1, ..options(Packing::Lines) })
+            .source(Batch(100, Arc::clone(&outcome)))
+            .linger(Some(Duration::from_millis(20)))
+            .to(&mut sink, &mut quarantine);
+        let outcome = *outcome.lock().unwrap();
+        match place {
+            0 => assert_eq!(outcome, Some(Outcome::Delivered)),
+            1 => assert_eq!(outcome, Some(Outcome::Kept)),
+            // The source may not even have come to the end of its batch when the run closed.
+            _ => {
+                if let Some(outcome) = outcome {
+                    let Outcome::Failed { position } = outcome else { panic!("{outcome:?}") };
+                    assert!(position.offset < 100 * len as u64, "case {place}: {position:?}");
+                }
+            }
+        }
+    }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use pixel_engine_log::schema::Schema;
 
 use super::{BlockReader, Format, InputError, ReadError};
-use crate::ack::{Acknowledgements, Position};
+use crate::ack::{Acknowledged, Acknowledgements, Completion};
 use crate::block::{Block, BufferPool, Source as Origin};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 
 /// Takes blocks of whole lines; what is behind it, a source does not know.
 pub(crate) trait Output: Sync {
@@ -31,6 +31,13 @@ pub(crate) trait Output: Sync {
 pub(crate) enum InputFailure {
     Open(InputError),
     Read(ReadError),
+    Checkpoint(CheckpointError),
+}
+
+impl From<CheckpointError> for InputFailure {
+    fn from(error: CheckpointError) -> InputFailure {
+        InputFailure::Checkpoint(error)
+    }
 }
 
 impl From<InputError> for InputFailure {
@@ -99,6 +106,10 @@ impl Origins {
         if let Some(reading) = self.lock().get_mut(&number) {
             reading.offset = offset;
         }
+    }
+
+    fn offset(&self, number: usize) -> u64 {
+        self.lock().get(&number).map_or(0, |reading| reading.offset)
     }
 
     /// Marks an origin as read to its end, and forgets those that are also acknowledged to theirs: a run that never
@@ -206,13 +217,14 @@ impl Inlet<'_> {
         read
     }
 
-    /// Everything was handed over.
+    /// Everything was handed over. The completion tells when it is safe; who does not need to know drops it.
     ///
     /// # Errors
     /// The run takes no more.
-    pub fn end(mut self) -> Result<(), Closed> {
+    pub fn end(mut self) -> Result<Completion, Closed> {
         self.ended = true;
-        self.feeds.output.ended(self.origin.number)
+        self.feeds.output.ended(self.origin.number)?;
+        Ok(self.feeds.acknowledgements.end(self.origin.number, self.feeds.origins.offset(self.origin.number)))
     }
 
     pub(super) fn origin(&self) -> &Arc<Origin> {
@@ -228,10 +240,10 @@ impl Inlet<'_> {
         self.feeds.output.failed(failure.into())
     }
 
-    /// Begins at that position: what is before it was acknowledged in an earlier run.
-    pub(super) fn begin_at(&self, position: Position) {
-        self.feeds.acknowledgements.begin(self.origin.number, position);
-        self.feeds.origins.read_up_to(self.origin.number, position.offset);
+    /// Begins with what was acknowledged in an earlier run.
+    pub(super) fn begin_at(&self, acknowledged: Acknowledged) {
+        self.feeds.origins.read_up_to(self.origin.number, acknowledged.position.offset);
+        self.feeds.acknowledgements.begin(self.origin.number, acknowledged);
     }
 
     /// Hands over the blocks up to the reader's end.

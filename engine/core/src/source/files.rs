@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{BlockReader, Closed, Feed, Format, Inlet, Input, InputError, OpenFile, Source};
-use crate::ack::Position;
+use crate::ack::Acknowledged;
 use crate::checkpoint::Checkpoint;
 
 /// Reads inputs one after the other, each to its end. With a checkpoint, files go on where it says.
@@ -29,7 +29,7 @@ impl Source for Files {
             if read.is_ok() && !feed.is_stopping() {
                 read = read_one(input, &inlet);
                 if read.is_ok() && !feed.is_stopping() {
-                    read = inlet.end();
+                    read = inlet.end().map(drop);
                 }
             }
         }
@@ -48,8 +48,10 @@ fn read_one(input: &Input, inlet: &Inlet<'_>) -> Result<(), Closed> {
         if blocks.offset() == 0 {
             tracing::warn!("{}: the input is empty", inlet.name());
         }
-        if let Some(checkpoint) = inlet.feeds().checkpoint {
-            checkpoint.ended(inlet.origin().number, blocks.offset());
+        if let Some(checkpoint) = inlet.feeds().checkpoint
+            && let Err(error) = checkpoint.ended(inlet.origin(), blocks.offset())
+        {
+            return inlet.fail(error);
         }
     }
     Ok(())
@@ -73,8 +75,9 @@ fn resume(
 ) -> Result<Option<BlockReader>, super::feed::InputFailure> {
     let feeds = inlet.feeds();
     let file = OpenFile::open(path)?;
-    let Some(Position { offset, lines }) = checkpoint.begin(inlet.origin(), &file) else { return Ok(None) };
-    inlet.begin_at(Position { offset, lines });
+    let Some(acknowledged) = checkpoint.begin(inlet.origin(), &file) else { return Ok(None) };
+    let offset = acknowledged.position.offset;
+    inlet.begin_at(acknowledged);
     let io_error = |error| InputError::Io { path: PathBuf::from(path), error };
     let bytes_read = || Arc::clone(&feeds.bytes_read);
     let format = if feeds.format == Format::Auto { Format::of(&file.head) } else { Some(feeds.format) };
@@ -97,6 +100,7 @@ fn resume(
         "{}: not the file of the checkpoint, it ends before byte {offset}; it is read from its start",
         inlet.name()
     );
-    inlet.begin_at(Position::default());
+    checkpoint.begin_anew(inlet.origin().number);
+    inlet.begin_at(Acknowledged::default());
     Ok(Some(from_start()?))
 }

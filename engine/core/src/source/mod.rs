@@ -12,6 +12,7 @@ mod files;
 mod input;
 mod reader;
 
+pub use crate::ack::{Completion, Outcome};
 pub use feed::{Closed, Feed, Inlet};
 pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
 pub use files::Files;
@@ -30,7 +31,8 @@ pub use reader::{BlockReader, Format, ReadError};
 ///     fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
 ///         let mut inlet = feed.open("greeting");
 ///         inlet.push("1.5\t203.0.113.9\tcurl/8.0\te=hello\n")?;
-///         inlet.end()
+///         inlet.end()?;
+///         Ok(())
 ///     }
 /// }
 /// ```

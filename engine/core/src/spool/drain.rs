@@ -120,7 +120,7 @@ fn records(path: &Path, api: Api, token: impl FnOnce() -> AckToken) -> Result<Ve
     let token = token();
     let records = records
         .into_iter()
-        .map(|kept| Record::from_bytes(kept.data, kept.lines, kept.key, vec![token.clone()]))
+        .map(|kept| Record::from_bytes(kept.data, kept.lines, kept.key, vec![token.of_rest()]))
         .collect();
     token.delivered();
     Ok(records)
