@@ -1,23 +1,19 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use pixel_engine::compress::Codec;
-use pixel_engine::encode::Encoding;
+use pixel_engine::config::{ContainerKind, OnBadLine, Settings};
 use pixel_engine::pack::kpl::{Decoded, Shard, ShardMap, SharedShardMap, decode, hash_of_partition_key};
-use pixel_engine::pipeline::{self, OnBadLine, Options, Packing, Progress};
+use pixel_engine::pipeline::{self, Progress};
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::record::{Delivered, Record};
-use pixel_engine::schema::Schemas;
-use pixel_engine::select::Matcher;
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::requests::Requests;
 use pixel_engine::ship::{Sink, SinkError};
-use pixel_engine::source::{Format, Input};
+use pixel_engine::source::Input;
 use serde_json::{Value, json};
 
 use crate::peers::*;
@@ -317,6 +313,10 @@ impl Sink for Resharded<'_> {
     fn requests(&self) -> u64 {
         self.requests.requests()
     }
+
+    fn shards(&self) -> SharedShardMap {
+        self.shards.clone()
+    }
 }
 
 /// Aggregates of a log by `shards`, which become others when so many records have come.
@@ -329,29 +329,21 @@ fn aggregates_for(
     let workspace = Workspace::new();
     let input = Input::File(workspace.path(workspace.write("in.log", text)));
     let shared = SharedShardMap::new(shards.clone());
-    let options = Options {
-        format: Format::Auto,
-        schemas: Schemas::all_presets(),
-        standard_schema: None,
-        encoding: Encoding::Raw,
-        matcher: Matcher::default(),
-        on_bad_line: OnBadLine::Fail,
-        packing: Packing::Kpl,
-        partition_by: partition_by.map(|name| name.parse().expect("a field")),
-        shards: shared.clone(),
-        record_size: 51_200,
-        align: 5_120,
-        reorder: false,
-        codec: Codec::None,
-        threads: NonZeroUsize::new(2).expect("two"),
+    let settings = Settings {
+        on_bad_line: Some(OnBadLine::Fail),
+        container: Some(ContainerKind::Kpl),
+        partition_by: partition_by.map(str::to_owned),
+        threads: Some(2),
+        ..Settings::default()
     };
+    let config = settings.validate().expect("these settings go together");
     let mut sent = Vec::new();
     let (after, to) = resharded.unwrap_or_default();
     let requests = Requests::new(&mut sent, Api::PutRecords, None);
     let mut sink = Resharded { requests, records: 0, after, to, shards: shared };
     let mut quarantine = Quarantine::new(workspace.path("quarantine"));
     let stop = Arc::new(AtomicBool::new(false));
-    let report = pipeline::run(&[input], options, &mut sink, &mut quarantine, &Progress::default(), &stop, None);
+    let report = pipeline::run(&[input], &config, &mut sink, &mut quarantine, &Progress::default(), &stop, None);
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     drop(sink);
     records(&sent)
