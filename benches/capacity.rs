@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::thread;
 
-use pixel_engine::encode::Encoding;
+use pixel_engine::config::EncodingKind;
 use pixel_engine::pipeline::Summary;
 use pixel_engine::source::Input;
 use pixel_engine_benches::capacity::{Capacity, Made, Rate, VariantCapacity};
@@ -89,7 +89,7 @@ fn measured(variant: &Variant, log: &Path, wanted: &Wanted, cores: NonZeroUsize,
     let made = Made {
         lines,
         bytes,
-        encoded_bytes: if variant.encoding == Encoding::Raw { bytes } else { last.payload_bytes },
+        encoded_bytes: if variant.encoding == EncodingKind::Raw { bytes } else { last.payload_bytes },
         records: last.records,
         payload_bytes: last.payload_bytes,
         requests: last.requests,

@@ -201,8 +201,7 @@ fn ours(variant: &Variant, log: &Path) -> Result<Child, Box<dyn Error>> {
         stop: Arc::new(AtomicBool::new(false)),
     };
     let mut delivery = Delivery::open(stream, &Connection::default(), settings)?;
-    let shards = delivery.shards().unwrap_or_default();
-    let summary = variant.run_to(Input::File(log.to_owned()), threads.get(), &mut delivery, shards);
+    let summary = variant.run_to(Input::File(log.to_owned()), threads.get(), &mut delivery);
     Ok(Child {
         bytes: summary.bytes_in,
         lines: summary.lines_shipped,

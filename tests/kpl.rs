@@ -1,21 +1,17 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroUsize;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use pixel_engine::compress::Codec;
-use pixel_engine::encode::Encoding;
+use pixel_engine::config::{ContainerKind, OnBadLine, Settings};
 use pixel_engine::pack::kpl::{Decoded, Shard, ShardMap, SharedShardMap, decode, hash_of_partition_key};
-use pixel_engine::pipeline::{OnBadLine, Options, Packing, Run};
+use pixel_engine::pipeline::Run;
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::record::{Delivered, Record};
-use pixel_engine::schema::Schemas;
-use pixel_engine::select::Matcher;
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::requests::Requests;
 use pixel_engine::ship::{Sink, SinkError};
-use pixel_engine::source::{Files, Format, Input};
+use pixel_engine::source::{Files, Input};
 use serde_json::{Value, json};
 
 use crate::peers::*;
@@ -319,6 +315,10 @@ impl Sink for Resharded<'_> {
     fn requests(&self) -> u64 {
         self.requests.requests()
     }
+
+    fn shards(&self) -> SharedShardMap {
+        self.shards.clone()
+    }
 }
 
 /// Aggregates of a log by `shards`, which become others when so many records have come.
@@ -331,28 +331,20 @@ fn aggregates_for(
     let workspace = Workspace::new();
     let input = Input::File(workspace.path(workspace.write("in.log", text)));
     let shared = SharedShardMap::new(shards.clone());
-    let options = Options {
-        format: Format::Auto,
-        schemas: Schemas::all_presets(),
-        standard_schema: None,
-        encoding: Encoding::Raw,
-        matcher: Matcher::default(),
-        on_bad_line: OnBadLine::Fail,
-        packing: Packing::Kpl,
-        partition_by: partition_by.map(|name| name.parse().expect("a field")),
-        shards: shared.clone(),
-        record_size: 51_200,
-        align: 5_120,
-        reorder: false,
-        codec: Codec::None,
-        threads: NonZeroUsize::new(2).expect("two"),
+    let settings = Settings {
+        on_bad_line: Some(OnBadLine::Fail),
+        container: Some(ContainerKind::Kpl),
+        partition_by: partition_by.map(str::to_owned),
+        threads: Some(2),
+        ..Settings::default()
     };
+    let config = settings.validate().expect("these settings go together");
     let mut sent = Vec::new();
     let (after, to) = resharded.unwrap_or_default();
     let requests = Requests::new(&mut sent, Api::PutRecords, None);
     let mut sink = Resharded { requests, records: 0, after, to, shards: shared };
     let mut quarantine = Quarantine::new(workspace.path("quarantine"));
-    let report = Run::new(options).source(Files::new([input])).to(&mut sink, &mut quarantine);
+    let report = Run::new(&config).source(Files::new([input])).to(&mut sink, &mut quarantine);
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     drop(sink);
     records(&sent)

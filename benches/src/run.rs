@@ -1,20 +1,16 @@
 //! Runs of the whole pipeline to nowhere.
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use pixel_engine::compress::Codec;
-use pixel_engine::encode::Encoding;
-use pixel_engine::pack::kpl::SharedShardMap;
+use pixel_engine::config::{ContainerKind, EncodingKind, OnBadLine, Settings};
 use pixel_engine::pack::{kpl, lines};
-use pixel_engine::pipeline::{OnBadLine, Options, Packing, Run, Summary};
+use pixel_engine::pipeline::{Run, Summary};
 use pixel_engine::quarantine::Quarantine;
-use pixel_engine::schema::Schemas;
-use pixel_engine::select::Matcher;
 use pixel_engine::ship::Sink;
 use pixel_engine::ship::limits::Api;
 use pixel_engine::ship::null::Null;
-use pixel_engine::source::{Files, Format, Input};
+use pixel_engine::source::{Files, Input};
 
 /// What varies between runs.
 #[derive(Clone, Debug)]
@@ -22,9 +18,9 @@ pub struct Variant {
     /// What it is called in tables.
     pub name: &'static str,
     /// What a line becomes.
-    pub encoding: Encoding,
+    pub encoding: EncodingKind,
     /// The container.
-    pub packing: Packing,
+    pub container: ContainerKind,
     /// How records are compressed.
     pub codec: Codec,
     /// Bytes of a record at most.
@@ -37,19 +33,19 @@ impl Variant {
     /// Lines as they came, in the largest records.
     pub const RAW: Variant = Variant {
         name: "raw",
-        encoding: Encoding::Raw,
-        packing: Packing::Lines,
+        encoding: EncodingKind::Raw,
+        container: ContainerKind::Lines,
         codec: Codec::None,
         record_size: lines::MAX_RECORD_SIZE,
         reorder: false,
     };
 
     /// JSON lines, in the largest records.
-    pub const JSON: Variant = Variant { name: "jsonl", encoding: Encoding::Json(None), ..Variant::RAW };
+    pub const JSON: Variant = Variant { name: "jsonl", encoding: EncodingKind::Jsonl, ..Variant::RAW };
 
     /// Lines as they came, in KPL aggregates of the usual size.
     pub const KPL: Variant =
-        Variant { name: "kpl", packing: Packing::Kpl, record_size: kpl::DEFAULT_RECORD_SIZE, ..Variant::RAW };
+        Variant { name: "kpl", container: ContainerKind::Kpl, record_size: kpl::DEFAULT_RECORD_SIZE, ..Variant::RAW };
 
     /// Lines as they came, compressed into the largest records.
     pub const ZSTD: Variant = Variant { name: "zstd:1", codec: Codec::Zstd(1), ..Variant::RAW };
@@ -62,7 +58,7 @@ impl Variant {
 
     /// The API that its records are for.
     pub fn api(&self) -> Api {
-        if self.packing == Packing::Kpl { Api::PutRecords } else { Api::PutRecordBatch }
+        if self.container == ContainerKind::Kpl { Api::PutRecords } else { Api::PutRecordBatch }
     }
 
     /// Runs over one input, to nowhere.
@@ -70,32 +66,27 @@ impl Variant {
     /// # Panics
     /// When anything goes wrong, a bad line included.
     pub fn run(&self, input: Input, threads: usize) -> Summary {
-        self.run_to(input, threads, &mut Null::new(self.api()), SharedShardMap::default())
+        self.run_to(input, threads, &mut Null::new(self.api()))
     }
 
-    /// Runs over one input, to a sink and for its shards.
+    /// Runs over one input, to a sink.
     ///
     /// # Panics
     /// When anything goes wrong, a bad line included.
-    pub fn run_to(&self, input: Input, threads: usize, sink: &mut dyn Sink, shards: SharedShardMap) -> Summary {
-        let options = Options {
-            format: Format::Auto,
-            schemas: Schemas::all_presets(),
-            standard_schema: None,
-            encoding: self.encoding.clone(),
-            matcher: Matcher::default(),
-            on_bad_line: OnBadLine::Fail,
-            packing: self.packing,
-            partition_by: None,
-            shards,
-            record_size: self.record_size,
-            align: lines::DEFAULT_ALIGN,
-            reorder: self.reorder,
-            codec: self.codec,
-            threads: NonZeroUsize::new(threads).expect("at least one thread"),
+    pub fn run_to(&self, input: Input, threads: usize, sink: &mut dyn Sink) -> Summary {
+        let settings = Settings {
+            encode: Some(self.encoding),
+            on_bad_line: Some(OnBadLine::Fail),
+            container: Some(self.container),
+            record_size: Some(self.record_size as u64),
+            reorder: Some(self.reorder),
+            compress: (self.codec != Codec::None).then(|| self.codec.to_string()),
+            threads: Some(threads as u64),
+            ..Settings::default()
         };
+        let config = settings.validate().expect("the settings of a variant go together");
         let mut quarantine = Quarantine::new(Path::new("/dev/null"));
-        let report = Run::new(options).source(Files::new([input])).to(sink, &mut quarantine);
+        let report = Run::new(&config).source(Files::new([input])).to(sink, &mut quarantine);
         assert!(report.errors.is_empty(), "{:?}", report.errors);
         report.summary
     }

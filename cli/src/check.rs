@@ -1,7 +1,8 @@
 //! `pixel-engine check`.
 
 use clap::Args;
-use pixel_engine::ship::aws::{Stream, check};
+use pixel_engine::config::Stream;
+use pixel_engine::ship::aws::check;
 
 use crate::Outcome;
 use crate::aws::Reach;

@@ -5,9 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use pixel_engine::config::parse_size;
+use pixel_engine::plan::rate::{Rate, RateError};
 use pixel_engine_bench_data::{Generator, Options, Shape};
 
-use crate::{Outcome, output, size};
+use crate::{Outcome, output};
 
 /// Write realistic CloudFront logs to standard output, the same for the same seed
 #[derive(Args)]
@@ -19,7 +21,7 @@ pub(crate) struct Generate {
     lines: Option<u64>,
 
     /// About how many bytes, to the end of a line: 300MB, 4GiB
-    #[arg(long, value_name = "SIZE", group = "amount", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", group = "amount", value_parser = parse_size)]
     bytes: Option<u64>,
 
     /// pixel-4, realtime-40, -43, -45, -46, -69, -71, standard, standard-json, or a list of fields
@@ -30,9 +32,9 @@ pub(crate) struct Generate {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// Lines written in a second; without it, as fast as they are taken
-    #[arg(long, value_name = "LINES_PER_S", value_parser = clap::value_parser!(u64).range(1..))]
-    rate: Option<u64>,
+    /// How fast lines are written: 1000/s, or by /min, /h, /day, /month [default: as fast as they are taken]
+    #[arg(long, value_name = "LINES/TIME", value_parser = rate)]
+    rate: Option<Rate>,
 }
 
 impl Generate {
@@ -43,8 +45,8 @@ impl Generate {
     fn write(self, out: &mut impl Write) -> io::Result<()> {
         let mut generator = Generator::new(Options::new(self.schema, self.seed));
         let (most_lines, most_bytes) = (self.lines.unwrap_or(u64::MAX), self.bytes.unwrap_or(u64::MAX));
-        // Paced output comes in twentieths of a second.
-        let step = self.rate.map_or(1_000, |rate| rate.div_ceil(20));
+        // Paced output comes in twentieths of a second, and not before there is a line.
+        let step = self.rate.map_or(1_000, |rate| (rate.get() / 20.0).ceil() as u64);
         let begun = Instant::now();
         let (mut lines, mut bytes) = (0, 0);
         let mut text = Vec::new();
@@ -62,10 +64,18 @@ impl Generate {
             text.clear();
             if let Some(rate) = self.rate {
                 out.flush()?;
-                let due = Duration::from_secs_f64(lines as f64 / rate as f64);
+                let due = Duration::from_secs_f64(lines as f64 / rate.get());
                 thread::sleep(due.saturating_sub(begun.elapsed()));
             }
         }
         out.flush()
+    }
+}
+
+/// A rate as `plan` takes it. A number alone was lines a second once, and still is.
+fn rate(text: &str) -> Result<Rate, RateError> {
+    match text.parse::<u64>() {
+        Ok(lines) => Rate::per_second(lines as f64),
+        Err(_) => text.parse(),
     }
 }

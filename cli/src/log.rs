@@ -12,7 +12,7 @@ use tracing_subscriber::prelude::*;
 
 /// How a line of the log looks.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum LogFormat {
     /// For people
     Text,
     /// One JSON object a line
@@ -21,24 +21,24 @@ pub(crate) enum Format {
 
 /// Logs from here on. Only this project's own lines: at their most talkative, the AWS SDK and the HTTP client under it
 /// log headers, and with them session tokens and signatures.
-pub(crate) fn start(format: Format) {
+pub(crate) fn start(format: LogFormat) {
     subscriber(format).init();
     if let (wanted, Err(_)) = wanted_level() {
         eprintln!("pixel-engine: PIXEL_ENGINE_LOG={wanted}: not one of off, error, warn, info, debug, trace");
     }
 }
 
-/// Does something that may have to warn before the form of the log is known.
+/// Does something that may have to warn before it is known how the log is to be written.
 pub(crate) fn before_start<T>(work: impl FnOnce() -> T) -> T {
-    tracing::subscriber::with_default(subscriber(Format::Text), work)
+    tracing::subscriber::with_default(subscriber(LogFormat::Text), work)
 }
 
-fn subscriber(format: Format) -> impl Subscriber + Send + Sync + 'static {
+fn subscriber(format: LogFormat) -> impl Subscriber + Send + Sync + 'static {
     let level = wanted_level().1.unwrap_or(LevelFilter::WARN);
     let lines = fmt::layer().with_writer(io::stderr).with_target(false);
     let lines = match format {
-        Format::Text => lines.without_time().with_ansi(io::stderr().is_terminal()).boxed(),
-        Format::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.without_time().with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(Targets::new().with_target("pixel_engine", level)))
 }

@@ -11,8 +11,8 @@ mod man;
 mod output;
 mod plan;
 mod progress;
+mod settings;
 mod ship;
-mod size;
 mod summary;
 
 use std::io;
@@ -34,9 +34,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "pixel-engine", version = version(), propagate_version = true, after_long_help = EXIT_CODES)]
 struct Cli {
-    /// Form of the log on stderr, for warnings and what PIXEL_ENGINE_LOG asks for
-    #[arg(long, global = true, value_enum, default_value_t = log::Format::Text)]
-    log_format: log::Format,
+    /// How warnings and the log that PIXEL_ENGINE_LOG asks for are written to stderr
+    #[arg(long, global = true, value_enum, default_value_t = log::LogFormat::Text)]
+    log_format: log::LogFormat,
 
     #[command(subcommand)]
     command: Command,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use clap::{Args, ValueEnum};
-use jiff::SignedDuration;
+use pixel_engine::config::{Settings, parse_duration, parse_size};
 use pixel_engine::plan::Plan as Comparison;
 use pixel_engine::plan::designs::{LinesFrom, Setup};
 use pixel_engine::plan::measure::Sample;
@@ -20,11 +20,11 @@ use pixel_engine::plan::simulate::Scenario;
 use pixel_engine::plan::simulate::demand::{Demand, TraceError};
 use pixel_engine::plan::simulate::spread::Spread;
 use pixel_engine::plan::workload::{Origin, Workload};
-use pixel_engine::schema::{LogKind, Schemas};
+use pixel_engine::schema::Schemas;
 use pixel_engine::source::expand;
 
-use crate::ingest::schemas;
-use crate::{Outcome, output, size, usage_error};
+use crate::settings::config;
+use crate::{Outcome, output, usage_error};
 use table::Table;
 
 /// Compare what carrying your lines needs and costs, before you buy a shard
@@ -110,7 +110,7 @@ pub(crate) struct Plan {
     burst: f64,
 
     /// Bytes of lines that may wait; beyond it they are lost [default: no bound]
-    #[arg(long, value_name = "SIZE", value_parser = size::parse, requires = "simulate")]
+    #[arg(long = "spool-size", alias = "spool", value_name = "SIZE", value_parser = parse_size, requires = "simulate")]
     spool: Option<u64>,
 
     /// The longest that a line may wait, for the search of the fewest shards
@@ -160,8 +160,7 @@ fn factor(text: &str) -> Result<f64, String> {
 
 /// A time from a millisecond to a day.
 fn seconds(text: &str) -> Result<f64, String> {
-    let time: SignedDuration = text.parse().map_err(|_| "not a time, such as 250ms or 1s".to_owned())?;
-    let seconds = time.as_secs_f64();
+    let seconds = parse_duration(text).map_err(|error| error.to_string())?.as_secs_f64();
     if (0.001..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("from 1ms to 24h".to_owned()) }
 }
 
@@ -170,8 +169,8 @@ impl Plan {
         if self.print_prices {
             return output::print(prices::BUILT_IN.as_bytes());
         }
-        let schemas =
-            schemas(LogKind::RealTime, &self.fields).unwrap_or_else(|message| usage_error("plan", &message)).0;
+        let settings = Settings { fields: self.fields.clone(), ..Settings::default() };
+        let schemas = config("plan", &settings).schemas().clone();
         let trace = match self.trace(&schemas) {
             Ok(trace) => trace,
             Err(error) => return failed(&error.to_string()),

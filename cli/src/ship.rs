@@ -1,18 +1,16 @@
 //! `pixel-engine ship`.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::thread;
 
 use clap::Args;
+use pixel_engine::config::{Config, Settings, Stream};
 use pixel_engine::ship::Sink;
-use pixel_engine::ship::aws::Stream;
-use pixel_engine::ship::limits::Api;
 use pixel_engine::spool::{self, Drained};
 
-use crate::aws::{Deliver, Reach, Records};
-use crate::{Outcome, stop_on_signals, summary, usage_error};
+use crate::aws::{self, Reach};
+use crate::settings::{Deliver, config};
+use crate::{Outcome, stop_on_signals, summary};
 
 /// Send what `ingest --spool` has kept, and remove each batch once all of it has arrived
 ///
@@ -43,11 +41,8 @@ pub(crate) struct Ship {
 
 impl Ship {
     pub(crate) fn run(self) -> Outcome {
-        let api = self.to.api();
-        if let Err(message) = self.deliver.check(api) {
-            usage_error("ship", &message);
-        }
-        match self.drain() {
+        let settings = Settings { to: Some(self.to.to_string()), ..Settings::default() };
+        match self.drain(&config("ship", &self.deliver.settings(settings))) {
             Ok(outcome) => outcome,
             Err(message) => {
                 eprintln!("pixel-engine: {message}");
@@ -56,8 +51,7 @@ impl Ship {
         }
     }
 
-    fn drain(&self) -> Result<Outcome, String> {
-        let api = self.to.api();
+    fn drain(&self, config: &Config) -> Result<Outcome, String> {
         let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
         // Said before anything is asked of AWS.
         let there = spool::batches(&self.folder).map_err(|error| error.to_string())?.len();
@@ -66,12 +60,10 @@ impl Ship {
             return Ok(Outcome::Done);
         }
         // Batches were packed for a stream of this service; the size of their records was checked then.
-        let records = Records { aggregates: api == Api::PutRecords, size: 0, in_order: false };
-        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let mut delivery = self.deliver.open(&self.to, &self.reach, None, records, threads, stop.clone())?;
+        let mut delivery = aws::deliver(&self.to, &self.reach, config.delivery(), None, stop.clone())?;
         let progress = AtomicU64::new(0);
-        let drained =
-            spool::drain(&self.folder, api, &mut delivery, &progress, &stop).map_err(|error| error.to_string())?;
+        let drained = spool::drain(&self.folder, config.api(), &mut delivery, &progress, &stop)
+            .map_err(|error| error.to_string())?;
         self.tell(&drained, &delivery);
         Ok(if drained.error.is_some() || !drained.damaged.is_empty() {
             Outcome::Failed

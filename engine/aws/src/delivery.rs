@@ -24,6 +24,7 @@ use super::connection::Connection;
 use super::failure::{CODE_SPOOL_FULL, Class, Failure};
 use super::pace::{Pace, Quota};
 use super::service::{Answer, Places, Service, body};
+use pixel_engine_core::config::{RateLimit, WhenFull};
 use pixel_engine_core::record::{Delivered, Record};
 use pixel_engine_core::sink::backoff::{FIRST_WAIT, longest_wait};
 use pixel_engine_core::sink::limits::{Api, Counted, RequestLimits};
@@ -68,29 +69,6 @@ pub struct Settings {
     pub spool: Option<(Spool, WhenFull)>,
     /// Set when the run is stopped.
     pub stop: Arc<AtomicBool>,
-}
-
-/// The rate to begin with and never to pass; below it, the rate adapts to throttling.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum RateLimit {
-    /// 1 MiB and 1,000 records a second for each shard; for Firehose, whose quota no API tells, none until it
-    /// throttles.
-    #[default]
-    Auto,
-    /// None until the service throttles.
-    None,
-    /// Bytes a second, of a shard or of a Firehose stream.
-    BytesPerSecond(u64),
-}
-
-/// What to do when the spool has no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Go on trying to deliver, and hold the reader meanwhile.
-    #[default]
-    Block,
-    /// End the run with an error.
-    Stop,
 }
 
 /// Delivers to a stream.
@@ -216,11 +194,6 @@ impl Delivery {
         Ok(Delivery { shared, lanes, workers, keys, runtime })
     }
 
-    /// The shards of a Kinesis stream, kept up to date: records should be packed by them.
-    pub fn shards(&self) -> Option<SharedShardMap> {
-        self.shared.service.shards().cloned()
-    }
-
     /// Waits until the workers are done with what they were given.
     fn end_workers(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.queue = None);
@@ -291,6 +264,10 @@ impl Sink for Delivery {
 
     fn requests(&self) -> u64 {
         self.shared.counts().shipping.requests
+    }
+
+    fn shards(&self) -> SharedShardMap {
+        self.shared.service.shards().cloned().unwrap_or_default()
     }
 
     fn shipping(&self) -> Option<Shipping> {

@@ -21,10 +21,8 @@ mod firehose;
 mod kinesis;
 mod pace;
 mod service;
-mod stream;
 
 pub use check::{Findings, check};
 pub use connection::Connection;
-pub use delivery::{Delivery, RateLimit, Settings, WhenFull};
-
-pub use stream::{Stream, StreamError};
+pub use delivery::{Delivery, Settings};
+pub use pixel_engine_core::config::{RateLimit, Stream, StreamError, WhenFull};

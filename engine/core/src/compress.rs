@@ -1,9 +1,8 @@
-//! Compresses a record: one complete zstd frame or gzip member, so that the objects that Firehose makes by
+//! Compresses a record into one complete zstd frame or gzip member, so that the objects that Firehose makes by
 //! joining records are valid streams.
 //!
-//! Athena's zstd reader refuses windows over 8 MiB, so the window is capped at that for every level, and a
-//! frame states its content size. Source: ZstdFrameDecompressor of airlift/aircompressor, which
-//! Trino and Athena read with.
+//! Athena's zstd reader refuses windows over 8 MiB, so every level is held to that, and a frame states its content
+//! size. Source: ZstdFrameDecompressor of airlift/aircompressor, with which Trino and Athena read.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,9 +13,9 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, compress_bound};
 
 /// The largest zstd window that Athena reads: 8 MiB.
-const WINDOW_LOG: u32 = 23;
+const MAX_WINDOW_LOG: u32 = 23;
 
-/// How records are compressed.
+/// How records are compressed. Levels are those of the library: text is checked when it is parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Codec {
     /// As they are.
@@ -38,38 +37,38 @@ impl Codec {
         }
     }
 
-    /// The most bytes that `length` bytes can become.
-    pub fn bound(self, length: usize) -> usize {
+    /// The most bytes that `len` bytes can become.
+    pub fn bound(self, len: usize) -> usize {
         match self {
-            Codec::None => length,
+            Codec::None => len,
             // Level 1 writes fixed codes of up to 9 bits a byte rather than stored blocks.
-            Codec::Gzip(_) => length + length / 8 + length / 64 + 64,
-            Codec::Zstd(_) => compress_bound(length),
+            Codec::Gzip(_) => len + len / 8 + len / 64 + 64,
+            Codec::Zstd(_) => compress_bound(len),
         }
     }
 
     /// The longest input that is sure to fit into `limit` bytes.
-    pub fn longest_input(self, limit: usize) -> usize {
+    pub fn max_input_len(self, limit: usize) -> usize {
         let overhead = self.bound(limit) - limit;
         limit.saturating_sub(overhead)
     }
 
-    /// Compresses the pieces, `length` bytes in all, as one stream.
+    /// Compresses the pieces, `len` bytes in all, as one stream.
     ///
     /// # Errors
-    /// Only what the library reports: want of memory, in practice.
-    pub fn compress<'a>(self, pieces: impl Iterator<Item = &'a [u8]>, length: usize) -> io::Result<Vec<u8>> {
+    /// What the library reports: in practice that there is no memory left.
+    pub fn compress<'a>(self, pieces: impl Iterator<Item = &'a [u8]>, len: usize) -> io::Result<Vec<u8>> {
         match self {
             Codec::None => Ok(pieces.collect::<Vec<_>>().concat()),
             Codec::Gzip(level) => {
-                let output = Vec::with_capacity(length / 4 + 64);
+                let output = Vec::with_capacity(len / 4 + 64);
                 let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::new(level));
                 for piece in pieces {
                     encoder.write_all(piece)?;
                 }
                 encoder.finish()
             }
-            Codec::Zstd(level) => with_zstd(level, |zstd| zstd.compress(pieces, length)),
+            Codec::Zstd(level) => with_zstd(level, |zstd| zstd.compress(pieces, len)),
         }
     }
 }
@@ -101,24 +100,24 @@ impl Zstd {
         let mut compressor = Compressor::new(level)?;
         // Levels from 20 on would take a larger window by themselves.
         if level >= 20 {
-            compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+            compressor.set_parameter(CParameter::WindowLog(MAX_WINDOW_LOG))?;
         }
         Ok(Zstd { level, compressor, input: Vec::new(), output: Vec::new() })
     }
 
-    fn compress<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>, length: usize) -> io::Result<Vec<u8>> {
+    fn compress<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>, len: usize) -> io::Result<Vec<u8>> {
         self.input.clear();
-        self.input.reserve(length);
+        self.input.reserve(len);
         pieces.for_each(|piece| self.input.extend_from_slice(piece));
         // Room for the worst case is reserved, but only what is written to takes memory.
         self.output.clear();
-        self.output.reserve(compress_bound(length));
+        self.output.reserve(compress_bound(len));
         self.compressor.compress_to_buffer(&self.input, &mut self.output)?;
         Ok(self.output.clone())
     }
 }
 
-/// A codec that cannot be read.
+/// Text that is not a codec, usually for a level that it does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not one of none, gzip, gzip:0 to gzip:9, zstd, zstd:-7 to zstd:22")]
 pub struct UnknownCodec(String);
@@ -160,13 +159,13 @@ mod tests {
 
     const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip(1), Codec::Gzip(0), Codec::Zstd(1), Codec::Zstd(-7)];
 
-    fn noise(length: usize) -> Vec<u8> {
+    fn noise(len: usize) -> Vec<u8> {
         let mut state = 1u64;
         std::iter::repeat_with(|| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 56) as u8
         })
-        .take(length)
+        .take(len)
         .collect()
     }
 
@@ -193,7 +192,7 @@ mod tests {
     fn noise_stays_within_the_bound() {
         for codec in CODECS {
             for limit in [1024, 5_120, 65_536, 300_000, 1_024_000] {
-                let longest = codec.longest_input(limit);
+                let longest = codec.max_input_len(limit);
                 assert!(longest > limit / 2);
                 let compressed = codec.compress(noise(longest).chunks(1000), longest).unwrap();
                 assert!(compressed.len() <= limit, "{codec}: {} > {limit}", compressed.len());
@@ -207,7 +206,7 @@ mod tests {
         for level in [19, 20, 22] {
             let compressed = Codec::Zstd(level).compress(std::iter::once(&text[..]), text.len()).unwrap();
             let mut decoder = zstd::Decoder::new(&compressed[..]).unwrap();
-            decoder.window_log_max(WINDOW_LOG).unwrap();
+            decoder.window_log_max(MAX_WINDOW_LOG).unwrap();
             let mut output = Vec::new();
             decoder.read_to_end(&mut output).unwrap();
             assert!(output == text, "level {level}");

@@ -201,7 +201,7 @@ mod tests {
             blocks in prop::collection::vec((any::<bool>(), prop::collection::vec(1..1_000_usize, 1..200)), 1..6),
         ) {
             let mut state = 7;
-            let longest = codec.longest_input(record_size);
+            let longest = codec.max_input_len(record_size);
             let blocks: Vec<Vec<Vec<u8>>> = blocks.iter().map(|(is_noise, lengths)| {
                 lengths.iter().map(|&length| line(length.min(longest), *is_noise, &mut state)).collect()
             }).collect();

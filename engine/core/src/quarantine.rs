@@ -21,7 +21,7 @@ use crate::block::{BLOCK_SIZE, Source};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// No accepted schema has that many columns: usually a field list that `--fields` does not name.
+    /// No accepted schema has that many columns: usually a field list that the setting `fields` does not name.
     #[error("{found} columns; accepted: {accepted}")]
     ColumnCount {
         /// How many the line has.

@@ -96,7 +96,7 @@ const ABSENT: u8 = u8::MAX;
 
 /// A preset: its name, and what it is in a sentence.
 pub struct Preset {
-    /// The name that `--fields` takes.
+    /// The name that the setting `fields` takes.
     pub name: &'static str,
     /// One line for help texts.
     pub about: &'static str,

@@ -8,19 +8,17 @@ use std::time::{Duration, Instant};
 use super::workload::{LineLengths, Origin, Packing as Packed, PerRecord, Size, Speed, Workload};
 use pixel_engine_core::billing::PUT_PAYLOAD_UNIT;
 use pixel_engine_core::compress::Codec;
+use pixel_engine_core::config::{ConfigError, ContainerKind, Settings};
 use pixel_engine_core::pack::lines;
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::record::{Delivered, Record};
-use pixel_engine_core::run::{self, OnBadLine, Options, Packing, Summary};
+use pixel_engine_core::run::{self, Summary};
 use pixel_engine_core::sink::limits::Api;
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::sink::{Sink, SinkError};
-use pixel_engine_core::source::{Files, Format, Input};
+use pixel_engine_core::source::{Files, Input};
 use pixel_engine_kpl as kpl;
-use pixel_engine_kpl::SharedShardMap;
-use pixel_engine_log::encode::Encoding;
 use pixel_engine_log::schema::Schemas;
-use pixel_engine_log::select::Matcher;
 
 /// The codecs that a plan compares: the fastest of each that compresses well.
 const CODECS: [(&str, Codec); 2] = [("zstd:1", Codec::Zstd(1)), ("gzip:1", Codec::Gzip(1))];
@@ -65,6 +63,9 @@ pub enum MeasureError {
     /// It cannot be read.
     #[error(transparent)]
     Run(#[from] run::Error),
+    /// More threads than a run can have.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 impl Sample {
@@ -90,7 +91,7 @@ impl Sample {
         let sample_bytes = summary.payload_bytes;
 
         let raw = self.pack(Run { repeat: true, ..Run::lines(lines::MAX_RECORD_SIZE) })?.summary;
-        let aggregates = Run { packing: Packing::Kpl, repeat: true, ..Run::lines(kpl::DEFAULT_RECORD_SIZE) };
+        let aggregates = Run { container: ContainerKind::Kpl, repeat: true, ..Run::lines(kpl::DEFAULT_RECORD_SIZE) };
         let aggregated = self.pack(aggregates)?.summary;
         let compressed = CODECS.map(|(name, codec)| self.compressed(name, codec, line_bytes, sample_bytes));
         Ok(Workload {
@@ -149,7 +150,7 @@ impl Sample {
 
     fn pack(&self, run: Run) -> Result<Outcome, MeasureError> {
         let stop = Arc::new(AtomicBool::new(false));
-        let api = if run.packing == Packing::Kpl { Api::PutRecords } else { Api::PutRecordBatch };
+        let api = if run.container == ContainerKind::Kpl { Api::PutRecords } else { Api::PutRecordBatch };
         let mut meter = Meter {
             null: Null::new(api),
             lengths: (!run.repeat && run.codec == Codec::None).then(LineLengths::default),
@@ -157,26 +158,18 @@ impl Sample {
             stop_after_bytes: run.stop_after_bytes,
             stop_at: run.repeat.then(|| Instant::now() + SPEED_TIME),
         };
-        let options = Options {
-            format: Format::Auto,
-            schemas: self.schemas.clone(),
-            standard_schema: None,
-            encoding: Encoding::Raw,
-            matcher: Matcher::default(),
-            on_bad_line: OnBadLine::Quarantine,
-            packing: run.packing,
-            partition_by: None,
-            shards: SharedShardMap::default(),
-            record_size: run.record_size,
-            align: 5_120,
-            reorder: false,
-            codec: run.codec,
-            threads: self.threads,
+        let settings = Settings {
+            container: Some(run.container),
+            record_size: Some(run.record_size as u64),
+            compress: (run.codec != Codec::None).then(|| run.codec.to_string()),
+            threads: Some(self.threads.get() as u64),
+            ..Settings::default()
         };
+        let config = settings.validate()?.with_schemas(self.schemas.clone());
         let reads = if run.repeat { MOST_READS.max(self.inputs.len()) } else { self.inputs.len() };
         let inputs: Vec<Input> = self.inputs.iter().cycle().take(reads).cloned().collect();
         let mut quarantine = Quarantine::new("/dev/null");
-        let report = run::Run::new(options).source(Files::new(inputs)).stop(stop).to(&mut meter, &mut quarantine);
+        let report = run::Run::new(&config).source(Files::new(inputs)).stop(stop).to(&mut meter, &mut quarantine);
         match report.errors.into_iter().next() {
             Some(error) => Err(error.into()),
             None => Ok(Outcome {
@@ -226,7 +219,7 @@ fn speed(summary: &Summary) -> Speed {
 
 #[derive(Clone, Copy)]
 struct Run {
-    packing: Packing,
+    container: ContainerKind,
     codec: Codec,
     record_size: usize,
     /// Again and again for [`SPEED_TIME`], rather than once.
@@ -236,7 +229,13 @@ struct Run {
 
 impl Run {
     fn lines(record_size: usize) -> Run {
-        Run { packing: Packing::Lines, codec: Codec::None, record_size, repeat: false, stop_after_bytes: u64::MAX }
+        Run {
+            container: ContainerKind::Lines,
+            codec: Codec::None,
+            record_size,
+            repeat: false,
+            stop_after_bytes: u64::MAX,
+        }
     }
 }
 
@@ -357,7 +356,7 @@ mod tests {
         fs::write(&path, log(50_000)).unwrap();
         let sample = sample(&path);
         let line = fs::read(&path).unwrap().len() as f64 / 50_000.0;
-        let run = Run { packing: Packing::Kpl, ..Run::lines(kpl::DEFAULT_RECORD_SIZE) };
+        let run = Run { container: ContainerKind::Kpl, ..Run::lines(kpl::DEFAULT_RECORD_SIZE) };
         let summary = sample.pack(run).unwrap().summary;
         let full = Packed::kpl(line).full();
         let measured = (summary.bytes_in as f64 / summary.records as f64, mean_record(&summary));

@@ -18,7 +18,6 @@ mod tests;
 mod writer;
 
 use std::convert::Infallible;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -33,79 +32,11 @@ pub use report::{Error, Report, Summary, Unfinished};
 use crate::ack::Acknowledgements;
 use crate::block::BufferPool;
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::compress::Codec;
+use crate::config::{Config, OnBadLine};
 use crate::encode::Rules;
 use crate::quarantine::Quarantine;
 use crate::sink::Sink;
-use crate::source::{Closed, Feed, Feeds, Format, Origins, Source};
-use pixel_engine_kpl::{HashKeys, SharedShardMap};
-use pixel_engine_log::encode::Encoding;
-use pixel_engine_log::schema::{Schema, Schemas};
-use pixel_engine_log::select::{Matcher, Selector};
-
-/// Which container records are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Packing {
-    /// Concatenated lines, for Firehose.
-    #[default]
-    Lines,
-    /// KPL aggregates, for Kinesis.
-    Kpl,
-}
-
-/// What to do with a line that cannot be shipped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnBadLine {
-    /// Keep it in the quarantine.
-    #[default]
-    Quarantine,
-    /// Deliver what stands before it, and stop.
-    Fail,
-    /// Leave it out; it is counted as filtered.
-    Skip,
-}
-
-/// How a run works.
-pub struct Options {
-    /// What the lines are.
-    pub format: Format,
-    /// Accepted schemas of real-time logs.
-    pub schemas: Schemas,
-    /// The columns of standard logs that come without a header.
-    pub standard_schema: Option<Arc<Schema>>,
-    /// What a line becomes.
-    pub encoding: Encoding,
-    /// Lines that do not match are filtered out.
-    pub matcher: Matcher,
-    /// What to do with bad lines.
-    pub on_bad_line: OnBadLine,
-    /// The container.
-    pub packing: Packing,
-    /// Aggregates hold lines of one shard: that of the hash of this value.
-    pub partition_by: Option<Selector>,
-    /// The shards that aggregates go to, as their sink knows them.
-    pub shards: SharedShardMap,
-    /// Bytes of a record at most.
-    pub record_size: usize,
-    /// Records of lines are cut just under a multiple of this.
-    pub align: usize,
-    /// Whether lines may change their order within a block to fill records of lines better.
-    pub reorder: bool,
-    /// How records of lines are compressed.
-    pub codec: Codec,
-    /// Threads of the pool.
-    pub threads: NonZeroUsize,
-}
-
-impl Options {
-    /// The longest encoded line, with its newline, that a record is sure to hold.
-    fn longest_line(&self) -> usize {
-        match self.packing {
-            Packing::Lines => self.codec.longest_input(self.record_size),
-            Packing::Kpl => self.record_size - HashKeys::KEY_LEN,
-        }
-    }
-}
+use crate::source::{Closed, Feed, Feeds, Origins, Source};
 
 /// Counts that others may look at while a run is going on.
 #[derive(Debug, Default)]
@@ -120,30 +51,23 @@ pub struct Progress {
 
 /// A run: sources, what becomes of their lines, and what looks on.
 pub struct Run<'run> {
-    options: Options,
+    config: &'run Config,
     sources: Vec<Box<dyn Source + 'run>>,
-    linger: Option<Duration>,
     progress: Option<&'run Progress>,
     stop: Arc<AtomicBool>,
     checkpoint: Option<&'run Checkpoint>,
 }
 
 impl<'run> Run<'run> {
-    /// A run with these options, and no source yet.
-    pub fn new(options: Options) -> Run<'run> {
-        let stop = Arc::default();
-        Run { options, sources: Vec::new(), linger: None, progress: None, stop, checkpoint: None }
+    /// A run of that configuration, and no source yet.
+    pub fn new(config: &'run Config) -> Run<'run> {
+        Run { config, sources: Vec::new(), progress: None, stop: Arc::default(), checkpoint: None }
     }
 
     /// Reads from this source, at the same time as from the others.
     pub fn source(mut self, source: impl Source + 'run) -> Run<'run> {
         self.sources.push(Box::new(source));
         self
-    }
-
-    /// A line waits no longer than that for its record, or the request that carries it, to fill up.
-    pub fn linger(self, linger: Option<Duration>) -> Run<'run> {
-        Run { linger, ..self }
     }
 
     /// Counts for others to look at while the run goes on.
@@ -168,10 +92,11 @@ impl<'run> Run<'run> {
     /// report always has the numbers of what was done.
     pub fn to(self, sink: &mut dyn Sink, quarantine: &mut Quarantine) -> Report {
         let begun = Instant::now();
-        let Run { options, sources, linger, progress, stop, checkpoint } = self;
+        let Run { config, sources, progress, stop, checkpoint } = self;
+        let linger = config.linger().limit(sources.iter().any(|source| source.may_pause()));
         let no_progress = Progress::default();
         let progress = progress.unwrap_or(&no_progress);
-        let threads = options.threads.get();
+        let threads = config.threads().get();
         let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|number| format!("pool-{number}")).build();
         let pool = match pool {
             Ok(pool) => pool,
@@ -184,15 +109,12 @@ impl<'run> Run<'run> {
         let acknowledgements = Acknowledgements::default();
         let closed = AtomicBool::new(false);
 
-        let packer = packer::Packer::new(&options, linger, &pool, to_writer, progress, acknowledgements.clone());
+        let packer =
+            packer::Packer::new(config, linger, sink.shards(), &pool, to_writer, progress, acknowledgements.clone());
         let writer = writer::Writer::new(sink, quarantine, linger);
-        let (format, standard_schema) = (options.format, options.standard_schema.clone());
-        let output = ToPool {
-            rules: Arc::new(rules(options, buffers.clone())),
-            pool: &pool,
-            output: to_packer,
-            closed: &closed,
-        };
+        let (format, standard_schema) = (config.format(), config.standard_schema().cloned());
+        let output =
+            ToPool { rules: Arc::new(rules(config, buffers.clone())), pool: &pool, output: to_packer, closed: &closed };
         let all = acknowledgements.clone();
         let read = move || {
             let feeds = Feeds {
@@ -297,16 +219,16 @@ fn groups_in_flight(threads: usize) -> usize {
     1 + threads
 }
 
-fn rules(options: Options, pool: BufferPool) -> Rules {
-    let is_kpl = options.packing == Packing::Kpl;
+fn rules(config: &Config, pool: BufferPool) -> Rules {
+    let container = config.container();
     Rules {
-        longest_line: options.longest_line(),
-        stop_at_bad_line: options.on_bad_line == OnBadLine::Fail,
-        reorder_for: (options.reorder && !is_kpl).then_some(options.record_size),
-        partition_by: options.partition_by.filter(|_| is_kpl),
-        schemas: options.schemas,
-        encoding: options.encoding,
-        matcher: options.matcher,
+        schemas: config.schemas().clone(),
+        encoding: config.encoding().clone(),
+        matcher: config.matcher().clone(),
+        longest_line: container.max_line_len(),
+        stop_at_bad_line: config.on_bad_line() == OnBadLine::Fail,
+        reorder_for: container.reorder_for(),
+        partition_by: container.partition_by().cloned(),
         pool,
     }
 }

@@ -10,10 +10,11 @@ use rayon::ThreadPool;
 
 use super::reader::ToPacker;
 use super::writer::ToWriter;
-use super::{Error, OnBadLine, Options, Packing, Progress, RUN_MEMORY, groups_in_flight, on_pool};
+use super::{Error, Progress, RUN_MEMORY, groups_in_flight, on_pool};
 use crate::ack::{AckToken, Acknowledgements};
 use crate::billing::Billed;
 use crate::compress::Codec;
+use crate::config::{self, Config, OnBadLine};
 use crate::encode::{Encoded, EncodedBlock, LineCounts};
 use crate::finish::{Compression, Container};
 use crate::pack::Packed;
@@ -21,6 +22,7 @@ use crate::pack::aggregates::AggregatePacker;
 use crate::pack::lines::LinesPacker;
 use crate::pack::partitions::PartitionPacker;
 use crate::source::Closed;
+use pixel_engine_kpl::SharedShardMap;
 
 /// Aggregates in a group: two for each of the 16 lanes of the widest MD5 kernel.
 const GROUP_AGGREGATES: usize = 32;
@@ -63,37 +65,37 @@ pub(super) struct PackedCounts {
 
 impl<'a> Packer<'a> {
     pub(super) fn new(
-        options: &Options,
+        config: &Config,
         linger: Option<Duration>,
+        shards: SharedShardMap,
         pool: &'a ThreadPool,
         output: Sender<ToWriter>,
         progress: &'a Progress,
         acknowledgements: Acknowledgements,
     ) -> Packer<'a> {
-        let (cutter, container) = match (options.packing, options.codec) {
-            (Packing::Kpl, _) => {
-                let (limit, shards) = (options.record_size, options.shards.clone());
-                let cutter = match options.partition_by {
-                    Some(_) => Cutter::Partitions(PartitionPacker::new(limit, shards)),
-                    None => Cutter::Aggregates(AggregatePacker::new(limit, shards)),
+        let (cutter, container) = match config.container() {
+            config::Container::Kpl { record_size, partition_by } => {
+                let cutter = match partition_by {
+                    Some(_) => Cutter::Partitions(PartitionPacker::new(*record_size, shards)),
+                    None => Cutter::Aggregates(AggregatePacker::new(*record_size, shards)),
                 };
                 (cutter, Container::Kpl)
             }
-            (Packing::Lines, Codec::None) => {
-                (Cutter::Lines(LinesPacker::new(options.record_size, options.align)), Container::Lines)
+            config::Container::Lines { record_size, align, codec: Codec::None, .. } => {
+                (Cutter::Lines(LinesPacker::new(*record_size, align.get())), Container::Lines)
             }
-            (Packing::Lines, codec) => {
+            config::Container::Lines { record_size, codec, .. } => {
                 // Beside those in the channel, the writer waits for one and the packer gathers one.
-                let runs = groups_in_flight(options.threads.get()) + 2;
-                let compression = Compression::new(codec, options.record_size, runs, RUN_MEMORY);
-                (Cutter::Lines(LinesPacker::new(options.record_size, 1)), Container::CompressedLines(compression))
+                let runs = groups_in_flight(config.threads().get()) + 2;
+                let compression = Compression::new(*codec, *record_size, runs, RUN_MEMORY);
+                (Cutter::Lines(LinesPacker::new(*record_size, 1)), Container::CompressedLines(compression))
             }
         };
         Packer {
             cutter,
             container: Arc::new(container),
-            reorder: options.reorder,
-            on_bad_line: options.on_bad_line,
+            reorder: config.container().reorder_for().is_some(),
+            on_bad_line: config.on_bad_line(),
             pool,
             output,
             progress,

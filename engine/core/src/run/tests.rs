@@ -1,28 +1,24 @@
-use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::thread::sleep;
 
 use super::*;
+use crate::config::{ContainerKind, Linger, Settings};
 use crate::record::{Delivered, Record};
 use crate::sink::{SinkError, limits::Api, null::Null};
 use crate::source::{Files, Outcome};
 
-fn options(packing: Packing) -> Options {
-    Options {
-        format: Format::Auto,
-        schemas: Schemas::all_presets(),
-        standard_schema: None,
-        encoding: Encoding::Raw,
-        matcher: Matcher::default(),
-        on_bad_line: OnBadLine::Quarantine,
-        packing,
-        partition_by: None,
-        shards: SharedShardMap::default(),
-        record_size: 51_200,
-        align: 5_120,
-        reorder: false,
-        codec: Codec::None,
-        threads: NonZeroUsize::MIN,
+/// A configuration with records of at most 51,200 B.
+fn config(container: ContainerKind, linger: Linger) -> Config {
+    settings(container, linger).validate().expect("they go together")
+}
+
+fn settings(container: ContainerKind, linger: Linger) -> Settings {
+    Settings {
+        container: Some(container),
+        record_size: Some(51_200),
+        threads: Some(1),
+        linger: Some(linger),
+        ..Settings::default()
     }
 }
 
@@ -96,29 +92,33 @@ fn lines_wait_no_longer_than_the_linger() {
     let linger = Duration::from_millis(200);
     // On a busy machine a thread may be held up for a while; lines that wait for a record to fill would wait for the end.
     let late = linger + Duration::from_millis(1_500);
-    for (packing, partitioned, codec) in [
-        (Packing::Lines, false, Codec::None),
-        (Packing::Lines, false, Codec::Zstd(1)),
-        (Packing::Kpl, false, Codec::None),
-        (Packing::Kpl, true, Codec::None),
+    for (container, partition_by, compress) in [
+        (ContainerKind::Lines, None, None),
+        (ContainerKind::Lines, None, Some("zstd:1")),
+        (ContainerKind::Kpl, None, None),
+        (ContainerKind::Kpl, Some("query.e"), None),
     ] {
         let pushed: Arc<Mutex<Vec<Instant>>> = Arc::default();
         let source =
             Slow { name: "slow", pushes: 4, lines: 3, pause: Duration::from_millis(700), pushed: Arc::clone(&pushed) };
-        let options =
-            Options { partition_by: partitioned.then(|| "query.e".parse().unwrap()), codec, ..options(packing) };
+        let config = Settings {
+            partition_by: partition_by.map(str::to_owned),
+            compress: compress.map(str::to_owned),
+            ..settings(container, Linger::After(linger))
+        };
+        let config = config.validate().expect("they go together");
         let mut sink = Noted::default();
         let folder = tempfile::tempdir().unwrap();
         let mut quarantine = Quarantine::new(folder.path().join("bad"));
-        let report = Run::new(options).source(source).linger(Some(linger)).to(&mut sink, &mut quarantine);
+        let report = Run::new(&config).source(source).to(&mut sink, &mut quarantine);
         assert_eq!((report.summary.lines_in, report.summary.lines_shipped), (12, 12));
         assert!(report.errors.is_empty() && report.unfinished.is_empty());
         let pushed = pushed.lock().unwrap();
-        assert!(sink.sent.len() >= 4, "{packing:?} {codec}: {} requests", sink.sent.len());
+        assert!(sink.sent.len() >= 4, "{container:?} {compress:?}: {} requests", sink.sent.len());
         for (push, &when) in pushed.iter().enumerate() {
             let request = sink.sent.iter().find(|(sent, _)| *sent > when).expect("one after each push");
             let waited = request.0 - when;
-            assert!(waited < late, "{packing:?} {codec}: push {push} waited {waited:?}");
+            assert!(waited < late, "{container:?} {compress:?}: push {push} waited {waited:?}");
         }
     }
 }
@@ -128,7 +128,7 @@ fn without_a_linger_records_fill_up() {
     let source = Slow { name: "slow", pushes: 3, lines: 2, pause: Duration::from_millis(50), pushed: Arc::default() };
     let mut sink = Noted::default();
     let mut quarantine = Quarantine::new("/dev/null");
-    Run::new(options(Packing::Kpl)).source(source).to(&mut sink, &mut quarantine);
+    Run::new(&config(ContainerKind::Kpl, Linger::Never)).source(source).to(&mut sink, &mut quarantine);
     assert_eq!(sink.sent.len(), 1);
 }
 
@@ -153,7 +153,7 @@ fn several_sources_are_read_at_once_and_each_has_its_own_line_numbers() {
     let mut quarantine = Quarantine::new(&path);
     let mut sink = Null::new(Api::PutRecordBatch);
     let slow = Slow { name: "slow", pushes: 5, lines: 10, pause: Duration::from_millis(10), pushed: Arc::default() };
-    let report = Run::new(options(Packing::Lines))
+    let report = Run::new(&config(ContainerKind::Lines, Linger::BySource))
         .source(Bad("one", 40))
         .source(Bad("two", 60))
         .source(slow)
@@ -200,7 +200,7 @@ fn a_run_that_is_stopped_ends_its_sources() {
             }
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
-        Run::new(options(Packing::Lines))
+        Run::new(&config(ContainerKind::Lines, Linger::BySource))
             .source(Endless)
             .source(Files::new([]))
             .progress(&progress)
@@ -234,9 +234,8 @@ fn a_source_that_ends_is_forgotten() {
     }
 
     let mut sink = Noted::default();
-    let report = Run::new(options(Packing::Lines))
+    let report = Run::new(&config(ContainerKind::Lines, Linger::After(Duration::from_millis(50))))
         .source(Connections(200))
-        .linger(Some(Duration::from_millis(50)))
         .to(&mut sink, &mut Quarantine::new("/dev/null"));
     assert_eq!(report.summary.lines_shipped, 200);
     assert!(report.unfinished.is_empty());
@@ -312,9 +311,10 @@ fn whoever_asks_is_told_what_became_of_the_lines() {
         let mut sink = Then { taken: 0, records, then, delivered: Delivered::default() };
         let folder = tempfile::tempdir().unwrap();
         let mut quarantine = Quarantine::new(folder.path().join("bad"));
-        Run::new(Options { record_size: 1_024, align: 1, ..options(Packing::Lines) })
+        let linger = Linger::After(Duration::from_millis(20));
+        let settings = Settings { record_size: Some(1_024), ..settings(ContainerKind::Lines, linger) };
+        Run::new(&settings.validate().expect("they go together"))
             .source(Batch(100, Arc::clone(&outcome)))
-            .linger(Some(Duration::from_millis(20)))
             .to(&mut sink, &mut quarantine);
         let outcome = *outcome.lock().unwrap();
         match place {

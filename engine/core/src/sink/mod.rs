@@ -16,6 +16,7 @@ pub mod statistics;
 use std::io;
 
 use crate::record::{Delivered, Record};
+use pixel_engine_kpl::SharedShardMap;
 use statistics::Shipping;
 
 /// A place for records.
@@ -44,6 +45,12 @@ pub trait Sink: Send {
 
     /// API requests made, or that would have been made.
     fn requests(&self) -> u64;
+
+    /// The shards that aggregates should be packed for, kept up to date. Without shards to know, one that takes every
+    /// hash key.
+    fn shards(&self) -> SharedShardMap {
+        SharedShardMap::default()
+    }
 
     /// How shipping over the network went; `None` for a sink that does none.
     fn shipping(&self) -> Option<Shipping> {

@@ -35,6 +35,10 @@ impl Source for Files {
         }
         read
     }
+
+    fn may_pause(&self) -> bool {
+        !self.inputs.iter().all(Input::is_regular_file)
+    }
 }
 
 fn read_one(input: &Input, inlet: &Inlet<'_>) -> Result<(), Closed> {

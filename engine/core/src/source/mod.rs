@@ -43,4 +43,10 @@ pub trait Source: Send {
     /// # Errors
     /// The run takes no more lines. What is wrong with an input goes into the run's report, not here.
     fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed>;
+
+    /// Whether it may pause in the middle, as a pipe or a socket does and a file does not. Lines that are there should not
+    /// wait for those that come after the pause: see [`Linger`](crate::config::Linger).
+    fn may_pause(&self) -> bool {
+        true
+    }
 }

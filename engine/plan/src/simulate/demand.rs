@@ -2,26 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::rate::Load;
-use pixel_engine_core::compress::Codec;
-use pixel_engine_core::pack::lines;
+use pixel_engine_core::config::{OnBadLine, Settings};
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::record::{Delivered, Record};
-use pixel_engine_core::run::{self, OnBadLine, Options, Packing};
+use pixel_engine_core::run;
 use pixel_engine_core::sink::limits::Api;
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::sink::{Sink, SinkError};
-use pixel_engine_core::source::{Files, Format, Input};
-use pixel_engine_kpl::SharedShardMap;
-use pixel_engine_log::encode::Encoding;
+use pixel_engine_core::source::{Files, Input};
 use pixel_engine_log::schema::Schemas;
-use pixel_engine_log::select::Matcher;
 
 /// The seconds of a day.
 const DAY: usize = 86_400;
@@ -190,26 +185,19 @@ fn rows(path: &str, text: &str) -> Result<BTreeMap<u64, f64>, TraceError> {
 
 /// The times of a log, through the pipeline that reads every format: it is told to keep nothing else.
 fn times(path: &Path, schemas: &Schemas) -> Result<BTreeMap<u64, f64>, TraceError> {
-    let options = Options {
-        format: Format::Auto,
-        schemas: schemas.clone(),
-        standard_schema: None,
-        encoding: Encoding::Projection(TIMES.parse().expect("these are fields")),
-        matcher: Matcher::default(),
-        on_bad_line: OnBadLine::Skip,
-        packing: Packing::Lines,
-        partition_by: None,
-        shards: SharedShardMap::default(),
-        record_size: lines::MAX_RECORD_SIZE,
-        align: 1,
-        reorder: false,
-        codec: Codec::None,
-        threads: NonZeroUsize::MIN,
+    let settings = Settings {
+        select: Some(TIMES.to_owned()),
+        on_bad_line: Some(OnBadLine::Skip),
+        align: Some(1),
+        threads: Some(1),
+        ..Settings::default()
     };
+    let config =
+        settings.validate().expect("these are fields, and the rest goes together").with_schemas(schemas.clone());
     let mut counter = Counter { null: Null::new(Api::PutRecordBatch), seconds: BTreeMap::new() };
     let input = [Input::File(path.to_owned())];
     let mut quarantine = Quarantine::new("/dev/null");
-    let report = run::Run::new(options).source(Files::new(input)).to(&mut counter, &mut quarantine);
+    let report = run::Run::new(&config).source(Files::new(input)).to(&mut counter, &mut quarantine);
     match report.errors.into_iter().next() {
         Some(error) => Err(error.into()),
         None => Ok(counter.seconds),

@@ -3,16 +3,16 @@
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use pixel_engine_core::sink::limits::Api;
+use crate::sink::limits::Api;
 
 /// A stream to deliver to.
 ///
 /// ```
-/// use pixel_engine_aws::Stream;
+/// use pixel_engine_core::config::Stream;
 ///
 /// let stream: Stream = "firehose://arn:aws:firehose:eu-west-1:123456789012:deliverystream/beacons".parse()?;
 /// assert_eq!((stream.name(), stream.region()), ("beacons", Some("eu-west-1")));
-/// # Ok::<(), pixel_engine_aws::StreamError>(())
+/// # Ok::<(), pixel_engine_core::config::StreamError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
@@ -23,19 +23,20 @@ pub struct Stream {
 
 /// Text that names no stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StreamError {
-    /// Another scheme.
+    /// Another scheme, or none.
     #[error("not firehose://STREAM or kinesis://STREAM")]
     Scheme,
-    /// The name cannot be one.
-    #[error("`{name}` is no name of a stream: 1 to {longest} letters, digits, `_`, `.` and `-`")]
+    /// A name that no stream can have: usually a character that is not allowed.
+    #[error("`{name}` cannot be the name of a stream: 1 to {max_len} letters, digits, `_`, `.` and `-`")]
     Name {
         /// What stands there.
         name: String,
-        /// Characters at most. Source: `DeliveryStreamName` and `StreamName` in the service models.
-        longest: usize,
+        /// The most characters. Source: `DeliveryStreamName` and `StreamName` in the service models.
+        max_len: usize,
     },
-    /// An ARN of something else.
+    /// An ARN of something else: usually a stream of the other service.
     #[error("`{arn}` is not the ARN of a stream of this service: {form}")]
     Arn {
         /// What stands there.
@@ -71,7 +72,7 @@ impl FromStr for Stream {
     type Err = StreamError;
 
     fn from_str(text: &str) -> Result<Stream, StreamError> {
-        let (api, rest, longest, form, service, resource) = if let Some(rest) = text.strip_prefix("firehose://") {
+        let (api, rest, max_len, form, service, resource) = if let Some(rest) = text.strip_prefix("firehose://") {
             let form = "arn:aws:firehose:REGION:ACCOUNT:deliverystream/NAME";
             (Api::PutRecordBatch, rest, 64, form, "firehose", "deliverystream/")
         } else if let Some(rest) = text.strip_prefix("kinesis://") {
@@ -91,8 +92,8 @@ impl FromStr for Stream {
             (rest, None)
         };
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-        if !(1..=longest).contains(&name.len()) || !name.bytes().all(is_name) {
-            return Err(StreamError::Name { name: name.to_owned(), longest });
+        if !(1..=max_len).contains(&name.len()) || !name.bytes().all(is_name) {
+            return Err(StreamError::Name { name: name.to_owned(), max_len });
         }
         Ok(Stream { api, name: name.to_owned(), arn })
     }

@@ -1,0 +1,61 @@
+//! The names of settings.
+
+use std::fmt::{self, Display, Formatter};
+
+macro_rules! keys {
+    ($($key:ident $name:literal,)*) => {
+        /// The name of a setting: a key in a file, a flag of the program, a variable of its environment.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Key {
+            $(#[doc = concat!("`", $name, "`, which is documented in [`Settings`](super::Settings).")] $key,)*
+        }
+
+        impl Key {
+            /// Every key, in the order of [`Settings`](super::Settings).
+            pub const ALL: &'static [Key] = &[$(Key::$key,)*];
+
+            /// The key as it stands in a file: `record_size`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Key::$key => $name,)*
+                }
+            }
+        }
+    };
+}
+
+keys! {
+    Format "format",
+    Fields "fields",
+    Match "match",
+    OnBadLine "on_bad_line",
+    Quarantine "quarantine",
+    Encode "encode",
+    Select "select",
+    To "to",
+    Container "container",
+    PartitionBy "partition_by",
+    RecordSize "record_size",
+    Align "align",
+    Reorder "reorder",
+    Compress "compress",
+    Linger "linger",
+    Threads "threads",
+    Resume "resume",
+    Concurrency "concurrency",
+    RequestSize "request_size",
+    CountRequestSize "count_request_size",
+    RateLimit "rate_limit",
+    GiveUpAfter "give_up_after",
+    Grace "grace",
+    Spool "spool",
+    SpoolSize "spool_size",
+    SpoolFull "spool_full",
+}
+
+impl Display for Key {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}

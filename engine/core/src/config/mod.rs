@@ -1,0 +1,384 @@
+//! The configuration of a run: everything that a user can choose, checked once.
+//!
+//! ```text
+//! flags, variables, a file ──► Settings ──► validate ──► Config ──► run
+//!                               plain values          cannot be wrong
+//! ```
+//! [`Settings`] hold what was typed. [`Settings::validate`] is the only way to a [`Config`], and knows every rule: which
+//! values exist, how large they may be, and which of them go together. What it refuses is a [`ConfigError`] with the
+//! [`Key`] of the setting. Stages of the pipeline take a `Config` and check nothing again.
+
+mod choice;
+mod error;
+mod key;
+mod read;
+mod settings;
+mod stream;
+mod units;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use choice::{Choice, ContainerKind, EncodingKind, OnBadLine, WhenFull};
+pub use error::{ConfigError, Problem};
+pub use key::Key;
+pub use settings::Settings;
+pub use stream::{Stream, StreamError};
+pub use units::{UnitError, parse_duration, parse_size};
+
+use crate::compress::Codec;
+use crate::sink::limits::{Api, Counted};
+use crate::source::Format;
+use pixel_engine_kpl::HashKeys;
+use pixel_engine_log::encode::Encoding;
+use pixel_engine_log::schema::{Schema, Schemas};
+use pixel_engine_log::select::{Matcher, Selector};
+
+/// A configuration in which everything is known and fits together; made by [`Settings::validate`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    format: Format,
+    schemas: Schemas,
+    standard_schema: Option<Arc<Schema>>,
+    matcher: Matcher,
+    on_bad_line: OnBadLine,
+    quarantine: PathBuf,
+    encoding: Encoding,
+    container: Container,
+    linger: Linger,
+    threads: NonZeroUsize,
+    checkpoint: Option<PathBuf>,
+    target: Target,
+    delivery: DeliveryConfig,
+    spool: Option<SpoolConfig>,
+}
+
+/// What records are made of. Sizes are bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Container {
+    /// Concatenated lines, for Firehose.
+    #[non_exhaustive]
+    Lines {
+        /// The most bytes of a record, after compression.
+        record_size: usize,
+        /// Records end just under a multiple of this, unless they are compressed.
+        align: NonZeroUsize,
+        /// Whether lines may change their order within a block, to fill records better.
+        reorder: bool,
+        /// How records are compressed.
+        codec: Codec,
+    },
+    /// KPL aggregates, for Kinesis. The sink knows the shards that they go to.
+    #[non_exhaustive]
+    Kpl {
+        /// The most bytes of a record with its partition key.
+        record_size: usize,
+        /// An aggregate holds lines of one shard: that of the hash of this value.
+        partition_by: Option<Selector>,
+    },
+}
+
+/// Where records go: `firehose://STREAM`, `kinesis://STREAM`, `dir:PATH`, `stdout:[STREAM]` or `null:`.
+///
+/// ```
+/// use pixel_engine_core::config::Target;
+/// assert_eq!("dir:out".parse(), Ok(Target::Dir("out".into())));
+/// assert!("s3://bucket".parse::<Target>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// A stream of Firehose or Kinesis.
+    Stream(Stream),
+    /// Objects below a folder, as Firehose would write them.
+    Dir(PathBuf),
+    /// API requests on standard output, which may name a stream.
+    Stdout(Option<String>),
+    /// Nowhere, for the numbers alone.
+    Null,
+}
+
+/// Text that names no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// A scheme that does not exist, or one without what must follow it.
+    #[error("not one of firehose://STREAM, kinesis://STREAM, dir:PATH, stdout:[STREAM], null:")]
+    Scheme,
+    /// The name of the stream cannot be one.
+    #[error(transparent)]
+    Stream(StreamError),
+}
+
+/// How long a line may wait for its record to be filled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Linger {
+    /// Depends on the input: [`Linger::DEFAULT_FOR_PIPE`] for what has no end in sight, no limit for files.
+    #[default]
+    BySource,
+    /// As long as it takes.
+    Never,
+    /// That long at most.
+    After(Duration),
+}
+
+/// How to deliver to a stream.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DeliveryConfig {
+    /// Requests on the way at a time.
+    pub concurrency: NonZeroUsize,
+    /// Threads that encode, sign and send requests.
+    pub threads: NonZeroUsize,
+    /// The most bytes of a request.
+    pub request_size: usize,
+    /// How these are counted.
+    pub counted: Counted,
+    /// Bytes a second.
+    pub rate_limit: RateLimit,
+    /// How long to try to deliver a record; `None` for ever.
+    pub give_up_after: Option<Duration>,
+    /// How long to go on trying once the run is stopped.
+    pub grace: Duration,
+    /// Whether records are KPL aggregates.
+    pub aggregates: bool,
+    /// The most bytes of a record, as the service counts them: with the partition key for Kinesis.
+    pub record_size: usize,
+    /// Whether the records of a shard must be sent one request after the other.
+    pub in_order: bool,
+}
+
+/// The rate to begin with and never to pass; below it, the rate adapts to throttling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RateLimit {
+    /// 1 MiB and 1,000 records a second for each shard; for Firehose, whose quota no API tells, none until it
+    /// throttles.
+    #[default]
+    Auto,
+    /// None until the service throttles.
+    None,
+    /// Bytes a second, of a shard or of a Firehose stream.
+    BytesPerSecond(u64),
+}
+
+/// Text that is not a rate limit: usually a rate in lines, or a unit of time, which is always a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not `none` and not bytes a second, such as 5MiB")]
+pub struct RateLimitError;
+
+/// Where records go that cannot be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpoolConfig {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The most bytes in it.
+    pub size: u64,
+    /// What to do when these are used.
+    pub when_full: WhenFull,
+}
+
+impl Config {
+    /// Where records go when nothing else is said.
+    pub const DEFAULT_TARGET: &'static str = "dir:pixel-engine-out";
+    /// The quarantine when nothing else is said.
+    pub const DEFAULT_QUARANTINE: &'static str = "pixel-engine-quarantine.jsonl";
+
+    /// What the lines are.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The accepted schemas of real-time logs.
+    pub fn schemas(&self) -> &Schemas {
+        &self.schemas
+    }
+
+    /// The columns of standard logs that come without a header.
+    pub fn standard_schema(&self) -> Option<&Arc<Schema>> {
+        self.standard_schema.as_ref()
+    }
+
+    /// Lines that do not match are filtered out.
+    pub fn matcher(&self) -> &Matcher {
+        &self.matcher
+    }
+
+    /// What to do with lines that cannot be shipped.
+    pub fn on_bad_line(&self) -> OnBadLine {
+        self.on_bad_line
+    }
+
+    /// The file for lines that cannot be shipped.
+    pub fn quarantine(&self) -> &Path {
+        &self.quarantine
+    }
+
+    /// What a line becomes.
+    pub fn encoding(&self) -> &Encoding {
+        &self.encoding
+    }
+
+    /// What records are made of.
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// How long a line may wait for its record to be filled.
+    pub fn linger(&self) -> Linger {
+        self.linger
+    }
+
+    /// Threads that scan, encode and compress.
+    pub fn threads(&self) -> NonZeroUsize {
+        self.threads
+    }
+
+    /// The file that keeps how far each input is delivered.
+    pub fn checkpoint(&self) -> Option<&Path> {
+        self.checkpoint.as_deref()
+    }
+
+    /// Where records go.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The API whose limits the requests keep: that of the stream, else the one that the container is for.
+    pub fn api(&self) -> Api {
+        self.target.stream().map_or(self.container.api(), Stream::api)
+    }
+
+    /// How to deliver, when the target is a stream.
+    pub fn delivery(&self) -> &DeliveryConfig {
+        &self.delivery
+    }
+
+    /// Where records go that cannot be delivered to the stream.
+    pub fn spool(&self) -> Option<&SpoolConfig> {
+        self.spool.as_ref()
+    }
+
+    /// The same with other schemas of real-time logs, for a program that has them already: any of them go with the rest.
+    pub fn with_schemas(self, schemas: Schemas) -> Config {
+        Config { schemas, ..self }
+    }
+}
+
+impl Container {
+    /// The API that takes such records.
+    pub fn api(&self) -> Api {
+        match self {
+            Container::Lines { .. } => Api::PutRecordBatch,
+            Container::Kpl { .. } => Api::PutRecords,
+        }
+    }
+
+    /// The most bytes of a record.
+    pub fn record_size(&self) -> usize {
+        let (Container::Lines { record_size, .. } | Container::Kpl { record_size, .. }) = self;
+        *record_size
+    }
+
+    /// How records are compressed.
+    pub fn codec(&self) -> Codec {
+        match self {
+            Container::Lines { codec, .. } => *codec,
+            Container::Kpl { .. } => Codec::None,
+        }
+    }
+
+    /// What decides on the shard of a line.
+    pub fn partition_by(&self) -> Option<&Selector> {
+        match self {
+            Container::Lines { .. } => None,
+            Container::Kpl { partition_by, .. } => partition_by.as_ref(),
+        }
+    }
+
+    /// The longest encoded line, with its newline, that is sure to fit into a record.
+    pub fn max_line_len(&self) -> usize {
+        match self {
+            Container::Lines { record_size, codec, .. } => codec.max_input_len(*record_size),
+            // The least record size is above the length of a key.
+            Container::Kpl { record_size, .. } => record_size - HashKeys::KEY_LEN,
+        }
+    }
+
+    /// The record size that lines are put in order for, where they may be.
+    pub(crate) fn reorder_for(&self) -> Option<usize> {
+        match self {
+            Container::Lines { record_size, reorder: true, .. } => Some(*record_size),
+            _ => None,
+        }
+    }
+}
+
+impl Target {
+    /// The stream, when it is one.
+    pub fn stream(&self) -> Option<&Stream> {
+        match self {
+            Target::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Target, TargetError> {
+        match text.split_once(':') {
+            Some(("firehose" | "kinesis", _)) => text.parse().map(Target::Stream).map_err(TargetError::Stream),
+            Some(("dir", path)) if !path.is_empty() => Ok(Target::Dir(path.into())),
+            Some(("stdout", stream)) => Ok(Target::Stdout((!stream.is_empty()).then(|| stream.to_owned()))),
+            Some(("null", "")) => Ok(Target::Null),
+            _ => Err(TargetError::Scheme),
+        }
+    }
+}
+
+impl Linger {
+    /// What a pipe gets when nothing else is said: lines arrive soon, and a busy pipe fills its records all the same.
+    pub const DEFAULT_FOR_PIPE: Duration = Duration::from_secs(1);
+
+    /// How long a line of a pipe or of a file may wait; `None` for as long as it takes.
+    pub fn limit(self, is_pipe: bool) -> Option<Duration> {
+        match self {
+            Linger::BySource => is_pipe.then_some(Linger::DEFAULT_FOR_PIPE),
+            Linger::Never => None,
+            Linger::After(time) => Some(time),
+        }
+    }
+}
+
+/// `none`, `0`, or a duration.
+impl FromStr for Linger {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Linger, UnitError> {
+        if text == "none" {
+            return Ok(Linger::Never);
+        }
+        parse_duration(text).map(|time| if time.is_zero() { Linger::Never } else { Linger::After(time) })
+    }
+}
+
+/// `none`, or bytes a second.
+impl FromStr for RateLimit {
+    type Err = RateLimitError;
+
+    fn from_str(text: &str) -> Result<RateLimit, RateLimitError> {
+        match text {
+            "none" => Ok(RateLimit::None),
+            size => parse_size(size).map(RateLimit::BytesPerSecond).map_err(|_| RateLimitError),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

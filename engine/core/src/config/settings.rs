@@ -1,0 +1,401 @@
+//! Settings as they were typed, and the rules by which they make a [`Config`].
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use humantime::format_duration;
+use serde::Deserialize;
+
+use super::error::{ConfigError, Problem};
+use super::{
+    Choice, Config, Container, ContainerKind, DeliveryConfig, EncodingKind, Key, Linger, OnBadLine, RateLimit,
+    SpoolConfig, Stream, Target, WhenFull, read,
+};
+use crate::compress::Codec;
+use crate::pack::lines;
+use crate::sink::limits::{Api, Counted};
+use crate::source::Format;
+use pixel_engine_kpl::{self as kpl, HashKeys};
+use pixel_engine_log::encode::Encoding;
+use pixel_engine_log::schema::{LogKind, Schema, Schemas};
+use pixel_engine_log::select::{Matcher, SelectError};
+
+/// What a user may set, as plain values: nothing here has been looked at yet, and what is not set has a default.
+/// [`Settings::validate`] makes a [`Config`] of it.
+///
+/// They can be deserialized from a file, from variables, where every value is text, or from whatever a deployment has.
+/// Keys have the names of the fields here. A key that does not exist is refused.
+///
+/// ```
+/// use pixel_engine_core::config::{Container, Settings};
+///
+/// let settings: Settings = serde_json::from_str(r#"{ "to": "kinesis://hits", "record_size": "100KiB" }"#)?;
+/// let config = settings.validate()?;
+/// assert!(matches!(config.container(), Container::Kpl { record_size: 102_400, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// What the lines are. Default: told from the first line of each input.
+    #[serde(deserialize_with = "read::choice")]
+    pub format: Option<Format>,
+    /// The accepted fields of real-time logs: each a preset, a list of names, or `@FILE` with one of these; told apart by
+    /// their column count. With the format `standard`: the columns of logs without a header. Default: every preset.
+    #[serde(deserialize_with = "read::list")]
+    pub fields: Vec<String>,
+    /// Conditions `FIELD=GLOB`: a line that does not match all of them is filtered out. Default: none.
+    #[serde(rename = "match", deserialize_with = "read::list")]
+    pub matches: Vec<String>,
+    /// What to do with a line that cannot be shipped. Default: quarantine.
+    #[serde(deserialize_with = "read::choice")]
+    pub on_bad_line: Option<OnBadLine>,
+    /// The file for lines that cannot be shipped. Default: [`Config::DEFAULT_QUARANTINE`].
+    pub quarantine: Option<PathBuf>,
+    /// What a line becomes. Default: the line as it came.
+    #[serde(deserialize_with = "read::choice")]
+    pub encode: Option<EncodingKind>,
+    /// The values to keep of each line, separated by commas. Default: all.
+    pub select: Option<String>,
+    /// Where to deliver: see [`Target`]. Default: [`Config::DEFAULT_TARGET`].
+    pub to: Option<String>,
+    /// What records are made of. Default: `kpl` for `kinesis://`, else `lines`.
+    #[serde(deserialize_with = "read::choice")]
+    pub container: Option<ContainerKind>,
+    /// Lines with the same value go to the same shard, in order. For `kpl`. Default: shards take turns.
+    pub partition_by: Option<String>,
+    /// The most bytes of a record, after compression. Default: 1,024,000 for `lines`, 51,200 for `kpl`.
+    #[serde(deserialize_with = "read::size")]
+    pub record_size: Option<u64>,
+    /// Records of lines end just under a multiple of this many bytes; without effect when they are compressed. For
+    /// `lines`. Default: 5,120, the bytes that Firehose bills in.
+    #[serde(deserialize_with = "read::size")]
+    pub align: Option<u64>,
+    /// Whether lines may change their order within a block, to fill records better. For `lines`. Default: no.
+    #[serde(deserialize_with = "read::switch")]
+    pub reorder: Option<bool>,
+    /// How records are compressed: `none`, `gzip[:LEVEL]` or `zstd[:LEVEL]`. For `lines`. Default: `none`.
+    pub compress: Option<String>,
+    /// How long a line may wait for its record to be filled. Default: 1 s for a pipe, no limit for files.
+    #[serde(deserialize_with = "read::linger")]
+    pub linger: Option<Linger>,
+    /// Threads that scan, encode and compress. Default: one for each core.
+    #[serde(deserialize_with = "read::count")]
+    pub threads: Option<u64>,
+    /// The file that keeps how far each input is delivered. Default: none.
+    pub resume: Option<PathBuf>,
+    /// Requests on the way at a time. Default: 4.
+    #[serde(deserialize_with = "read::count")]
+    pub concurrency: Option<u64>,
+    /// The most bytes of a request. Default: 4 MiB for Firehose, 5 MiB for Kinesis.
+    #[serde(deserialize_with = "read::size")]
+    pub request_size: Option<u64>,
+    /// What counts towards the bytes of a Firehose request. Default: base64.
+    #[serde(deserialize_with = "read::choice")]
+    pub count_request_size: Option<Counted>,
+    /// The most bytes a second for a Firehose stream or for each Kinesis shard. Default: [`RateLimit::Auto`].
+    #[serde(deserialize_with = "read::rate_limit")]
+    pub rate_limit: Option<RateLimit>,
+    /// How long to try to deliver a record. Default: for ever.
+    #[serde(deserialize_with = "read::duration")]
+    pub give_up_after: Option<Duration>,
+    /// How long to go on trying once the run is stopped. Default: 10 s.
+    #[serde(deserialize_with = "read::duration")]
+    pub grace: Option<Duration>,
+    /// The folder for records that cannot be delivered. For streams. Default: none.
+    pub spool: Option<PathBuf>,
+    /// The most bytes in that folder. Default: 10 GB.
+    #[serde(deserialize_with = "read::size")]
+    pub spool_size: Option<u64>,
+    /// What to do when that folder is full. Default: block.
+    #[serde(deserialize_with = "read::choice")]
+    pub spool_full: Option<WhenFull>,
+}
+
+/// The least bytes of a record of lines: room for a line and for what a codec adds to it.
+const MIN_LINES_RECORD_SIZE: usize = 1_024;
+/// What Firehose rounds each record up to when it bills. Source: the price list of Firehose.
+const DEFAULT_ALIGN: usize = 5_120;
+/// More threads or requests at a time than any machine has use for.
+const MAX_THREADS: usize = 1_024;
+const MAX_CONCURRENCY: usize = 1_024;
+const DEFAULT_CONCURRENCY: u64 = 4;
+const MIN_REQUEST_SIZE: usize = 1 << 20;
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+/// Long enough for anyone, and short enough to be added to the time of any clock.
+const MAX_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const MIN_LINGER: Duration = Duration::from_millis(1);
+const MAX_LINGER: Duration = Duration::from_secs(60 * 60);
+const DEFAULT_SPOOL_SIZE: u64 = 10_000_000_000;
+
+impl Settings {
+    /// The configuration that these settings make.
+    ///
+    /// `@FILE` in [`fields`](Settings::fields) is read here.
+    ///
+    /// # Errors
+    /// A value that does not exist or is out of range, or one that does not go with another. The error names the key.
+    pub fn validate(&self) -> Result<Config, ConfigError> {
+        let target = self.target()?;
+        let stream = target.stream();
+        let container = self.container_for(stream)?;
+        let api = stream.map_or(container.api(), Stream::api);
+        let threads = count(Key::Threads, self.threads, MAX_THREADS)?
+            .unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+        let (schemas, standard_schema) = self.schemas()?;
+        let conditions = self.matches.iter().map(String::as_str);
+        let (quarantine, checkpoint) = self.files()?;
+        Ok(Config {
+            format: self.format.unwrap_or_default(),
+            schemas,
+            standard_schema,
+            matcher: Matcher::new(conditions).map_err(|error| selecting(Key::Match, error))?,
+            on_bad_line: self.on_bad_line.unwrap_or_default(),
+            quarantine,
+            encoding: self.encoding()?,
+            linger: self.valid_linger()?,
+            threads,
+            checkpoint,
+            delivery: self.delivery(stream.is_some(), api, &container, threads)?,
+            spool: self.spool_for(stream)?,
+            target,
+            container,
+        })
+    }
+
+    fn target(&self) -> Result<Target, ConfigError> {
+        let target = self.to.as_deref().unwrap_or(Config::DEFAULT_TARGET);
+        target.parse().map_err(|error| ConfigError::new(Key::To, None, Problem::Target(error)))
+    }
+
+    fn container_for(&self, stream: Option<&Stream>) -> Result<Container, ConfigError> {
+        let default = match stream.map(Stream::api) {
+            Some(Api::PutRecords) => ContainerKind::Kpl,
+            _ => ContainerKind::Lines,
+        };
+        match (self.container.unwrap_or(default), stream.map(Stream::api)) {
+            (kpl @ ContainerKind::Kpl, Some(Api::PutRecordBatch)) => Err(ConfigError::new(
+                Key::Container,
+                kpl.name().to_owned(),
+                Problem::Excluded {
+                    by: Key::To,
+                    value: "firehose://",
+                    why: "Firehose takes aggregates apart only when they come from a Kinesis stream",
+                },
+            )),
+            (ContainerKind::Kpl, _) => self.kpl(),
+            (ContainerKind::Lines, _) => self.lines(),
+        }
+    }
+
+    fn lines(&self) -> Result<Container, ConfigError> {
+        const { assert!(MIN_LINES_RECORD_SIZE <= lines::MAX_RECORD_SIZE) };
+        if self.partition_by.is_some() {
+            let needs_kpl = Problem::Alone {
+                needs: Key::Container,
+                value: Some("kpl"),
+                why: "records of lines have no key, and Firehose has no shards",
+            };
+            return Err(ConfigError::new(Key::PartitionBy, None, needs_kpl));
+        }
+        let codec = match &self.compress {
+            Some(text) => text.parse(),
+            None => Ok(Codec::None),
+        };
+        let codec = codec.map_err(|error| ConfigError::new(Key::Compress, None, Problem::Codec(error)))?;
+        let max = lines::MAX_RECORD_SIZE;
+        let record_size = size(Key::RecordSize, self.record_size, MIN_LINES_RECORD_SIZE, max, "a record of lines")?;
+        let record_size = record_size.unwrap_or(max);
+        let align = size(Key::Align, self.align, 1, record_size.max(DEFAULT_ALIGN), "this record size")?;
+        let align = NonZeroUsize::new(align.unwrap_or(DEFAULT_ALIGN)).expect("0 was refused");
+        Ok(Container::Lines { record_size, align, reorder: self.reorder.unwrap_or_default(), codec })
+    }
+
+    fn kpl(&self) -> Result<Container, ConfigError> {
+        const { assert!(HashKeys::KEY_LEN < kpl::MIN_RECORD_SIZE) };
+        const FULL_ANYHOW: &str = "aggregates are filled to the last line that fits";
+        let is_compressed = self.compress.as_ref().is_some_and(|codec| codec != "none");
+        for (is_given, key, why) in [
+            (is_compressed, Key::Compress, "consumers could not unpack a compressed aggregate"),
+            (self.align.is_some(), Key::Align, FULL_ANYHOW),
+            (self.reorder == Some(true), Key::Reorder, FULL_ANYHOW),
+        ] {
+            if is_given {
+                return Err(ConfigError::new(key, None, Problem::Excluded { by: Key::Container, value: "kpl", why }));
+            }
+        }
+        let partition_by = self.partition_by.as_deref().map(str::parse).transpose();
+        let (min, max) = (kpl::MIN_RECORD_SIZE, kpl::MAX_RECORD_SIZE);
+        let record_size = size(Key::RecordSize, self.record_size, min, max, "an aggregate")?;
+        Ok(Container::Kpl {
+            record_size: record_size.unwrap_or(kpl::DEFAULT_RECORD_SIZE),
+            partition_by: partition_by.map_err(|error| selecting(Key::PartitionBy, error))?,
+        })
+    }
+
+    /// The real-time schemas that are accepted, and that of standard logs without a header.
+    fn schemas(&self) -> Result<(Schemas, Option<Arc<Schema>>), ConfigError> {
+        let is_standard = self.format == Some(Format::Standard);
+        let kind = if is_standard { LogKind::Standard } else { LogKind::RealTime };
+        let schemas: Vec<Schema> = self.fields.iter().map(|fields| schema(kind, fields)).collect::<Result<_, _>>()?;
+        let refused = |problem| ConfigError::new(Key::Fields, None, problem);
+        match schemas.as_slice() {
+            [] => Ok((Schemas::all_presets(), None)),
+            [one] if is_standard => Ok((Schemas::default(), Some(Arc::new(one.clone())))),
+            _ if is_standard => Err(refused(Problem::OneList)),
+            _ => Ok((Schemas::new(schemas).map_err(|error| refused(Problem::Fields(error)))?, None)),
+        }
+    }
+
+    fn encoding(&self) -> Result<Encoding, ConfigError> {
+        let selection = self.select.as_deref().map(str::parse).transpose();
+        let selection = selection.map_err(|error| selecting(Key::Select, error))?;
+        Ok(match (self.encode.unwrap_or_default(), selection) {
+            (EncodingKind::Raw, None) => Encoding::Raw,
+            (EncodingKind::Raw, Some(selection)) => Encoding::Projection(selection),
+            (EncodingKind::Jsonl, selection) => Encoding::Json(selection),
+        })
+    }
+
+    fn valid_linger(&self) -> Result<Linger, ConfigError> {
+        match self.linger.unwrap_or_default() {
+            Linger::After(Duration::ZERO) => Ok(Linger::Never),
+            Linger::After(given) => {
+                time(Key::Linger, Some(given), MIN_LINGER, MAX_LINGER).map(|_| Linger::After(given))
+            }
+            linger => Ok(linger),
+        }
+    }
+
+    /// The quarantine and the checkpoint.
+    fn files(&self) -> Result<(PathBuf, Option<PathBuf>), ConfigError> {
+        let quarantine = path(Key::Quarantine, self.quarantine.as_deref())?;
+        let quarantine = quarantine.unwrap_or_else(|| Config::DEFAULT_QUARANTINE.into());
+        let checkpoint = path(Key::Resume, self.resume.as_deref())?;
+        if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| **checkpoint == quarantine) {
+            let value = checkpoint.display().to_string();
+            return Err(ConfigError::new(Key::Resume, value, Problem::SameFile { other: Key::Quarantine }));
+        }
+        Ok((quarantine, checkpoint))
+    }
+
+    fn delivery(
+        &self,
+        is_stream: bool,
+        api: Api,
+        container: &Container,
+        threads: NonZeroUsize,
+    ) -> Result<DeliveryConfig, ConfigError> {
+        let concurrency = count(Key::Concurrency, self.concurrency, MAX_CONCURRENCY)?;
+        let concurrency = concurrency.unwrap_or(NonZeroUsize::new(DEFAULT_CONCURRENCY as usize).expect("it is not 0"));
+        // What no request is sent with may be what it likes, as long as there is such a request.
+        let (max, of) = if is_stream {
+            (api.most_bytes(), api.name())
+        } else {
+            (Api::PutRecords.most_bytes().max(Api::PutRecordBatch.most_bytes()), "a request")
+        };
+        let request_size = size(Key::RequestSize, self.request_size, MIN_REQUEST_SIZE, max, of)?;
+        let rate_limit = self.rate_limit.unwrap_or_default();
+        if rate_limit == RateLimit::BytesPerSecond(0) {
+            let nothing = Problem::Nothing { why: "nothing would ever be sent" };
+            return Err(ConfigError::new(Key::RateLimit, "0".to_owned(), nothing));
+        }
+        let (is_kpl, key_len) = match (container, api) {
+            (Container::Kpl { .. }, _) => (true, 0),
+            // Kinesis counts the key with the data, and so does the record size of aggregates.
+            (Container::Lines { .. }, Api::PutRecords) => (false, HashKeys::KEY_LEN),
+            (Container::Lines { .. }, Api::PutRecordBatch) => (false, 0),
+        };
+        Ok(DeliveryConfig {
+            concurrency,
+            threads: threads.min(concurrency),
+            request_size: request_size.unwrap_or(api.default_bytes()),
+            counted: match api {
+                Api::PutRecordBatch => self.count_request_size.unwrap_or(Counted::Base64),
+                Api::PutRecords => Counted::Data,
+            },
+            rate_limit,
+            give_up_after: time(Key::GiveUpAfter, self.give_up_after, Duration::ZERO, MAX_WAIT)?,
+            grace: time(Key::Grace, self.grace, Duration::ZERO, MAX_WAIT)?.unwrap_or(DEFAULT_GRACE),
+            aggregates: is_kpl,
+            record_size: container.record_size() + key_len,
+            in_order: container.partition_by().is_some(),
+        })
+    }
+
+    fn spool_for(&self, stream: Option<&Stream>) -> Result<Option<SpoolConfig>, ConfigError> {
+        let Some(folder) = path(Key::Spool, self.spool.as_deref())? else {
+            for (is_given, key) in
+                [(self.spool_size.is_some(), Key::SpoolSize), (self.spool_full.is_some(), Key::SpoolFull)]
+            {
+                if is_given {
+                    let no_spool =
+                        Problem::Alone { needs: Key::Spool, value: None, why: "without it, there is no spool" };
+                    return Err(ConfigError::new(key, None, no_spool));
+                }
+            }
+            return Ok(None);
+        };
+        if stream.is_none() {
+            let no_stream = Problem::Alone {
+                needs: Key::To,
+                value: Some("firehose:// or kinesis://"),
+                why: "other targets do not fail for a while",
+            };
+            return Err(ConfigError::new(Key::Spool, None, no_stream));
+        }
+        let size = self.spool_size.unwrap_or(DEFAULT_SPOOL_SIZE);
+        if size == 0 {
+            let nothing = Problem::Nothing { why: "no record would fit into the spool" };
+            return Err(ConfigError::new(Key::SpoolSize, "0".to_owned(), nothing));
+        }
+        Ok(Some(SpoolConfig { folder, size, when_full: self.spool_full.unwrap_or_default() }))
+    }
+}
+
+/// The list of fields that an argument names.
+fn schema(kind: LogKind, argument: &str) -> Result<Schema, ConfigError> {
+    let refused = |problem| ConfigError::new(Key::Fields, argument.to_owned(), problem);
+    let list = match argument.strip_prefix('@') {
+        Some(path) => fs::read_to_string(path).map_err(|error| refused(Problem::File(error)))?,
+        None => argument.to_owned(),
+    };
+    match Schema::preset(list.trim()) {
+        Some(preset) => Ok(preset),
+        None => Schema::parse(kind, &list).map_err(|error| refused(Problem::Fields(error))),
+    }
+}
+
+fn selecting(key: Key, error: SelectError) -> ConfigError {
+    ConfigError::new(key, None, Problem::Select(error))
+}
+
+fn size(key: Key, given: Option<u64>, min: usize, max: usize, of: &'static str) -> Result<Option<usize>, ConfigError> {
+    let Some(given) = given else { return Ok(None) };
+    let size = usize::try_from(given).ok().filter(|size| (min..=max).contains(size));
+    size.map(Some).ok_or_else(|| ConfigError::new(key, given.to_string(), Problem::Size { min, max, of }))
+}
+
+fn count(key: Key, given: Option<u64>, max: usize) -> Result<Option<NonZeroUsize>, ConfigError> {
+    let Some(given) = given else { return Ok(None) };
+    let count = usize::try_from(given).ok().filter(|&count| count <= max).and_then(NonZeroUsize::new);
+    count.map(Some).ok_or_else(|| ConfigError::new(key, given.to_string(), Problem::Count { min: 1, max }))
+}
+
+fn time(key: Key, given: Option<Duration>, min: Duration, max: Duration) -> Result<Option<Duration>, ConfigError> {
+    match given.filter(|given| !(min..=max).contains(given)) {
+        None => Ok(given),
+        Some(wrong) => Err(ConfigError::new(key, format_duration(wrong).to_string(), Problem::Time { min, max })),
+    }
+}
+
+fn path(key: Key, given: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+    if given.is_some_and(|path| path.as_os_str().is_empty()) {
+        return Err(ConfigError::new(key, None, Problem::Nothing { why: "the path is empty" }));
+    }
+    Ok(given.map(Path::to_owned))
+}
