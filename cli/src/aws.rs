@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use pixel_engine::ship::aws::{Connection, Delivery, RateLimit, Settings, Stream, WhenFull};
+use pixel_engine::deliver::{DeliverError, DeliverySink, RateLimit, Settings, WhenFull};
+use pixel_engine::ship::SinkError;
+use pixel_engine::ship::aws::{self, Connection, Stream, StreamClient};
 use pixel_engine::ship::limits::{Api, Counted};
 use pixel_engine::spool::Spool;
 
@@ -149,7 +151,7 @@ pub(crate) struct Records {
 impl Deliver {
     /// A request's size that the service takes, or why it does not.
     pub(crate) fn check(&self, api: Api) -> Result<(), String> {
-        let (size, most) = (self.request_size(api), api.most_bytes());
+        let (size, most) = (self.request_size(api), api.max_bytes());
         if !(1 << 20..=most).contains(&size) {
             return Err(format!("--request-size {size}: from {} to {most} bytes for {}", 1 << 20, api.name()));
         }
@@ -169,7 +171,7 @@ impl Deliver {
         records: Records,
         threads: NonZeroUsize,
         stop: Arc<AtomicBool>,
-    ) -> Result<Delivery, String> {
+    ) -> Result<DeliverySink<StreamClient>, String> {
         let api = stream.api();
         let spool = match keep.and_then(|keep| Some((keep.spool.as_ref()?, keep))) {
             Some((folder, keep)) => {
@@ -188,24 +190,47 @@ impl Deliver {
             }
             None => None,
         };
-        let settings = Settings {
-            concurrency: self.concurrency,
-            threads: threads.min(self.concurrency),
-            request_size: self.request_size(api),
-            counted: match (api, self.count_request_size) {
-                (Api::PutRecordBatch, CountAs::Base64) => Counted::Base64,
-                _ => Counted::Data,
-            },
-            rate_limit: self.rate_limit.map_or(RateLimit::Auto, |Rate(limit)| limit),
-            give_up_after: self.give_up_after,
-            grace: self.grace,
-            aggregates: records.aggregates,
-            record_size: records.size,
-            in_order: records.in_order,
-            spool,
-            stop,
+        let mut settings = Settings::new(api);
+        settings.concurrency = self.concurrency;
+        settings.request_size = self.request_size(api);
+        settings.counted = match (api, self.count_request_size) {
+            (Api::PutRecordBatch, CountAs::Base64) => Counted::Base64,
+            _ => Counted::Data,
         };
-        Delivery::open(stream.clone(), &reach.connection(), settings).map_err(|error| error.to_string())
+        settings.rate_limit = self.rate_limit.map_or(RateLimit::Auto, |Rate(limit)| limit);
+        settings.give_up_after = self.give_up_after;
+        settings.grace = self.grace;
+        settings.aggregates = records.aggregates;
+        settings.record_size = records.size;
+        settings.in_order = records.in_order;
+        settings.spool = spool;
+        settings.stop = stop;
+        let threads = threads.min(self.concurrency);
+        aws::open(stream, &reach.connection(), settings, threads).map_err(|error| of_aws(&error))
+    }
+}
+
+/// An error of the way to a stream, with the flags that would mend it.
+pub(crate) fn of_aws(error: &aws::Error) -> String {
+    match error {
+        aws::Error::NoRegion { stream } => {
+            format!("{stream}: no region: give --region, set AWS_REGION, or name the stream by its ARN")
+        }
+        aws::Error::Sink(error) => of_sink(error),
+        error => error.to_string(),
+    }
+}
+
+/// An error of delivery, with the flags that would mend it.
+pub(crate) fn of_sink(error: &SinkError) -> String {
+    let SinkError::Stream { stream, error: reason } = error else { return error.to_string() };
+    match **reason {
+        DeliverError::IgnoresKeys => format!("{error} (lines: --container lines)"),
+        DeliverError::RecordTooLarge { record_size, limit } => format!(
+            "{stream}: the stream takes records of {limit} B, --record-size is {record_size}: lower it, or raise the \
+             stream's MaxRecordSizeInKiB"
+        ),
+        _ => error.to_string(),
     }
 }
 

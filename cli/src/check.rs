@@ -1,10 +1,10 @@
 //! `pixel-engine check`.
 
 use clap::Args;
-use pixel_engine::ship::aws::{Stream, check};
+use pixel_engine::ship::aws::{Stream, Topic, check};
 
 use crate::Outcome;
-use crate::aws::Reach;
+use crate::aws::{Reach, of_aws};
 
 /// Check credentials, permissions and a stream before anything is sent
 ///
@@ -27,12 +27,13 @@ impl Check {
         let findings = match check(&self.to, &self.reach.connection()) {
             Ok(findings) => findings,
             Err(error) => {
-                eprintln!("pixel-engine: {error}");
+                eprintln!("pixel-engine: {}", of_aws(&error));
                 return Outcome::Failed;
             }
         };
-        for (what, found) in &findings.lines {
-            println!("{what:<12} {found}");
+        for (topic, found) in &findings.lines {
+            let flag = if *topic == Topic::Keys { " (--container lines)" } else { "" };
+            println!("{topic:<12} {found}{flag}");
         }
         match findings.problem {
             None => {
@@ -40,7 +41,7 @@ impl Check {
                 Outcome::Done
             }
             Some(problem) => {
-                eprintln!("pixel-engine: {problem}");
+                eprintln!("pixel-engine: {}", of_aws(&problem));
                 Outcome::Failed
             }
         }

@@ -27,7 +27,7 @@ use pixel_engine::ship::null::Null;
 use pixel_engine::ship::requests::Requests;
 use pixel_engine::source::{Format, Input, OpenFile, expand};
 
-use crate::aws::{Deliver, Keep, Reach, Records};
+use crate::aws::{Deliver, Keep, Reach, Records, of_sink};
 use crate::summary::Table;
 use crate::{Outcome, progress, size, stop_on_signals, usage_error};
 
@@ -458,7 +458,10 @@ impl Ingest {
         let mut good = true;
         for error in &report.errors {
             if !is_broken_pipe(error) {
-                eprintln!("pixel-engine: {error}");
+                match error {
+                    Error::Sink(error) => eprintln!("pixel-engine: {}", of_sink(error)),
+                    error => eprintln!("pixel-engine: {error}"),
+                }
                 good = false;
             }
         }

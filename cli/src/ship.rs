@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use clap::Args;
+use pixel_engine::deliver::{DrainError, Drained, drain};
 use pixel_engine::ship::Sink;
 use pixel_engine::ship::aws::Stream;
 use pixel_engine::ship::limits::Api;
-use pixel_engine::spool::{self, Drained};
+use pixel_engine::spool;
 
-use crate::aws::{Deliver, Reach, Records};
+use crate::aws::{Deliver, Reach, Records, of_sink};
 use crate::{Outcome, stop_on_signals, summary, usage_error};
 
 /// Send what `ingest --spool` has kept, and remove each batch once all of it has arrived
@@ -70,8 +71,7 @@ impl Ship {
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let mut delivery = self.deliver.open(&self.to, &self.reach, None, records, threads, stop.clone())?;
         let progress = AtomicU64::new(0);
-        let drained =
-            spool::drain(&self.folder, api, &mut delivery, &progress, &stop).map_err(|error| error.to_string())?;
+        let drained = drain(&self.folder, api, &mut delivery, &progress, &stop).map_err(|error| error.to_string())?;
         self.tell(&drained, &delivery);
         Ok(if drained.error.is_some() || !drained.damaged.is_empty() {
             Outcome::Failed
@@ -84,6 +84,10 @@ impl Ship {
 
     fn tell(&self, drained: &Drained, delivery: &impl Sink) {
         for error in drained.damaged.iter().chain(&drained.error) {
+            let error = match error {
+                DrainError::Sink(error) => of_sink(error),
+                error => error.to_string(),
+            };
             eprintln!("pixel-engine: {error}");
         }
         if self.quiet {

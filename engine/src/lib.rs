@@ -1,7 +1,9 @@
 //! The engine of pixel-engine: CloudFront log lines in, well-packed Kinesis and Firehose records out.
 
 pub use pixel_engine_core::run as pipeline;
-pub use pixel_engine_core::{ack, billing, block, checkpoint, compress, finish, quarantine, record, source, spool};
+pub use pixel_engine_core::{
+    ack, billing, block, checkpoint, compress, deliver, finish, quarantine, record, source, spool,
+};
 pub use pixel_engine_log::{field, headers, json_line, line, percent, query, scan, schema, select};
 pub use pixel_engine_plan as plan;
 pub use pixel_engine_simd as simd;

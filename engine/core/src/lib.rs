@@ -5,6 +5,7 @@ pub mod billing;
 pub mod block;
 pub mod checkpoint;
 pub mod compress;
+pub mod deliver;
 mod durable;
 pub mod encode;
 pub mod finish;
