@@ -10,13 +10,13 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fake_aws::{FakeAws, ShardQuota};
-use pixel_engine::ship::aws::{Connection, Delivery, RateLimit, Settings, Stream};
-use pixel_engine::ship::limits::{Api, Counted};
+use pixel_engine::config::Stream;
+use pixel_engine::deliver::Settings;
+use pixel_engine::ship::aws::{self, Connection};
+use pixel_engine::ship::limits::Api;
 use pixel_engine::source::Input;
 use pixel_engine_benches::run::Variant;
 use pixel_engine_benches::{Row, Stage, Target, data, is_quick};
@@ -180,27 +180,16 @@ fn child(producer: &str) -> Result<(), Box<dyn Error>> {
 }
 
 fn ours(variant: &Variant, log: &Path) -> Result<Child, Box<dyn Error>> {
-    let (scheme, counted) = match variant.api() {
-        Api::PutRecordBatch => ("firehose", Counted::Base64),
-        Api::PutRecords => ("kinesis", Counted::Data),
+    let scheme = match variant.api() {
+        Api::PutRecordBatch => "firehose",
+        Api::PutRecords => "kinesis",
     };
     let stream: Stream = format!("{scheme}://beacons").parse()?;
     let threads = NonZeroUsize::new(2).expect("two");
-    let settings = Settings {
-        concurrency: NonZeroUsize::new(4).expect("four"),
-        threads,
-        request_size: stream.api().default_bytes(),
-        counted,
-        rate_limit: RateLimit::Auto,
-        give_up_after: None,
-        grace: Duration::ZERO,
-        aggregates: variant.api() == Api::PutRecords,
-        record_size: variant.record_size,
-        in_order: false,
-        spool: None,
-        stop: Arc::new(AtomicBool::new(false)),
-    };
-    let mut delivery = Delivery::open(stream, &Connection::default(), settings)?;
+    let mut settings = Settings::new(stream.api());
+    settings.aggregates = variant.api() == Api::PutRecords;
+    settings.record_size = variant.record_size;
+    let mut delivery = aws::open(&stream, &Connection::default(), settings, threads)?;
     let summary = variant.run_to(Input::File(log.to_owned()), threads.get(), &mut delivery);
     Ok(Child {
         bytes: summary.bytes_in,

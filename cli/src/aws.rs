@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use pixel_engine::config::{DeliveryConfig, SpoolConfig, Stream, parse_duration};
-use pixel_engine::ship::aws::{Connection, Delivery, Settings};
+use pixel_engine::deliver::{DeliverError, DeliverySink, Settings};
+use pixel_engine::ship::SinkError;
+use pixel_engine::ship::aws::{self, Connection, StreamClient};
 use pixel_engine::spool::Spool;
 
 /// How to reach AWS. Everything else comes from the standard chain: environment, profile, role.
@@ -53,7 +55,7 @@ pub(crate) fn deliver(
     delivery: &DeliveryConfig,
     spool: Option<&SpoolConfig>,
     stop: Arc<AtomicBool>,
-) -> Result<Delivery, String> {
+) -> Result<DeliverySink<StreamClient>, String> {
     let spool = match spool {
         Some(SpoolConfig { folder, size, when_full, .. }) => {
             let spool = Spool::open(folder, *size).map_err(|error| error.to_string())?;
@@ -65,19 +67,41 @@ pub(crate) fn deliver(
         }
         None => None,
     };
-    let settings = Settings {
-        concurrency: delivery.concurrency,
-        threads: delivery.threads,
-        request_size: delivery.request_size,
-        counted: delivery.counted,
-        rate_limit: delivery.rate_limit,
-        give_up_after: delivery.give_up_after,
-        grace: delivery.grace,
-        aggregates: delivery.aggregates,
-        record_size: delivery.record_size,
-        in_order: delivery.in_order,
-        spool,
-        stop,
-    };
-    Delivery::open(stream.clone(), &reach.connection(), settings).map_err(|error| error.to_string())
+    let mut settings = Settings::new(stream.api());
+    settings.concurrency = delivery.concurrency;
+    settings.request_size = delivery.request_size;
+    settings.counted = delivery.counted;
+    settings.rate_limit = delivery.rate_limit;
+    settings.give_up_after = delivery.give_up_after;
+    settings.grace = delivery.grace;
+    settings.aggregates = delivery.aggregates;
+    settings.record_size = delivery.record_size;
+    settings.in_order = delivery.in_order;
+    settings.spool = spool;
+    settings.stop = stop;
+    aws::open(stream, &reach.connection(), settings, delivery.threads).map_err(|error| of_aws(&error))
+}
+
+/// An error of the way to a stream, with the flags that would mend it.
+pub(crate) fn of_aws(error: &aws::Error) -> String {
+    match error {
+        aws::Error::NoRegion { stream } => {
+            format!("{stream}: no region: give --region, set AWS_REGION, or name the stream by its ARN")
+        }
+        aws::Error::Sink(error) => of_sink(error),
+        error => error.to_string(),
+    }
+}
+
+/// An error of delivery, with the flags that would mend it.
+pub(crate) fn of_sink(error: &SinkError) -> String {
+    let SinkError::Stream { stream, error: reason } = error else { return error.to_string() };
+    match **reason {
+        DeliverError::IgnoresKeys => format!("{error} (lines: --container lines)"),
+        DeliverError::RecordTooLarge { record_size, limit } => format!(
+            "{stream}: the stream takes records of {limit} B, --record-size is {record_size}: lower it, or raise the \
+             stream's MaxRecordSizeInKiB"
+        ),
+        _ => error.to_string(),
+    }
 }

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use pixel_engine::config::Stream;
-use pixel_engine::ship::aws::check;
+use pixel_engine::ship::aws::{Topic, check};
 
 use crate::Outcome;
-use crate::aws::Reach;
+use crate::aws::{Reach, of_aws};
 
 /// Check credentials, permissions and a stream before anything is sent
 ///
@@ -28,12 +28,13 @@ impl Check {
         let findings = match check(&self.to, &self.reach.connection()) {
             Ok(findings) => findings,
             Err(error) => {
-                eprintln!("pixel-engine: {error}");
+                eprintln!("pixel-engine: {}", of_aws(&error));
                 return Outcome::Failed;
             }
         };
-        for (what, found) in &findings.lines {
-            println!("{what:<12} {found}");
+        for (topic, found) in &findings.lines {
+            let flag = if *topic == Topic::Keys { " (--container lines)" } else { "" };
+            println!("{topic:<12} {found}{flag}");
         }
         match findings.problem {
             None => {
@@ -41,7 +42,7 @@ impl Check {
                 Outcome::Done
             }
             Some(problem) => {
-                eprintln!("pixel-engine: {problem}");
+                eprintln!("pixel-engine: {}", of_aws(&problem));
                 Outcome::Failed
             }
         }

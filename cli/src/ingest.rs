@@ -18,7 +18,7 @@ use pixel_engine::ship::null::Null;
 use pixel_engine::ship::requests::Requests;
 use pixel_engine::source::{Files, Format, Input, OpenFile, expand};
 
-use crate::aws::{self, Reach};
+use crate::aws::{self, Reach, of_sink};
 use crate::settings::{Deliver, Keep, Lines, config};
 use crate::summary::Table;
 use crate::{Outcome, progress, stop_on_signals, usage_error};
@@ -198,7 +198,10 @@ impl Ingest {
         let mut good = true;
         for error in &report.errors {
             if !is_broken_pipe(error) {
-                eprintln!("pixel-engine: {error}");
+                match error {
+                    Error::Sink(error) => eprintln!("pixel-engine: {}", of_sink(error)),
+                    error => eprintln!("pixel-engine: {error}"),
+                }
                 good = false;
             }
         }

@@ -5,10 +5,11 @@ use std::sync::atomic::AtomicU64;
 
 use clap::Args;
 use pixel_engine::config::{Config, Settings, Stream};
+use pixel_engine::deliver::{DrainError, Drained, drain};
 use pixel_engine::ship::Sink;
-use pixel_engine::spool::{self, Drained};
+use pixel_engine::spool;
 
-use crate::aws::{self, Reach};
+use crate::aws::{self, Reach, of_sink};
 use crate::settings::{Deliver, config};
 use crate::{Outcome, stop_on_signals, summary};
 
@@ -62,8 +63,8 @@ impl Ship {
         // Batches were packed for a stream of this service; the size of their records was checked then.
         let mut delivery = aws::deliver(&self.to, &self.reach, config.delivery(), None, stop.clone())?;
         let progress = AtomicU64::new(0);
-        let drained = spool::drain(&self.folder, config.api(), &mut delivery, &progress, &stop)
-            .map_err(|error| error.to_string())?;
+        let drained =
+            drain(&self.folder, config.api(), &mut delivery, &progress, &stop).map_err(|error| error.to_string())?;
         self.tell(&drained, &delivery);
         Ok(if drained.error.is_some() || !drained.damaged.is_empty() {
             Outcome::Failed
@@ -76,6 +77,10 @@ impl Ship {
 
     fn tell(&self, drained: &Drained, delivery: &impl Sink) {
         for error in drained.damaged.iter().chain(&drained.error) {
+            let error = match error {
+                DrainError::Sink(error) => of_sink(error),
+                error => error.to_string(),
+            };
             eprintln!("pixel-engine: {error}");
         }
         if self.quiet {

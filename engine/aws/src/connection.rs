@@ -15,9 +15,9 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 
-use super::Stream;
-use super::failure::{CODE_CREDENTIALS, causes};
-use pixel_engine_core::sink::SinkError;
+use super::Error;
+use super::failure::{causes, no_credentials};
+use pixel_engine_core::config::Stream;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// instance.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// The region; before that of the stream's ARN and of the chain.
+    /// The region. It comes before that of the stream's ARN, and that before the chain's.
     pub region: Option<String>,
     /// A profile of the AWS configuration files.
     pub profile: Option<String>,
@@ -51,8 +51,7 @@ impl Default for Connection {
 
 impl Connection {
     /// The configuration of clients for that stream.
-    pub(super) async fn configuration(&self, stream: &Stream) -> Result<SdkConfig, SinkError> {
-        let refused = |reason: String| SinkError::Stream { stream: stream.to_string(), reason };
+    pub(super) async fn configuration(&self, stream: &Stream) -> Result<SdkConfig, Error> {
         let http =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts =
@@ -61,7 +60,7 @@ impl Connection {
             .http_client(http.clone())
             .app_name(AppName::new("pixel-engine").expect("a valid name"))
             .timeout_config(timeouts.build())
-            // Retrying is ours: the SDK would send the records again that had arrived.
+            // Delivery retries: the SDK would send a whole request again, with the records that had arrived.
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(profile) = &self.profile {
@@ -72,10 +71,10 @@ impl Connection {
         }
         let mut configuration = loader.load().await;
         if let Some(url) = self.endpoint_url.as_deref().or(configuration.endpoint_url()) {
-            check_endpoint(url).map_err(|reason| refused(reason.to_owned()))?;
+            check_endpoint(url, stream)?;
         }
         if configuration.region().is_none() {
-            return Err(refused("no region: give --region, set AWS_REGION, or name the stream by its ARN".to_owned()));
+            return Err(Error::NoRegion { stream: stream.clone() });
         }
         if let Some(profile) = &self.profile {
             // Before the environment's keys, as in the AWS CLI: whoever names a profile means it.
@@ -84,7 +83,8 @@ impl Connection {
             let provider = ProfileFileCredentialsProvider::builder().configure(&chain).profile_name(profile).build();
             // The provider's own words leave out which profile it is about.
             if let Err(error) = provider.provide_credentials().await {
-                return Err(refused(format!("{CODE_CREDENTIALS}: profile `{profile}`: {}", causes(&error))));
+                let failure = Box::new(no_credentials(format!("profile `{profile}`: {}", causes(&error))));
+                return Err(Error::Credentials { stream: stream.clone(), failure });
             }
             configuration = with_credentials(configuration, provider);
         }
@@ -98,14 +98,12 @@ impl Connection {
 }
 
 /// Why that can be no endpoint; without the URL, which may have a password in it.
-fn check_endpoint(url: &str) -> Result<(), &'static str> {
+fn check_endpoint(url: &str, stream: &Stream) -> Result<(), Error> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    let rest = rest.ok_or("the endpoint must begin with http:// or https://")?;
+    let rest = rest.ok_or_else(|| Error::EndpointScheme { stream: stream.clone() })?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains('@') {
-        return Err(
-            "the endpoint has a user or password in it: leave them out, requests are signed with AWS credentials",
-        );
+        return Err(Error::EndpointPassword { stream: stream.clone() });
     }
     Ok(())
 }
@@ -119,8 +117,8 @@ pub(super) fn send_instead(body: Vec<u8>) -> impl Fn(&mut HttpRequest) + Send + 
     let body = SdkBody::from(body);
     move |request| {
         let body = body.try_clone().expect("it is in memory");
-        let length = body.content_length().expect("it is in memory");
-        request.headers_mut().insert("content-length", length.to_string());
+        let len = body.content_length().expect("it is in memory");
+        request.headers_mut().insert("content-length", len.to_string());
         *request.body_mut() = body;
     }
 }

@@ -1,28 +1,43 @@
 //! Firehose and Kinesis: `firehose://STREAM` and `kinesis://STREAM`.
 //!
-//! ```text
-//! ship ──► open request ──► lane ──► worker: pace ──► send ──► each record: settled
-//!                                       ▲                          │ failed
-//!                                       └──── wait, less at once ◄─┤
-//!                                                                  └──► spool
-//! ```
-//! - [`Stream`] is the name, [`Connection`] the way to it: region, credentials, endpoint.
-//! - `failure` has the one table that says what an error means.
-//! - `pace` limits the rate, by shard or by stream, and adapts it.
-//! - `delivery` is the sink: requests are filled on the caller's thread, sent by a few workers of a tokio
-//!   runtime, and only what failed is sent again. It is the only place that retries.
-//! - `check` asks everything beforehand and says what is missing.
+//! [`Stream`](pixel_engine_core::config::Stream) is a stream's name and [`Connection`] the way to it: region, credentials, endpoint. [`open`] gives the
+//! sink that delivers to it; callers inside tokio [connect](StreamClient::connect) and open a
+//! [`Delivery`](pixel_engine_core::deliver::Delivery) themselves. [`check`] asks everything beforehand and reports what
+//! is missing.
+//!
+//! Retrying, pacing and the spool are `pixel_engine_core::deliver`'s; this crate sends requests and says what a failure
+//! means, with the one table in `failure`.
 
 mod check;
+mod client;
 mod connection;
-mod delivery;
+mod error;
 mod failure;
 mod firehose;
 mod kinesis;
-mod pace;
-mod service;
 
-pub use check::{Findings, check};
+use std::num::NonZeroUsize;
+
+use pixel_engine_core::config::Stream;
+use pixel_engine_core::deliver::{Delivery, DeliverySink, Settings};
+
+pub use check::{Findings, Topic, check};
+pub use client::StreamClient;
 pub use connection::Connection;
-pub use delivery::{Delivery, Settings};
-pub use pixel_engine_core::config::{RateLimit, Stream, StreamError, WhenFull};
+pub use error::Error;
+
+/// Connects, looks at the stream, and starts delivering with so many threads that encode, sign and send requests.
+///
+/// # Errors
+/// No region or credentials, no such stream, no permission, or a stream that would not take such records.
+pub fn open(
+    stream: &Stream,
+    connection: &Connection,
+    settings: Settings,
+    threads: NonZeroUsize,
+) -> Result<DeliverySink<StreamClient>, Error> {
+    DeliverySink::with_threads(threads, async {
+        let client = StreamClient::connect(stream, connection).await?;
+        Ok(Delivery::open(client, settings).await?)
+    })
+}

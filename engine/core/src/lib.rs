@@ -6,6 +6,7 @@ pub mod block;
 pub mod checkpoint;
 pub mod compress;
 pub mod config;
+pub mod deliver;
 mod durable;
 pub mod encode;
 pub mod finish;

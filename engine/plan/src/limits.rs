@@ -16,8 +16,6 @@ pub const SHARD_BYTES: f64 = MIB;
 pub const SHARD_RECORDS: f64 = 1_000.0;
 /// Bytes that all readers of a shard without enhanced fan-out share in a second. Source: Kinesis quotas.
 pub const SHARD_READ_BYTES: f64 = 2.0 * MIB;
-/// GetRecords calls that all readers of a shard share in a second. Source: Kinesis quotas.
-pub const SHARD_READS: f64 = 5.0;
 /// Records and bytes, with partition keys, of a PutRecords call. Source: Kinesis API reference; it takes 10 MiB
 /// now, and this engine and the KPL keep to the 5 MiB of before.
 pub const PUT_RECORDS: (f64, f64) = (500.0, 5.0 * MIB);

@@ -294,9 +294,9 @@ impl Settings {
         let concurrency = concurrency.unwrap_or(NonZeroUsize::new(DEFAULT_CONCURRENCY as usize).expect("it is not 0"));
         // What no request is sent with may be what it likes, as long as there is such a request.
         let (max, of) = if is_stream {
-            (api.most_bytes(), api.name())
+            (api.max_bytes(), api.name())
         } else {
-            (Api::PutRecords.most_bytes().max(Api::PutRecordBatch.most_bytes()), "a request")
+            (Api::PutRecords.max_bytes().max(Api::PutRecordBatch.max_bytes()), "a request")
         };
         let request_size = size(Key::RequestSize, self.request_size, MIN_REQUEST_SIZE, max, of)?;
         let rate_limit = self.rate_limit.unwrap_or_default();

@@ -28,15 +28,15 @@ pub enum ObjectFormat {
 }
 
 impl ObjectFormat {
-    /// The most bytes that the record takes in an object.
-    fn length_of(self, record: &Record) -> u64 {
+    /// Bytes that the record takes in an object at most.
+    fn len_of(self, record: &Record) -> u64 {
         /// The member names of an entry, an explicit hash key of 39 digits, and the newline.
         const AROUND_ENTRY: usize = 96;
-        let length = match self {
+        let len = match self {
             ObjectFormat::Data => record.length(),
             ObjectFormat::PutRecordsEntries => record.length().div_ceil(3) * 4 + record.key_length() + AROUND_ENTRY,
         };
-        length as u64
+        len as u64
     }
 }
 
@@ -55,7 +55,7 @@ struct Object {
     file: BufWriter<File>,
     partial: PathBuf,
     path: PathBuf,
-    length: u64,
+    len: u64,
     receipts: Vec<Receipt>,
     published: bool,
     /// One entry at a time.
@@ -97,8 +97,8 @@ impl Dir {
 impl Sink for Dir {
     fn ship(&mut self, record: Record) -> Result<(), SinkError> {
         self.limits.begins_request(&record);
-        let length = self.format.length_of(&record);
-        if self.open.as_ref().is_some_and(|object| object.length + length > OBJECT_SIZE) {
+        let len = self.format.len_of(&record);
+        if self.open.as_ref().is_some_and(|object| object.len + len > OBJECT_SIZE) {
             self.end_object()?;
         }
         let object = match &mut self.open {
@@ -110,7 +110,7 @@ impl Sink for Dir {
             }
         };
         object.write(&record, self.format).map_err(at(&object.partial))?;
-        object.length += length;
+        object.len += len;
         object.receipts.push(record.into_receipt());
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Object {
             file,
             partial,
             path: folder.join(name),
-            length: 0,
+            len: 0,
             receipts: Vec::new(),
             published: false,
             entry: Vec::new(),

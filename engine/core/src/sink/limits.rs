@@ -1,4 +1,4 @@
-//! Which records go into one API request.
+//! What the services take: which records go into one API request, and how much in a second.
 
 use crate::limits::{firehose, kinesis};
 use crate::record::Record;
@@ -22,7 +22,7 @@ impl Api {
     }
 
     /// The most bytes that the service takes in a request.
-    pub fn most_bytes(self) -> usize {
+    pub fn max_bytes(self) -> usize {
         match self {
             Api::PutRecordBatch => firehose::MAX_REQUEST_SIZE,
             Api::PutRecords => kinesis::MAX_REQUEST_SIZE,
@@ -34,6 +34,14 @@ impl Api {
         match self {
             Api::PutRecordBatch => firehose::MAX_REQUEST_SIZE,
             Api::PutRecords => kinesis::COMPATIBLE_REQUEST_SIZE,
+        }
+    }
+
+    /// How the bytes of a request are counted unless told otherwise.
+    pub fn default_count(self) -> Counted {
+        match self {
+            Api::PutRecordBatch => Counted::Base64,
+            Api::PutRecords => Counted::Data,
         }
     }
 }
@@ -66,8 +74,9 @@ impl Counted {
 }
 
 /// Both APIs take at most this many records a request.
-pub const MOST_RECORDS: usize = firehose::MAX_REQUEST_RECORDS;
-const _: () = assert!(MOST_RECORDS == kinesis::MAX_REQUEST_RECORDS);
+pub const MAX_RECORDS: usize = firehose::MAX_REQUEST_RECORDS;
+const _: () = assert!(MAX_RECORDS == kinesis::MAX_REQUEST_RECORDS);
+
 /// `{"DeliveryStreamName":"","Records":[]}` with a stream name of at most 64 characters.
 const ENVELOPE: usize = 38 + 64;
 /// `{"Data":""},` around each record.
@@ -77,7 +86,7 @@ const AROUND_RECORD: usize = 12;
 #[derive(Clone, Debug)]
 pub struct RequestLimits {
     counted: Counted,
-    most_bytes: usize,
+    max_bytes: usize,
     records: usize,
     bytes: usize,
     requests: u64,
@@ -86,27 +95,23 @@ pub struct RequestLimits {
 impl RequestLimits {
     /// The limits of that API. No request yet.
     pub fn new(api: Api) -> RequestLimits {
-        let counted = match api {
-            Api::PutRecordBatch => Counted::Base64,
-            Api::PutRecords => Counted::Data,
-        };
-        RequestLimits::with_size(api.default_bytes(), counted)
+        RequestLimits::with_size(api.default_bytes(), api.default_count())
     }
 
     /// Requests of at most that many bytes. No request yet.
-    pub fn with_size(most_bytes: usize, counted: Counted) -> RequestLimits {
-        RequestLimits { counted, most_bytes, records: 0, bytes: 0, requests: 0 }
+    pub fn with_size(max_bytes: usize, counted: Counted) -> RequestLimits {
+        RequestLimits { counted, max_bytes, records: 0, bytes: 0, requests: 0 }
     }
 
     /// Lowers or raises the limit for the records that follow.
-    pub fn set_most_bytes(&mut self, most_bytes: usize) {
-        self.most_bytes = most_bytes;
+    pub fn set_max_bytes(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
     }
 
     /// Counts the record; `true` when it begins a new request.
     pub fn begins_request(&mut self, record: &Record) -> bool {
         let size = self.counted.size_of_one(record);
-        let begins = self.records == 0 || self.records == MOST_RECORDS || self.bytes + size > self.most_bytes;
+        let begins = self.records == 0 || self.records == MAX_RECORDS || self.bytes + size > self.max_bytes;
         if begins {
             (self.records, self.bytes) = (0, self.counted.size_of(&[]));
             self.requests += 1;
@@ -164,13 +169,13 @@ mod tests {
         let mut limits = RequestLimits::with_size(1_000, Counted::Data);
         assert!(limits.begins_request(&record));
         assert!(!limits.begins_request(&record));
-        limits.set_most_bytes(250);
+        limits.set_max_bytes(250);
         assert!(limits.begins_request(&record));
         assert!(!limits.begins_request(&record));
         limits.end_request();
         assert!(limits.begins_request(&record));
         // Larger than the limit: alone.
-        limits.set_most_bytes(50);
+        limits.set_max_bytes(50);
         assert!(limits.begins_request(&record));
         assert!(limits.begins_request(&record));
         assert_eq!(limits.requests(), 5);

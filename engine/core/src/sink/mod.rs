@@ -5,7 +5,6 @@
 //! the service has answered for it with the feature `aws`. A record that fails is dropped unsettled, so its lines
 //! can never count as delivered.
 
-pub mod backoff;
 pub mod dir;
 pub mod entry;
 pub mod limits;
@@ -15,6 +14,7 @@ pub mod statistics;
 
 use std::io;
 
+use crate::deliver::DeliverError;
 use crate::record::{Delivered, Record};
 use pixel_engine_kpl::SharedShardMap;
 use statistics::Shipping;
@@ -71,17 +71,23 @@ pub enum SinkError {
         #[source]
         error: io::Error,
     },
-    /// What a stream, or the way to it, says.
-    #[error("{stream}: {reason}")]
+    /// A stream does not take the records.
+    #[error("{stream}: {error}")]
     Stream {
         /// `firehose://NAME` or `kinesis://NAME`.
         stream: String,
         /// Why, and what to do.
-        reason: String,
+        #[source]
+        error: Box<DeliverError>,
     },
 }
 
 impl SinkError {
+    /// An error of delivery to that stream.
+    pub(crate) fn stream(stream: &str, error: DeliverError) -> SinkError {
+        SinkError::Stream { stream: stream.to_owned(), error: Box::new(error) }
+    }
+
     /// An error of the system.
     pub fn io(target: impl Into<String>, error: io::Error) -> SinkError {
         SinkError::Io { target: target.into(), error }

@@ -17,8 +17,8 @@ pub struct Shipping {
     pub requests_failed: BTreeMap<String, u64>,
     /// Records that failed within a request, by code; a record counts each time.
     pub records_failed: BTreeMap<String, u64>,
-    /// Records that failed in a way that leaves open whether they had arrived, each time; as they are sent again, now or
-    /// from the spool, there are as many duplicates at most.
+    /// Records that failed in a way that leaves open whether they had arrived; a record counts each time. They are sent
+    /// again, now or from the spool, so this bounds the number of duplicates.
     pub records_possibly_duplicated: u64,
     /// Requests and records that were turned away for their rate.
     pub throttles: u64,

@@ -156,9 +156,9 @@ fn parse(bytes: &[u8]) -> Result<(Destination, Vec<SpooledRecord>), (usize, Stri
     let mut at = 0;
     let mut next_line = || {
         let rest = &bytes[at..];
-        let length = memchr::memchr(b'\n', rest).ok_or((bytes.len(), "the file ends in its header".to_owned()))?;
-        at += length + 1;
-        Ok((at - length - 1, &rest[..length]))
+        let len = memchr::memchr(b'\n', rest).ok_or((bytes.len(), "the file ends in its header".to_owned()))?;
+        at += len + 1;
+        Ok((at - len - 1, &rest[..len]))
     };
     let (start, line) = next_line()?;
     let header: Header = serde_json::from_slice(line).map_err(|error| (start, format!("the header: {error}")))?;

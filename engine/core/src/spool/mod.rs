@@ -27,7 +27,6 @@
 //! ```
 
 mod batch;
-mod drain;
 
 use std::fs::{self, File};
 use std::io;
@@ -36,7 +35,6 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 pub use batch::{SpooledRecord, read};
-pub use drain::{DrainError, Drained, drain};
 
 use crate::durable;
 use crate::record::Record;

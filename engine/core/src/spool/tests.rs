@@ -134,8 +134,8 @@ fn every_change_of_a_byte_is_found() {
 fn every_cut_and_every_addition_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let (path, bytes) = small_batch(folder.path());
-    for length in 0..bytes.len() {
-        is_damaged(&path, &bytes[..length]);
+    for len in 0..bytes.len() {
+        is_damaged(&path, &bytes[..len]);
     }
     let cut = is_damaged(&path, &bytes[..bytes.len() - 6]);
     assert!(cut.ends_with(&format!("damaged at byte {}: the file ends here, 6 bytes early", bytes.len() - 6)), "{cut}");

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use fastrand::Rng;
 
 use super::Tally;
-use pixel_engine_core::sink::backoff::{FIRST_WAIT, longest_wait};
+use pixel_engine_core::deliver::backoff::{FIRST_WAIT, max_wait};
 
 /// Seconds of a tick.
 pub(super) const TICK: f64 = 1.0;
@@ -168,7 +168,7 @@ impl Lane {
     fn refused(&mut self, now: f64, refusals: u32, random: &mut Rng, tally: &mut Tally) {
         tally.throttled(1);
         self.refusals = refusals;
-        self.wake = Some(now + random.f64() * longest_wait(refusals).as_secs_f64());
+        self.wake = Some(now + random.f64() * max_wait(refusals).as_secs_f64());
     }
 
     /// A tick in which the lane is never idle.

@@ -1,35 +1,39 @@
 //! How fast to send: a token bucket for each shard, or one for a whole Firehose stream, whose rate adapts.
 //!
-//! A provisioned shard takes 1 MiB and 1,000 records a second, and that is where its bucket begins. A Firehose
-//! stream's quota can be raised and scales by itself, and no API tells it: its bucket begins without a limit
-//! unless one is given, and gets one with the first throttle. From then on the rate is halved with each
-//! throttle, at most once in half a second, since all requests on the way are turned away together, and grows
-//! by a constant each second without one. (AIMD, as in TCP.)
+//! A provisioned shard takes 1 MiB and 1,000 records a second, and its bucket begins there. A Firehose stream's quota
+//! can be raised and scales by itself, and no API tells it: its bucket begins without a limit unless one is given, and
+//! gets one with the first throttle. From then on the rate is halved with each throttle, at most once in half a second,
+//! since all requests on the way are turned away together, and it grows by a constant for each second without one.
+//! (AIMD, as in TCP.)
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Half a second's worth may go at once. A shard forgives a second's worth; the rest is for what jitter on the way
-/// presses together.
+use tokio::time::Instant;
+
+/// Half a second's worth may go at once. A shard forgives a second's worth; the rest is left for requests that jitter
+/// on the way presses together.
 const BURST_SECONDS: f64 = 0.5;
-const LEAST_TIME_BETWEEN_CUTS: Duration = Duration::from_millis(500);
-/// A rate never falls below this: a bucket that stands still would never learn that it may go on. 4 MiB take 16 s then,
-/// about as long as the longest wait between two tries; no stream or shard has less than four times as much.
-const LEAST_RATE: f64 = 256.0 * 1024.0;
+const MIN_TIME_BETWEEN_CUTS: Duration = Duration::from_millis(500);
+/// A rate never falls below this, since a bucket that stands still would never learn that it may go on. 4 MiB take 16 s
+/// then, about as long as the longest wait between two tries; no stream or shard has less than four times as much.
+const MIN_RATE: f64 = 256.0 * 1024.0;
 
 /// What one bucket may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Quota {
     /// Bytes a second; `None` for no limit until the service throttles.
     pub(super) bytes_per_second: Option<f64>,
-    /// What a record counts at least, in bytes, for a limit on records a second.
-    pub(super) least_record: f64,
+    /// Bytes that even the smallest record counts as, for a limit on records a second.
+    pub(super) min_record: f64,
 }
 
 /// The buckets of a stream.
 #[derive(Debug)]
 pub(super) struct Pace {
     quota: Quota,
+    /// The clock's zero.
+    began: Instant,
     buckets: Mutex<Vec<Bucket>>,
 }
 
@@ -49,7 +53,7 @@ struct Bucket {
 impl Pace {
     /// One bucket for each shard, or one for the stream.
     pub(super) fn new(quota: Quota, buckets: usize) -> Pace {
-        let pace = Pace { quota, buckets: Mutex::new(Vec::new()) };
+        let pace = Pace { quota, began: Instant::now(), buckets: Mutex::new(Vec::new()) };
         pace.set_buckets(buckets);
         pace
     }
@@ -61,7 +65,7 @@ impl Pace {
 
     /// The stream has that many shards now: the buckets begin anew.
     pub(super) fn set_buckets(&self, count: usize) {
-        let now = seconds();
+        let now = self.seconds();
         let bucket = Bucket {
             rate: self.quota.bytes_per_second,
             paid_at: now - BURST_SECONDS,
@@ -88,7 +92,7 @@ impl Pace {
 
     /// Takes tokens for records of that many bytes, each with its bucket; the time to wait before they go.
     pub(super) fn take(&self, records: impl Iterator<Item = (usize, usize)>) -> Duration {
-        let now = seconds();
+        let now = self.seconds();
         let mut buckets = self.lock();
         let mut sums = Sums::default();
         for (bucket, bytes) in records {
@@ -101,21 +105,27 @@ impl Pace {
     /// That many bytes were accepted from a bucket.
     pub(super) fn accepted(&self, bucket: usize, bytes: usize) {
         let step = self.quota.bytes_per_second.map_or(256.0 * 1024.0, |rate| rate / 20.0);
+        let now = self.seconds();
         if let Some(bucket) = self.lock().get_mut(bucket) {
-            bucket.grow(bytes as f64, step, self.quota.bytes_per_second, seconds());
+            bucket.grow(bytes as f64, step, self.quota.bytes_per_second, now);
         }
     }
 
     /// Something from that bucket was turned away for its rate.
     pub(super) fn throttled(&self, bucket: usize) {
+        let now = self.seconds();
         if let Some(bucket) = self.lock().get_mut(bucket) {
-            bucket.cut(seconds());
+            bucket.cut(now);
         }
     }
 
     /// What a record costs, in bytes.
     fn cost(&self, bytes: usize) -> f64 {
-        (bytes as f64).max(self.quota.least_record)
+        (bytes as f64).max(self.quota.min_record)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Bucket>> {
@@ -153,13 +163,13 @@ impl Bucket {
         Some((may_go_at - now).max(0.0))
     }
 
-    fn grow(&mut self, bytes: f64, step_per_second: f64, most: Option<f64>, now: f64) {
+    fn grow(&mut self, bytes: f64, step_per_second: f64, max: Option<f64>, now: f64) {
         self.accepted += bytes;
         if let Some(rate) = &mut self.rate {
             let grown = *rate + step_per_second * (now - self.grown_at).clamp(0.0, 1.0);
-            *rate = most.map_or(grown, |most| grown.min(most));
+            *rate = max.map_or(grown, |max| grown.min(max));
         } else if now - self.counted_from > 2.0 {
-            // Half of the past weighs less than what comes.
+            // The past counts half as much as what comes.
             self.accepted /= 2.0;
             self.counted_from = now - (now - self.counted_from) / 2.0;
         }
@@ -167,24 +177,17 @@ impl Bucket {
     }
 
     fn cut(&mut self, now: f64) {
-        if now - self.cut_at < LEAST_TIME_BETWEEN_CUTS.as_secs_f64() {
+        if now - self.cut_at < MIN_TIME_BETWEEN_CUTS.as_secs_f64() {
             return;
         }
         let rate = self.rate.unwrap_or_else(|| self.accepted / (now - self.counted_from).max(0.1));
         if self.rate.is_none() {
             self.paid_at = now;
         }
-        self.rate = Some((rate / 2.0).max(LEAST_RATE));
+        self.rate = Some((rate / 2.0).max(MIN_RATE));
         self.cut_at = now;
         self.grown_at = now;
     }
-}
-
-/// Seconds since the first call, on a clock that never goes back.
-fn seconds() -> f64 {
-    use std::sync::LazyLock;
-    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    BEGUN.elapsed().as_secs_f64()
 }
 
 #[cfg(test)]
@@ -227,7 +230,7 @@ mod tests {
         bucket.cut(1.6);
         assert_eq!(bucket.rate, Some(2.5e6));
         (0..1_000).for_each(|second| bucket.cut(f64::from(second)));
-        assert_eq!(bucket.rate, Some(LEAST_RATE));
+        assert_eq!(bucket.rate, Some(MIN_RATE));
     }
 
     #[test]
@@ -243,23 +246,24 @@ mod tests {
 
     #[test]
     fn no_more_goes_at_once_than_a_burst_of_each_bucket() {
-        let pace = Pace::new(Quota { bytes_per_second: Some(1_000.0), least_record: 10.0 }, 2);
+        let pace = Pace::new(Quota { bytes_per_second: Some(1_000.0), min_record: 10.0 }, 2);
         let portion = |records: &[(usize, usize)]| pace.portion(records.iter().copied());
         assert_eq!(portion(&[]), 0);
         assert_eq!(portion(&[(0, 300), (1, 500), (0, 200), (0, 1), (1, 0)]), 3);
         assert_eq!(portion(&[(0, 9_000), (1, 9_000), (1, 1)]), 2, "larger ones by themselves");
         assert_eq!(portion(&[(0, 0); 60]), 50);
-        let unlimited = Pace::new(Quota { bytes_per_second: None, least_record: 10.0 }, 1);
+        let unlimited = Pace::new(Quota { bytes_per_second: None, min_record: 10.0 }, 1);
         assert_eq!(unlimited.portion([(0, 9_000); 500].into_iter()), 500);
     }
 
-    #[test]
-    fn each_shard_has_its_own_bucket() {
-        let pace = Pace::new(Quota { bytes_per_second: Some(1e6), least_record: 1_000.0 }, 2);
+    #[tokio::test(start_paused = true)]
+    async fn each_shard_has_its_own_bucket() {
+        let pace = Pace::new(Quota { bytes_per_second: Some(1e6), min_record: 1_000.0 }, 2);
         assert_eq!(pace.take([(0, 500_000), (1, 500_000)].into_iter()), Duration::ZERO);
-        assert!(pace.take([(0, 500_000)].into_iter()) > Duration::from_millis(400));
+        assert_eq!(pace.take([(0, 500_000)].into_iter()), Duration::from_millis(500));
+        tokio::time::advance(Duration::from_millis(100)).await;
         // A thousand empty records are a second's worth as well.
-        assert_eq!(pace.take([(1, 0); 400].into_iter()).as_millis() / 100, 3);
+        assert_eq!(pace.take([(1, 0); 400].into_iter()), Duration::from_millis(300));
         pace.set_buckets(3);
         assert_eq!(pace.take([(2, 500_000)].into_iter()), Duration::ZERO);
         assert_eq!(pace.take([(3, 500_000)].into_iter()), Duration::ZERO, "a shard that the map lost a moment ago");

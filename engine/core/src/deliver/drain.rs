@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{SpoolError, batches, lock_for_shipping, read, remove};
 use crate::ack::{AckToken, Acknowledgements};
 use crate::record::Record;
 use crate::sink::limits::Api;
 use crate::sink::{Sink, SinkError};
+use crate::spool::{SpoolError, batches, lock_for_shipping, read, remove};
 
 /// What became of the batches of a spool. `found = removed + damaged + left`.
 #[derive(Debug, Default)]

@@ -1,0 +1,111 @@
+//! What a delivery counts.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::{Class, Failure};
+use crate::record::{Delivered, Record};
+use crate::sink::statistics::Shipping;
+
+/// The numbers that all workers of a delivery share.
+#[derive(Debug)]
+pub(super) struct Counts {
+    numbers: Mutex<Numbers>,
+}
+
+#[derive(Debug)]
+struct Numbers {
+    delivered: Delivered,
+    shipping: Shipping,
+    /// Microseconds.
+    latencies: Histogram<u64>,
+}
+
+impl Counts {
+    pub(super) fn new() -> Counts {
+        let latencies = Histogram::new(3).expect("3 digits are allowed");
+        Counts {
+            numbers: Mutex::new(Numbers { delivered: Delivered::default(), shipping: Shipping::default(), latencies }),
+        }
+    }
+
+    pub(super) fn delivered(&self) -> Delivered {
+        self.lock().delivered
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.lock().shipping.requests
+    }
+
+    pub(super) fn shipping(&self) -> Shipping {
+        let numbers = self.lock();
+        let milliseconds = |quantile| numbers.latencies.value_at_quantile(quantile) as f64 / 1e3;
+        let mut shipping = numbers.shipping.clone();
+        shipping.latency_p50_ms = milliseconds(0.5);
+        shipping.latency_p99_ms = milliseconds(0.99);
+        shipping.latency_max_ms = numbers.latencies.max() as f64 / 1e3;
+        shipping
+    }
+
+    /// A request was sent, whatever came of it.
+    pub(super) fn sent(&self, bytes: u64, took: Duration, is_retry: bool) {
+        let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let mut numbers = self.lock();
+        numbers.latencies.record(microseconds).expect("the histogram grows as far as numbers go");
+        numbers.shipping.requests += 1;
+        numbers.shipping.requests_retried += u64::from(is_retry);
+        numbers.shipping.bytes_sent += bytes;
+    }
+
+    /// A request with that many records failed as a whole.
+    pub(super) fn request_failed(&self, failure: &Failure, records: usize) {
+        let shipping = &mut self.lock().shipping;
+        *shipping.requests_failed.entry(failure.code().to_owned()).or_default() += 1;
+        shipping.throttles += u64::from(failure.class() == Class::Throttled);
+        if failure.may_have_arrived() {
+            shipping.records_possibly_duplicated += records as u64;
+        }
+    }
+
+    /// A record failed within a request.
+    pub(super) fn record_failed(&self, failure: &Failure) {
+        let shipping = &mut self.lock().shipping;
+        *shipping.records_failed.entry(failure.code().to_owned()).or_default() += 1;
+        shipping.throttles += u64::from(failure.class() == Class::Throttled);
+        shipping.records_possibly_duplicated += u64::from(failure.may_have_arrived());
+    }
+
+    /// The record has arrived.
+    pub(super) fn settle(&self, record: Record) {
+        let receipt = record.into_receipt();
+        self.lock().delivered.settle(receipt);
+    }
+
+    /// The records are in the spool.
+    pub(super) fn spooled(&self, records: Vec<Record>) {
+        for record in records {
+            let shipping = &mut self.lock().shipping;
+            shipping.records_spooled += 1;
+            shipping.lines_spooled += record.lines() as u64;
+            shipping.bytes_spooled += record.length() as u64;
+            record.into_receipt().kept();
+        }
+    }
+
+    /// Another shard took that many records than the map said.
+    pub(super) fn in_other_shard(&self, records: usize) {
+        self.lock().shipping.records_in_other_shard += records as u64;
+    }
+
+    /// The map of shards was read again.
+    pub(super) fn map_refreshed(&self) {
+        self.lock().shipping.shard_map_refreshes += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Numbers> {
+        // Every change under the lock is complete before anything can panic.
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

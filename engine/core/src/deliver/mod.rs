@@ -1,0 +1,228 @@
+//! Delivery to a service that may throttle, refuse, fail or not answer; nothing is lost on the way.
+//!
+//! ```text
+//! ship ──► open request ──► lane ──► worker: pace ──► put ──► each record: settled
+//!                                       ▲                         │ failed
+//!                                       └──── wait, less at once ◄─┤
+//!                                                                  └──► spool
+//! ```
+//! Requests are filled by whoever ships and sent by workers, each with one request on the way. A full queue holds the
+//! shipper, and through the pipeline the reader: memory stays the same whether the service is fast, slow or dead.
+//!
+//! A record leaves here in one of three ways: its service has answered for it, it is on disk in the spool, or the
+//! delivery ends with an error and its lines do not count as acknowledged.
+//!
+//! [`Service`] is what sends a request; the class of its [`Failure`]s decides what happens next, and this is the only
+//! place that retries. [`Delivery`] is for callers inside tokio, [`DeliverySink`] is the same for a thread that may
+//! block. All clocks are tokio's, so tests may pause the time.
+
+pub mod backoff;
+mod counts;
+mod drain;
+mod ending;
+mod error;
+mod failure;
+mod keep;
+mod lane;
+mod open;
+mod pace;
+mod places;
+mod request;
+mod service;
+mod settings;
+mod shared;
+mod sink;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::task::JoinSet;
+
+use counts::Counts;
+use ending::Ending;
+use keep::Keep;
+use lane::Lane;
+use pace::Pace;
+use places::Places;
+use shared::Shared;
+
+pub use drain::{DrainError, Drained, drain};
+pub use error::DeliverError;
+pub use failure::{Class, Failure};
+pub use service::{Answer, Description, Service};
+pub use settings::Settings;
+
+pub use crate::config::{RateLimit, WhenFull};
+pub use sink::DeliverySink;
+
+use crate::record::{Delivered, Record};
+use crate::sink::SinkError;
+use crate::sink::statistics::Shipping;
+use pixel_engine_kpl::{HashKeys, SharedShardMap};
+
+/// Delivers records to a service, on the tokio runtime that it was opened on.
+///
+/// [`Delivery::close`] waits until everything has arrived. A delivery that is dropped before that ends what it is doing;
+/// records that had not arrived stay unacknowledged.
+pub struct Delivery<S: Service> {
+    shared: Arc<Shared<S>>,
+    lanes: Vec<Lane>,
+    workers: JoinSet<()>,
+    /// Follows the flag that stops the run; ends when this is dropped.
+    stop: JoinSet<()>,
+    /// For records that come without a key to a stream that wants one.
+    keys: Option<HashKeys>,
+}
+
+impl<S: Service> Delivery<S> {
+    /// Looks at the stream and starts the workers. Must be awaited on a tokio runtime whose clock is enabled; a runtime
+    /// of one thread is enough.
+    ///
+    /// # Errors
+    /// No such stream, no permission, no answer for 15 s, or a stream that would not take such records.
+    pub async fn open(service: S, settings: Settings) -> Result<Delivery<S>, SinkError> {
+        let stream = service.uri();
+        let keys_choose_shard =
+            open::look(&service, &settings).await.map_err(|error| SinkError::stream(&stream, error))?;
+        let places = Places::new(service.shards());
+        let destination = service.destination();
+        let concurrency = settings.concurrency.get();
+        // A lane has one request open, one in its queue and one on the way. With as many lanes as workers, these are
+        // half as large for the sake of memory.
+        let (lane_count, request_size) =
+            if settings.in_order { (concurrency, settings.request_size / 2) } else { (1, settings.request_size) };
+        let keys = service.shards().map(|shards| {
+            // It does not matter where the keys of a run begin, as long as runs do not all begin at the same shard.
+            HashKeys::new(fastrand::u128(..), shards.clone())
+        });
+        let shared = Arc::new(Shared {
+            pace: Pace::new(settings::quota(settings.rate_limit, destination.api), places.buckets()),
+            stream,
+            request_size: AtomicUsize::new(request_size),
+            counted: settings.counted,
+            aggregates: settings.aggregates,
+            keys_choose_shard,
+            give_up_after: settings.give_up_after,
+            spool: settings.spool.map(|(spool, when_full)| Keep::new(spool, when_full, destination)),
+            counts: Counts::new(),
+            ending: Ending::new(),
+            warned: Default::default(),
+            service,
+        });
+        let mut stop = JoinSet::new();
+        let following = Arc::clone(&shared);
+        stop.spawn(async move { following.ending.follow(&settings.stop, settings.grace).await });
+        let mut workers = JoinSet::new();
+        let mut lanes = Vec::with_capacity(lane_count);
+        for _ in 0..lane_count {
+            let (lane, batches) = Lane::new(request_size, settings.counted);
+            for _ in 0..concurrency / lane_count {
+                workers.spawn(worker::work(Arc::clone(&shared), Arc::clone(&batches)));
+            }
+            lanes.push(lane);
+        }
+        Ok(Delivery { shared, lanes, workers, stop, keys })
+    }
+
+    /// The shards of the stream, kept up to date, for a service that has shards: records should be packed by them.
+    pub fn shards(&self) -> Option<SharedShardMap> {
+        self.shared.service.shards().cloned()
+    }
+
+    /// Takes the record over; waits while all workers are busy and a full request waits. When this is cancelled, the
+    /// record is dropped, which leaves its lines unacknowledged.
+    ///
+    /// # Errors
+    /// Something cannot be delivered; nothing more will be.
+    ///
+    /// # Panics
+    /// When a worker has, with its panic.
+    pub async fn ship(&mut self, record: Record) -> Result<(), SinkError> {
+        let record = match &mut self.keys {
+            Some(keys) if record.key().is_none() => record.with_key(keys.next_key()),
+            _ => record,
+        };
+        let bucket = self.shared.places().bucket(&record);
+        let has_shares = self.keys.is_some() && self.shared.pace.has_quota();
+        let request_size = self.shared.request_size.load(Ordering::Relaxed);
+        let count = self.lanes.len();
+        match self.lanes[bucket % count].add(record, bucket, request_size, has_shares).await {
+            Ok(()) => Ok(()),
+            Err(ending::Failed) => Err(self.failed().await),
+        }
+    }
+
+    /// Hands the open request of every lane to the workers; waits while they are all busy.
+    ///
+    /// # Errors
+    /// As for [`Delivery::ship`].
+    ///
+    /// # Panics
+    /// As [`Delivery::ship`] does.
+    pub async fn flush(&mut self) -> Result<(), SinkError> {
+        for lane in &mut self.lanes {
+            if let Err(ending::Failed) = lane.flush().await {
+                return Err(self.failed().await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is held back and waits until every record is delivered or kept. No record may come after this.
+    ///
+    /// # Errors
+    /// As for [`Delivery::ship`].
+    ///
+    /// # Panics
+    /// As [`Delivery::ship`] does.
+    pub async fn close(&mut self) -> Result<(), SinkError> {
+        for lane in &mut self.lanes {
+            // What failed is told below.
+            let _ = lane.flush().await;
+        }
+        self.end_workers().await;
+        match self.shared.ending.take_error() {
+            Some(error) => Err(SinkError::stream(&self.shared.stream, error)),
+            None => Ok(()),
+        }
+    }
+
+    /// The records that have arrived so far.
+    pub fn delivered(&self) -> Delivered {
+        self.shared.counts.delivered()
+    }
+
+    /// Requests sent so far.
+    pub fn requests(&self) -> u64 {
+        self.shared.counts.requests()
+    }
+
+    /// How it went so far.
+    pub fn shipping(&self) -> Shipping {
+        self.shared.counts.shipping()
+    }
+
+    /// Why nothing more can be sent. What is on the way is answered for first, so that the numbers are true.
+    async fn failed(&mut self) -> SinkError {
+        self.end_workers().await;
+        self.shared.error()
+    }
+
+    /// Waits until the workers are done with what they were given.
+    async fn end_workers(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::close);
+        while let Some(ended) = self.workers.join_next().await {
+            let Err(error) = ended else { continue };
+            match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => drop(self.shared.ending.fail(DeliverError::RuntimeGone)),
+            }
+        }
+        // Nobody else holds the spool after this.
+        self.stop.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
