@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use pixel_engine::ack::{AckToken, Acknowledgements};
 use pixel_engine::block::{BLOCK_SIZE, Block, BufferPool, Layout, Source};
+use pixel_engine::check::Checks;
 use pixel_engine::encode::Encoding;
 use pixel_engine::encode::block::{EncodedBlock, Rules, Scratch};
 use pixel_engine::line::Line;
@@ -140,15 +141,15 @@ pub fn blocks(log: &[u8]) -> Vec<Block> {
 }
 
 /// Rules that keep every line as it came, if it is not longer than that.
-pub fn raw_rules(longest_line: usize) -> Rules {
+pub fn raw_rules(max_line_len: usize) -> Rules {
+    let (schemas, matcher) = (Schemas::all_presets(), Matcher::default());
     Rules {
-        schemas: Schemas::all_presets(),
+        checks: Checks { schemas, matcher, stop_at_bad_line: true },
         encoding: Encoding::Raw,
-        matcher: Matcher::default(),
-        longest_line,
-        stop_at_bad_line: true,
+        max_line_len,
         reorder_for: None,
         partition_by: None,
+        observers: Vec::new(),
         pool: BufferPool::new(1),
     }
 }

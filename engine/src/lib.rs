@@ -2,7 +2,8 @@
 
 pub use pixel_engine_core::run as pipeline;
 pub use pixel_engine_core::{
-    ack, billing, block, checkpoint, compress, config, deliver, finish, limits, quarantine, record, source, spool,
+    ack, billing, block, check, checkpoint, compress, config, deliver, finish, limits, observe, quarantine, record,
+    source, spool,
 };
 pub use pixel_engine_log::{field, headers, json_line, line, percent, query, scan, schema, select};
 pub use pixel_engine_plan as plan;

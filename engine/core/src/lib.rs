@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod billing;
 pub mod block;
+pub mod check;
 pub mod checkpoint;
 pub mod compress;
 pub mod config;
@@ -11,6 +12,7 @@ mod durable;
 pub mod encode;
 pub mod finish;
 pub mod limits;
+pub mod observe;
 pub mod pack;
 pub mod quarantine;
 pub mod record;

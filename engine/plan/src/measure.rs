@@ -1,23 +1,23 @@
-//! Measures a sample by packing it, through the same pipeline that packs it for real, into a sink that counts.
+//! Measures a sample by packing it, through the same pipeline that packs it for real.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use super::workload::{LineLengths, Origin, Packing as Packed, PerRecord, Size, Speed, Workload};
 use pixel_engine_core::billing::PUT_PAYLOAD_UNIT;
 use pixel_engine_core::compress::Codec;
 use pixel_engine_core::config::{ConfigError, ContainerKind, Settings};
+use pixel_engine_core::observe::{Observed, Observer};
 use pixel_engine_core::pack::lines;
 use pixel_engine_core::quarantine::Quarantine;
-use pixel_engine_core::record::{Delivered, Record};
-use pixel_engine_core::run::{self, Summary};
-use pixel_engine_core::sink::limits::Api;
+use pixel_engine_core::run::{self, Run, Summary};
 use pixel_engine_core::sink::null::Null;
-use pixel_engine_core::sink::{Sink, SinkError};
 use pixel_engine_core::source::{Files, Input};
 use pixel_engine_kpl as kpl;
+use pixel_engine_log::line::Line;
 use pixel_engine_log::schema::Schemas;
 
 /// The codecs that a plan compares: the fastest of each that compresses well.
@@ -29,7 +29,7 @@ const RATIO_BYTES: u64 = 32 << 20;
 /// How long a speed is measured.
 const SPEED_TIME: Duration = Duration::from_millis(400);
 /// Files that are read until that time is over, at most: the sample's again and again.
-const MOST_READS: usize = 20_000;
+const MAX_READS: usize = 20_000;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl Sample {
         if let Some(input) = self.inputs.iter().find(|input| !input.is_regular_file()) {
             return Err(MeasureError::NotAFile(input.name()));
         }
-        let once = self.pack(Run { stop_after_bytes: SAMPLE_BYTES, ..Run::lines(lines::MAX_RECORD_SIZE) })?;
+        let once = self.pack(Packing::lines(lines::MAX_RECORD_SIZE, Amount::Bytes(SAMPLE_BYTES)))?;
         let summary = &once.summary;
         if summary.lines_in == 0 {
             return Err(MeasureError::Empty);
@@ -90,8 +90,9 @@ impl Sample {
         let line_bytes = summary.payload_bytes as f64 / lines;
         let sample_bytes = summary.payload_bytes;
 
-        let raw = self.pack(Run { repeat: true, ..Run::lines(lines::MAX_RECORD_SIZE) })?.summary;
-        let aggregates = Run { container: ContainerKind::Kpl, repeat: true, ..Run::lines(kpl::DEFAULT_RECORD_SIZE) };
+        let raw = self.pack(Packing::lines(lines::MAX_RECORD_SIZE, Amount::SpeedTime))?.summary;
+        let lines_of_aggregates = Packing::lines(kpl::DEFAULT_RECORD_SIZE, Amount::SpeedTime);
+        let aggregates = Packing { container: ContainerKind::Kpl, ..lines_of_aggregates };
         let aggregated = self.pack(aggregates)?.summary;
         let compressed = CODECS.map(|(name, codec)| self.compressed(name, codec, line_bytes, sample_bytes));
         Ok(Workload {
@@ -121,8 +122,8 @@ impl Sample {
         let limit = lines::MAX_RECORD_SIZE;
         let mut sizes: Vec<Size> = Vec::new();
         for record_size in [2_048, 5_120, 20_480, 102_400, limit] {
-            let run = Run { codec, stop_after_bytes: RATIO_BYTES, ..Run::lines(record_size) };
-            let summary = self.pack(run)?.summary;
+            let packing = Packing { codec, ..Packing::lines(record_size, Amount::Bytes(RATIO_BYTES)) };
+            let summary = self.pack(packing)?.summary;
             // A record too small for many of the lines would tell of the short ones only.
             let representative = summary.lines_shipped as f64 > 0.99 * summary.lines_in as f64 || record_size == limit;
             if representative && summary.lines_shipped > 0 {
@@ -136,7 +137,7 @@ impl Sample {
         let largest = *sizes.last().expect("the largest record takes every line that was shipped");
         let ratio = largest.lines / largest.data;
         // A sample shorter than a record does not fill one: at that ratio it would get this far.
-        let full = (full_when_compressed(limit as f64) * ratio).min(MOST_LINES_OF_A_RECORD).max(largest.lines);
+        let full = (full_when_compressed(limit as f64) * ratio).min(MAX_LINES_OF_A_RECORD).max(largest.lines);
         if full > 1.01 * largest.lines {
             sizes.push(Size { lines: full, data: full / ratio });
         }
@@ -144,37 +145,49 @@ impl Sample {
         // Lines that come again within a record would compress to nothing, so no record is longer than the sample.
         let no_repetition = (0.9 * sample_bytes as f64 / ratio) as usize;
         let record_size = no_repetition.clamp(smallest_record(line_bytes), limit);
-        let timed = self.pack(Run { codec, repeat: true, ..Run::lines(record_size) })?.summary;
+        let timed = self.pack(Packing { codec, ..Packing::lines(record_size, Amount::SpeedTime) })?.summary;
         Ok(Packed { name: name.to_owned(), sizes, key_bytes: 0.0, full_billed: None, speed: Some(speed(&timed)) })
     }
 
-    fn pack(&self, run: Run) -> Result<Outcome, MeasureError> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let api = if run.container == ContainerKind::Kpl { Api::PutRecords } else { Api::PutRecordBatch };
-        let mut meter = Meter {
-            null: Null::new(api),
-            lengths: (!run.repeat && run.codec == Codec::None).then(LineLengths::default),
-            stop: Arc::clone(&stop),
-            stop_after_bytes: run.stop_after_bytes,
-            stop_at: run.repeat.then(|| Instant::now() + SPEED_TIME),
-        };
+    fn pack(&self, packing: Packing) -> Result<Outcome, MeasureError> {
         let settings = Settings {
-            container: Some(run.container),
-            record_size: Some(run.record_size as u64),
-            compress: (run.codec != Codec::None).then(|| run.codec.to_string()),
+            container: Some(packing.container),
+            record_size: Some(packing.record_size as u64),
+            compress: (packing.codec != Codec::None).then(|| packing.codec.to_string()),
             threads: Some(self.threads.get() as u64),
             ..Settings::default()
         };
         let config = settings.validate()?.with_schemas(self.schemas.clone());
-        let reads = if run.repeat { MOST_READS.max(self.inputs.len()) } else { self.inputs.len() };
-        let inputs: Vec<Input> = self.inputs.iter().cycle().take(reads).cloned().collect();
-        let mut quarantine = Quarantine::new("/dev/null");
-        let report = run::Run::new(&config).source(Files::new(inputs)).stop(stop).to(&mut meter, &mut quarantine);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
+        let mut run = Run::new(&config).stop(Arc::clone(&stop));
+        let mut seen = None;
+        let report = match packing.amount {
+            Amount::Bytes(max_bytes) => {
+                let lines = Arc::new(Observed::new(Lines { max_bytes, seen: AtomicU64::new(0), stop }));
+                seen = Some(Arc::clone(&lines));
+                run = run.source(Files::new(self.inputs.as_slice())).observer(lines);
+                run.to(&mut sink, &mut quarantine)
+            }
+            Amount::SpeedTime => {
+                let reads = MAX_READS.max(self.inputs.len());
+                let inputs: Vec<Input> = self.inputs.iter().cycle().take(reads).cloned().collect();
+                thread::scope(|scope| {
+                    let clock = scope.spawn(|| {
+                        thread::park_timeout(SPEED_TIME);
+                        stop.store(true, Ordering::Relaxed);
+                    });
+                    let report = run.source(Files::new(inputs)).to(&mut sink, &mut quarantine);
+                    clock.thread().unpark();
+                    report
+                })
+            }
+        };
         match report.errors.into_iter().next() {
             Some(error) => Err(error.into()),
             None => Ok(Outcome {
                 summary: report.summary,
-                lengths: meter.lengths.unwrap_or_default(),
+                lengths: seen.map(|lines| lines.take().lengths).unwrap_or_default(),
                 first_bad_line: quarantine.first().map(str::to_owned),
             }),
         }
@@ -187,7 +200,7 @@ fn full_when_compressed(limit: f64) -> f64 {
 }
 
 /// The most bytes of lines that go into a compressed record.
-const MOST_LINES_OF_A_RECORD: f64 = (16 << 20) as f64;
+const MAX_LINES_OF_A_RECORD: f64 = (16 << 20) as f64;
 
 /// The smallest record to measure speed with: a few lines, and what a codec adds to noise.
 fn smallest_record(line_bytes: f64) -> usize {
@@ -217,25 +230,27 @@ fn speed(summary: &Summary) -> Speed {
     }
 }
 
+/// A way of packing the sample.
 #[derive(Clone, Copy)]
-struct Run {
+struct Packing {
     container: ContainerKind,
     codec: Codec,
     record_size: usize,
-    /// Again and again for [`SPEED_TIME`], rather than once.
-    repeat: bool,
-    stop_after_bytes: u64,
+    amount: Amount,
 }
 
-impl Run {
-    fn lines(record_size: usize) -> Run {
-        Run {
-            container: ContainerKind::Lines,
-            codec: Codec::None,
-            record_size,
-            repeat: false,
-            stop_after_bytes: u64::MAX,
-        }
+/// How much of the sample.
+#[derive(Clone, Copy)]
+enum Amount {
+    /// Its beginning, of about that many bytes of lines.
+    Bytes(u64),
+    /// All of it again and again for [`SPEED_TIME`].
+    SpeedTime,
+}
+
+impl Packing {
+    fn lines(record_size: usize, amount: Amount) -> Packing {
+        Packing { container: ContainerKind::Lines, codec: Codec::None, record_size, amount }
     }
 }
 
@@ -246,47 +261,37 @@ struct Outcome {
 }
 
 /// Counts lines by length, and ends the run when it has seen enough.
-struct Meter {
-    null: Null,
-    lengths: Option<LineLengths>,
+struct Lines {
+    max_bytes: u64,
+    seen: AtomicU64,
     stop: Arc<AtomicBool>,
-    stop_after_bytes: u64,
-    stop_at: Option<Instant>,
 }
 
-impl Sink for Meter {
-    fn ship(&mut self, record: Record) -> Result<(), SinkError> {
-        if let Some(lengths) = &mut self.lengths {
-            for chunk in record.chunks() {
-                let mut start = 0;
-                for end in memchr::memchr_iter(b'\n', chunk) {
-                    lengths.add(end + 1 - start);
-                    start = end + 1;
-                }
-            }
-        }
-        self.null.ship(record)?;
-        let late = self.stop_at.is_some_and(|time| Instant::now() >= time);
-        if late || self.null.delivered().payload_bytes >= self.stop_after_bytes {
+#[derive(Default)]
+struct Tally {
+    lengths: LineLengths,
+    /// Of the lines since the last block.
+    bytes: u64,
+}
+
+impl Observer for Lines {
+    type Tally = Tally;
+
+    fn observe(&self, _line: &Line<'_>, text: &[u8], tally: &mut Tally) {
+        let len = text.len() + 1;
+        tally.lengths.add(len);
+        tally.bytes += len as u64;
+    }
+
+    fn end_block(&self, tally: &mut Tally) {
+        let bytes = std::mem::take(&mut tally.bytes);
+        if self.seen.fetch_add(bytes, Ordering::Relaxed) + bytes >= self.max_bytes {
             self.stop.store(true, Ordering::Relaxed);
         }
-        Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), SinkError> {
-        self.null.flush()
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
-        self.null.close()
-    }
-
-    fn delivered(&self) -> Delivered {
-        self.null.delivered()
-    }
-
-    fn requests(&self) -> u64 {
-        self.null.requests()
+    fn merge(&self, into: &mut Tally, from: Tally) {
+        into.lengths.merge(&from.lengths);
     }
 }
 
@@ -356,7 +361,8 @@ mod tests {
         fs::write(&path, log(50_000)).unwrap();
         let sample = sample(&path);
         let line = fs::read(&path).unwrap().len() as f64 / 50_000.0;
-        let run = Run { container: ContainerKind::Kpl, ..Run::lines(kpl::DEFAULT_RECORD_SIZE) };
+        let lines = Packing::lines(kpl::DEFAULT_RECORD_SIZE, Amount::Bytes(u64::MAX));
+        let run = Packing { container: ContainerKind::Kpl, ..lines };
         let summary = sample.pack(run).unwrap().summary;
         let full = Packed::kpl(line).full();
         let measured = (summary.bytes_in as f64 / summary.records as f64, mean_record(&summary));

@@ -222,6 +222,14 @@ impl LineLengths {
         self.lines += 1;
     }
 
+    /// Adds the lines of another.
+    pub fn merge(&mut self, other: &LineLengths) {
+        for (&bytes, &lines) in &other.counts {
+            *self.counts.entry(bytes).or_default() += lines;
+        }
+        self.lines += other.lines;
+    }
+
     /// Lines.
     pub fn lines(&self) -> u64 {
         self.lines

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 
 use super::{AckToken, Acknowledged, Acknowledgements};
 use crate::block::{Block, BufferPool, Cut, Layout, Source};
+use crate::check::Checks;
 use crate::compress::Codec;
 use crate::encode::{Rules, Scratch};
 use crate::finish::{Compression, Container};
@@ -164,13 +165,16 @@ enum Cutter {
 fn rules(packing: Packing) -> Rules {
     let is_projected = matches!(packing, Packing::Projected);
     Rules {
-        schemas: Schemas::new([Schema::parse(LogKind::RealTime, "timestamp c-ip").unwrap()]).unwrap(),
+        checks: Checks {
+            schemas: Schemas::new([Schema::parse(LogKind::RealTime, "timestamp c-ip").unwrap()]).unwrap(),
+            matcher: Matcher::new(["c-ip=k*"]).unwrap(),
+            stop_at_bad_line: false,
+        },
         encoding: if is_projected { Encoding::Projection("c-ip,timestamp".parse().unwrap()) } else { Encoding::Raw },
-        matcher: Matcher::new(["c-ip=k*"]).unwrap(),
-        longest_line: 200,
-        stop_at_bad_line: false,
+        max_line_len: 200,
         reorder_for: matches!(packing, Packing::Reordered).then_some(RECORD_SIZE),
         partition_by: matches!(packing, Packing::Partitions).then(|| "c-ip".parse().unwrap()),
+        observers: Vec::new(),
         pool: BufferPool::new(2),
     }
 }

@@ -1,45 +1,43 @@
-//! Encodes a block: each of its lines is shipped, filtered out, or bad, and every one is counted.
+//! Encodes the lines of a block that are to be shipped.
 //!
-//! As long as lines stay as they came, nothing is copied: the block's own buffer becomes the output. The first
-//! line that is left out (or loses a carriage return) moves what was kept so far to a buffer of its own.
+//! As long as lines stay as they came, nothing is copied: the block's own buffer becomes the output.
 
+mod output;
 mod partition;
+mod reorder;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use pixel_engine_log::encode::{Encoder, Encoding};
+use pixel_engine_log::line::Line;
+use pixel_engine_log::select::Selector;
+
+use self::output::{Output, ranges};
 use self::partition::PartitionValues;
+use self::reorder::reorder;
 use crate::ack::AckToken;
 use crate::billing::Billed;
-use crate::block::{Block, BufferPool, Cut, Layout, Source};
+use crate::block::{Block, BufferPool, Cut, Source};
+use crate::check::{self, Checked, Checks, LineCounts, Take};
+use crate::observe::{Observe, ObserveBlock};
 use crate::quarantine::{BadLine, Reason};
-use crate::source::fields_header;
-use pixel_engine_log::encode::{Encoder, Encoding};
-use pixel_engine_log::field::Field;
-use pixel_engine_log::json_line::JsonLineReader;
-use pixel_engine_log::line::Line;
-use pixel_engine_log::scan::{Positions, scan};
-use pixel_engine_log::schema::Schemas;
-use pixel_engine_log::select::{Matcher, Selector};
 
-/// What happens to lines: the same for every block of a run.
+/// What becomes of lines: the same for every block of a run.
 pub struct Rules {
-    /// The real-time schemas that are accepted.
-    pub schemas: Schemas,
+    /// Which lines are shipped.
+    pub checks: Checks,
     /// What a line becomes.
     pub encoding: Encoding,
-    /// Lines that do not match are filtered out.
-    pub matcher: Matcher,
     /// The longest encoded line, with its newline, that a record can hold.
-    pub longest_line: usize,
-    /// Whether encoding ends at the first bad line.
-    pub stop_at_bad_line: bool,
+    pub max_line_len: usize,
     /// For records of this many bytes, lines are put in the order that fills them best.
     pub reorder_for: Option<usize>,
     /// Lines get the hash key of this value. They must keep their order then.
     pub partition_by: Option<Selector>,
+    /// Who looks at the lines that are shipped.
+    pub observers: Vec<Arc<dyn Observe>>,
     /// Where buffers come from and go to.
     pub pool: BufferPool,
 }
@@ -114,34 +112,6 @@ impl Drop for EncodedBlock {
     }
 }
 
-/// How many lines of a block went where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineCounts {
-    /// Log lines, without headers and empty lines.
-    pub lines_in: u64,
-    /// Lines that a matcher left out.
-    pub filtered: u64,
-    /// Lines that cannot be shipped.
-    pub bad: u64,
-    /// Header lines of standard logs.
-    pub headers: u64,
-    /// Lines with nothing in them.
-    pub empty: u64,
-    /// Newlines in the source, for the line numbers of the next block.
-    pub newlines: u64,
-}
-
-impl std::ops::AddAssign for LineCounts {
-    fn add_assign(&mut self, other: LineCounts) {
-        self.lines_in += other.lines_in;
-        self.filtered += other.filtered;
-        self.bad += other.bad;
-        self.headers += other.headers;
-        self.empty += other.empty;
-        self.newlines += other.newlines;
-    }
-}
-
 /// What became of a block.
 pub struct Encoded {
     /// The lines to ship.
@@ -165,40 +135,40 @@ pub struct Encoded {
 /// Buffers that one thread uses for block after block.
 #[derive(Default)]
 pub struct Scratch {
-    positions: Positions,
-    json: JsonLineReader,
+    check: check::Scratch,
+    /// That of the last rules.
     encoder: Option<Encoder>,
+}
+
+impl Scratch {
+    /// An encoder of that format: the one before, when it is.
+    fn encoder(&mut self, encoding: &Encoding) -> Encoder {
+        let kept = self.encoder.take().filter(|encoder| encoder.format() == encoding);
+        kept.unwrap_or_else(|| Encoder::new(encoding.clone()))
+    }
 }
 
 impl Rules {
     /// Encodes every line of the block.
     pub fn encode(&self, block: Block, scratch: &mut Scratch) -> Encoded {
-        let Block { bytes, source, offset, source_bytes, read_at, layout, cut, token } = block;
-        let length = bytes.len() as u64;
-        let mut run = Run {
-            rules: self,
-            source: &source,
-            offset,
+        let mut writer = Writer {
+            bytes: &block.bytes,
+            encoding: &self.encoding,
+            encoder: scratch.encoder(&self.encoding),
+            max_len: self.max_line_len,
             output: Output::new(&self.encoding, &self.pool),
             partition_values: self.partition_by.as_ref().map(PartitionValues::new),
-            counts: LineCounts::default(),
             unpacked: Billed::default(),
-            bad_lines: Vec::new(),
-            stopped: false,
+            observers: self.observers.iter().map(|observer| observer.begin_block()).collect(),
         };
-        let is_piece = matches!(cut, Some(Cut::TooLong { .. }));
-        match cut {
-            Some(Cut::TooLong { part, last }) => run.piece_of_long_line(&bytes, part, last),
-            cut => run.lines(&bytes, layout, cut, token.acknowledged_before(), scratch),
-        }
-        let Run { output, partition_values, mut counts, unpacked, bad_lines, stopped, .. } = run;
-        if !stopped && source_bytes < length {
-            // The last newline was added: the source goes on in the same line, or ends. A piece from the middle
-            // of a long line counts none anyway.
-            counts.newlines = counts.newlines.saturating_sub(1);
-        }
+        let Checked { counts, bad_lines, stopped } = self.checks.check(&block, &mut scratch.check, &mut writer);
+        let Writer { encoder, output, partition_values, unpacked, observers, .. } = writer;
+        // Their tallies are whole then.
+        drop(observers);
+        scratch.encoder = Some(encoder);
+        let Block { bytes, source, source_bytes, read_at, cut, token, .. } = block;
         let (mut bytes, mut line_ends, mut sources) = output.finish(bytes);
-        if is_piece || stopped {
+        if stopped || matches!(cut, Some(Cut::TooLong { .. })) {
             // Only whole lines count by themselves, and only those that were looked at.
             token.count_lines(counts.newlines);
         } else {
@@ -225,106 +195,31 @@ impl Rules {
     }
 }
 
-struct Run<'a> {
-    rules: &'a Rules,
-    source: &'a Arc<Source>,
-    offset: u64,
+/// Writes the lines of one block.
+struct Writer<'block, 'rules> {
+    bytes: &'block [u8],
+    encoding: &'rules Encoding,
+    encoder: Encoder,
+    max_len: usize,
     output: Output,
-    partition_values: Option<PartitionValues<'a>>,
-    counts: LineCounts,
+    partition_values: Option<PartitionValues<'rules>>,
     unpacked: Billed,
-    bad_lines: Vec<BadLine>,
-    stopped: bool,
+    observers: Vec<Box<dyn ObserveBlock + 'rules>>,
 }
 
-impl Run<'_> {
-    fn lines(
-        &mut self,
-        bytes: &[u8],
-        layout: Layout,
-        cut: Option<Cut>,
-        acknowledged_before: &[Range<u32>],
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { positions, json, encoder } = scratch;
-        let encoder = encoder.get_or_insert_with(|| Encoder::new(self.rules.encoding.clone()));
-        scan(bytes, positions);
-        let line_count = positions.line_count();
-        let mut layout = layout;
-        let mut acknowledged = acknowledged_before;
-        for (index, (start, ends)) in positions.lines().enumerate() {
-            let end = *ends.last().expect("a line has a newline");
-            let text = &bytes[start as usize..end as usize];
-            self.counts.newlines += 1;
-            if !acknowledged.is_empty() && is_in(&mut acknowledged, start) {
-                self.output.leave_out(bytes, start);
-                // Other lines may still be read under it.
-                if let (Layout::Standard(schema), Some(header)) = (&mut layout, fields_header(text)) {
-                    *schema = header;
-                }
-                continue;
-            }
-            if matches!(text, b"" | b"\r") {
-                self.counts.empty += 1;
-                self.output.leave_out(bytes, start);
-                continue;
-            }
-            if let (Layout::Standard(schema), b'#') = (&mut layout, text[0]) {
-                self.counts.headers += 1;
-                self.output.leave_out(bytes, start);
-                if let Some(header) = fields_header(text) {
-                    *schema = header;
-                }
-                continue;
-            }
-            self.counts.lines_in += 1;
-            let cut_here = cut.as_ref().filter(|_| index + 1 == line_count);
-            let checked = match cut_here {
-                Some(Cut::Broken(error)) => Err(Reason::Broken(error.clone())),
-                Some(Cut::Stopped | Cut::TooLong { .. }) => Err(Reason::Stopped),
-                None if positions.has_nul() && memchr::memchr(0, text).is_some() => Err(Reason::Nul),
-                None => view(bytes, start, ends, &layout, &self.rules.schemas, json).and_then(with_readable_time),
-            };
-            let reason = match checked {
-                Ok(line) if !self.rules.matcher.matches(&line) => {
-                    self.counts.filtered += 1;
-                    self.output.leave_out(bytes, start);
-                    continue;
-                }
-                Ok(line) => match self.ship(bytes, start, end, &line, encoder) {
-                    Ok(()) => continue,
-                    Err(reason) => reason,
-                },
-                Err(reason) => reason,
-            };
-            self.output.leave_out(bytes, start);
-            self.bad_line(reason, start, text, None);
-            if self.rules.stop_at_bad_line {
-                self.stopped = true;
-                return;
-            }
-        }
-    }
-
+impl Take for Writer<'_, '_> {
     #[inline]
-    fn ship(
-        &mut self,
-        bytes: &[u8],
-        start: u32,
-        end: u32,
-        line: &Line<'_>,
-        encoder: &mut Encoder,
-    ) -> Result<(), Reason> {
-        let limit = self.rules.longest_line;
-        let length = match &self.rules.encoding {
+    fn ship(&mut self, line: &Line<'_>, start: u32, end: u32) -> Result<(), Reason> {
+        let limit = self.max_len;
+        let length = match self.encoding {
             Encoding::Raw => {
-                let length = self.output.raw_length(bytes, start, end);
+                let length = self.output.raw_length(self.bytes, start, end);
                 if length <= limit {
-                    self.output.keep(bytes, start, end);
+                    self.output.keep(self.bytes, start, end);
                 }
                 length
             }
-            _ => self.output.append(start..end + 1, limit, |out| encoder.encode(line, out)),
+            _ => self.output.append(start..end + 1, limit, |out| self.encoder.encode(line, out)),
         };
         if length > limit {
             return Err(Reason::TooLongForRecord { length, limit });
@@ -333,48 +228,16 @@ impl Run<'_> {
             values.push(line);
         }
         self.unpacked.add(length, 0);
+        for observer in &mut self.observers {
+            let text = &self.bytes[start as usize..end as usize];
+            observer.observe(line, text.strip_suffix(b"\r").unwrap_or(text));
+        }
         Ok(())
     }
 
-    /// A line longer than a block counts as one line, when its last piece comes or no more are wanted.
-    fn piece_of_long_line(&mut self, bytes: &[u8], part: u32, last: bool) {
-        self.output.leave_out(bytes, 0);
-        let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        self.stopped = self.rules.stop_at_bad_line;
-        let counts = last || self.stopped;
-        self.counts.lines_in += u64::from(counts);
-        self.bad_line(Reason::TooLong, 0, text, Some((part, last)));
-        self.counts.bad -= u64::from(!counts);
-        self.counts.newlines += u64::from(last);
+    fn leave_out(&mut self, start: u32) {
+        self.output.leave_out(self.bytes, start);
     }
-
-    fn bad_line(&mut self, reason: Reason, start: u32, text: &[u8], part: Option<(u32, bool)>) {
-        self.counts.bad += 1;
-        self.bad_lines.push(BadLine {
-            reason,
-            source: Arc::clone(self.source),
-            line: self.counts.newlines.saturating_sub(u64::from(part.is_none())),
-            offset: self.offset + u64::from(start),
-            bytes: text.to_vec(),
-            part,
-        });
-    }
-}
-
-/// Whether one of the ranges has the byte at `start`. They are in order, and so are the bytes that are asked for: ranges
-/// that end before are dropped.
-fn is_in(ranges: &mut &[Range<u32>], start: u32) -> bool {
-    while let [first, rest @ ..] = ranges
-        && first.end <= start
-    {
-        *ranges = rest;
-    }
-    ranges.first().is_some_and(|first| first.start <= start)
-}
-
-/// The ranges between these ends.
-fn ranges(ends: &[u32]) -> impl Iterator<Item = Range<u32>> {
-    std::iter::once(0).chain(ends.iter().copied()).zip(ends).map(|(start, &end)| start..end)
 }
 
 /// What there is of a block beside the lines that are kept.
@@ -386,191 +249,17 @@ fn rest(kept: Option<&[Range<u32>]>, len: u32) -> Box<[Range<u32>]> {
     ends.zip(starts).map(|(end, next)| end..next).filter(|gap| !gap.is_empty()).collect()
 }
 
-/// The line's columns under the schema that fits.
-#[inline]
-fn view<'a>(
-    bytes: &'a [u8],
-    start: u32,
-    ends: &'a [u32],
-    layout: &'a Layout,
-    schemas: &'a Schemas,
-    json: &'a mut JsonLineReader,
-) -> Result<Line<'a>, Reason> {
-    match layout {
-        Layout::RealTime => match schemas.with_columns(ends.len()) {
-            Some(schema) => Ok(Line::new(bytes, start, ends, schema)),
-            None => {
-                let counts: Vec<String> = schemas.iter().map(|schema| schema.columns().len().to_string()).collect();
-                Err(Reason::ColumnCount { found: ends.len(), accepted: counts.join(", ") })
-            }
-        },
-        Layout::Standard(Some(schema)) if schema.columns().len() == ends.len() => {
-            Ok(Line::new(bytes, start, ends, schema))
-        }
-        Layout::Standard(Some(schema)) => {
-            Err(Reason::ColumnCount { found: ends.len(), accepted: schema.columns().len().to_string() })
-        }
-        Layout::Standard(None) => Err(Reason::NoHeader),
-        Layout::Json => {
-            let end = *ends.last().expect("a line has a newline");
-            json.read(&bytes[start as usize..end as usize]).map_err(Reason::Json)
-        }
-    }
-}
-
-/// The line, if every time in it reads as CloudFront writes it, or is absent.
-#[inline]
-fn with_readable_time(line: Line<'_>) -> Result<Line<'_>, Reason> {
-    type IsReadable = fn(&[u8]) -> bool;
-    const TIMES: [(Field, IsReadable); 4] = [
-        (Field::Timestamp, is_decimal),
-        (Field::TimestampMs, is_digits),
-        (Field::Date, |text| has_shape(text, b"0000-00-00")),
-        (Field::Time, |text| has_shape(text, b"00:00:00")),
-    ];
-    for (field, is_readable) in TIMES {
-        if let Some(text) = line.get(field)
-            && !is_readable(text)
-        {
-            let text: String = String::from_utf8_lossy(text).chars().take(40).collect();
-            return Err(Reason::Timestamp { field: field.name(), text });
-        }
-    }
-    Ok(line)
-}
-
-fn is_digits(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
-}
-
-/// Seconds since the epoch, with or without a fraction.
-fn is_decimal(text: &[u8]) -> bool {
-    let mut points = 0;
-    let digits_and_points = text.iter().all(|&byte| {
-        points += u32::from(byte == b'.');
-        byte.is_ascii_digit() || byte == b'.'
-    });
-    digits_and_points && points <= 1 && !matches!(text, [] | [b'.', ..] | [.., b'.'])
-}
-
-/// A digit where the shape has `0`, the same byte elsewhere.
-fn has_shape(text: &[u8], shape: &[u8]) -> bool {
-    let fits = |(&byte, &wanted): (&u8, &u8)| if wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted };
-    text.len() == shape.len() && text.iter().zip(shape).all(fits)
-}
-
-/// The encoded lines: the block itself as long as everything is kept as it came.
-struct Output {
-    copy: Option<Vec<u8>>,
-    line_ends: Vec<u32>,
-    /// With a copy, which bytes of the block each line is.
-    sources: Vec<Range<u32>>,
-    pool: BufferPool,
-}
-
-impl Output {
-    fn new(encoding: &Encoding, pool: &BufferPool) -> Output {
-        let copy = match encoding {
-            Encoding::Raw => None,
-            _ => Some(pool.take_empty()),
-        };
-        Output { copy, line_ends: Vec::new(), sources: Vec::new(), pool: pool.clone() }
-    }
-
-    /// The line that begins at `start` will not be kept as it came.
-    fn leave_out(&mut self, bytes: &[u8], start: u32) {
-        if self.copy.is_none() {
-            let mut copy = self.pool.take_empty();
-            copy.extend_from_slice(&bytes[..start as usize]);
-            self.copy = Some(copy);
-            self.sources = ranges(&self.line_ends).collect();
-        }
-    }
-
-    #[inline]
-    fn raw_length(&self, bytes: &[u8], start: u32, end: u32) -> usize {
-        (end - start) as usize + 1 - usize::from(bytes[end as usize - 1] == b'\r')
-    }
-
-    /// Keeps the line as it came, but for a carriage return before its newline.
-    #[inline]
-    fn keep(&mut self, bytes: &[u8], start: u32, end: u32) {
-        let has_carriage_return = bytes[end as usize - 1] == b'\r';
-        if has_carriage_return {
-            self.leave_out(bytes, start);
-        }
-        let line_end = match &mut self.copy {
-            None => end + 1,
-            Some(copy) => {
-                copy.extend_from_slice(&bytes[start as usize..end as usize - usize::from(has_carriage_return)]);
-                copy.push(b'\n');
-                self.sources.push(start..end + 1);
-                copy.len() as u32
-            }
-        };
-        self.line_ends.push(line_end);
-    }
-
-    /// Appends what `encode` writes of the line at these bytes of the block, and takes it back if it is longer than
-    /// `limit`; returns its length.
-    #[inline]
-    fn append(&mut self, source: Range<u32>, limit: usize, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
-        let copy = self.copy.get_or_insert_default();
-        let before = copy.len();
-        encode(copy);
-        let length = copy.len() - before;
-        if length > limit {
-            copy.truncate(before);
-        } else {
-            self.line_ends.push(copy.len() as u32);
-            self.sources.push(source);
-        }
-        length
-    }
-
-    fn finish(self, block: Vec<u8>) -> (Vec<u8>, Vec<u32>, Option<Vec<Range<u32>>>) {
-        match self.copy {
-            None => (block, self.line_ends, None),
-            Some(copy) => {
-                self.pool.give(block);
-                (copy, self.line_ends, Some(self.sources))
-            }
-        }
-    }
-}
-
-/// The order of lines in which records of `record_size` bytes, filled one after the other, waste least: best fit, longest
-/// first. Lines keep their order within a record only by chance.
-fn reorder(line_ends: &[u32], record_size: usize) -> Vec<usize> {
-    let mut lines: Vec<(usize, usize)> = ranges(line_ends).map(|line| line.len()).enumerate().collect();
-    lines.sort_by_key(|&(_, len)| std::cmp::Reverse(len));
-    let mut records: Vec<Vec<usize>> = Vec::new();
-    let mut free: BTreeSet<(usize, usize)> = BTreeSet::new();
-    for (index, len) in lines {
-        let best = free.range((len, 0)..).next().copied();
-        let (space, record) = match best {
-            Some(found) => {
-                free.remove(&found);
-                found
-            }
-            None => {
-                records.push(Vec::new());
-                (record_size, records.len() - 1)
-            }
-        };
-        records[record].push(index);
-        free.insert((space.saturating_sub(len), record));
-    }
-    records.into_iter().flatten().collect()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::ack::Acknowledgements;
-    use pixel_engine_log::schema::{LogKind, Schema};
+    use crate::block::Layout;
+    use crate::observe::{Observed, Observer};
+    use pixel_engine_log::field::Field;
+    use pixel_engine_log::schema::{LogKind, Schema, Schemas};
+    use pixel_engine_log::select::Matcher;
 
     /// A block of these lines as they are, each with its newline.
     pub(crate) fn encoded(lines: &[Vec<u8>]) -> Arc<EncodedBlock> {
@@ -596,13 +285,16 @@ pub(crate) mod tests {
         let schemas = ["timestamp c-ip", "timestamp c-ip sc-status"];
         let schemas = schemas.map(|list| Schema::parse(LogKind::RealTime, list).expect("known fields"));
         Rules {
-            schemas: Schemas::new(schemas).expect("two counts"),
+            checks: Checks {
+                schemas: Schemas::new(schemas).expect("two counts"),
+                matcher: Matcher::new(conditions.iter().copied()).expect("conditions"),
+                stop_at_bad_line: false,
+            },
             encoding,
-            matcher: Matcher::new(conditions.iter().copied()).expect("conditions"),
-            longest_line: 1 << 20,
-            stop_at_bad_line: false,
+            max_line_len: 1 << 20,
             reorder_for: None,
             partition_by: None,
+            observers: Vec::new(),
             pool: BufferPool::new(4),
         }
     }
@@ -673,7 +365,7 @@ pub(crate) mod tests {
     #[test]
     fn a_line_as_long_as_a_record_fits_and_no_longer_one() {
         for encoding in [Encoding::Raw, Encoding::Projection("timestamp,c-ip".parse().expect("fields"))] {
-            let rules = Rules { longest_line: 8, ..rules(encoding, &[]) };
+            let rules = Rules { max_line_len: 8, ..rules(encoding, &[]) };
             let encoded = encode(&rules, b"1\tabcde\n1\tabcdef\n1\tabcde\n");
             assert_eq!(text(&encoded), b"1\tabcde\n1\tabcde\n");
             assert_eq!(encoded.bad_lines[0].reason, Reason::TooLongForRecord { length: 9, limit: 8 });
@@ -684,12 +376,12 @@ pub(crate) mod tests {
     fn lines_have_the_hash_key_of_their_value_as_a_partition_key() {
         let schema = Schema::parse(LogKind::RealTime, "timestamp c-ip cs-uri-query").expect("known fields");
         for encoding in [Encoding::Raw, Encoding::Json(None)] {
-            let rules = Rules {
-                schemas: Schemas::new([schema.clone()]).expect("one"),
+            let mut rules = Rules {
                 partition_by: Some("query.u".parse().expect("a parameter")),
-                longest_line: 500,
+                max_line_len: 500,
                 ..rules(encoding, &["c-ip=1*"])
             };
+            rules.checks.schemas = Schemas::new([schema.clone()]).expect("one");
             // Filtered out, bad and too long ones between those that are kept; twice the same value, once encoded.
             let long = format!("4\t1\t{}\n", "x".repeat(500));
             let input =
@@ -706,10 +398,61 @@ pub(crate) mod tests {
 
     #[test]
     fn encoding_may_end_at_the_first_bad_line() {
-        let rules = Rules { stop_at_bad_line: true, ..rules(Encoding::Raw, &[]) };
+        let mut rules = rules(Encoding::Raw, &[]);
+        rules.checks.stop_at_bad_line = true;
         let encoded = encode(&rules, b"1\t-\nbad\n2\t-\nworse\n");
         assert!(encoded.stopped);
         assert_eq!((text(&encoded), encoded.bad_lines.len(), encoded.counts.lines_in), (&b"1\t-\n"[..], 1, 2));
+    }
+
+    #[test]
+    fn a_thread_that_had_other_rules_before_writes_by_those_at_hand() {
+        let mut scratch = Scratch::default();
+        let encodings = ["timestamp", "c-ip"].map(|field| Encoding::Projection(field.parse().expect("a field")));
+        for (encoding, wanted) in encodings.into_iter().zip([&b"1\n"[..], b"x\n"]).cycle().take(5) {
+            let encoded = rules(encoding, &[]).encode(block(b"1\tx\n", Layout::RealTime, None), &mut scratch);
+            assert_eq!(text(&encoded), wanted);
+        }
+    }
+
+    #[test]
+    fn observers_see_the_lines_that_are_shipped_and_no_others() {
+        /// Notes each address, and how often a block ended.
+        struct Addresses;
+
+        impl Observer for Addresses {
+            type Tally = (Vec<Vec<u8>>, u64);
+
+            fn observe(&self, line: &Line<'_>, text: &[u8], (addresses, _): &mut Self::Tally) {
+                assert_eq!(line.raw(), text);
+                addresses.push(line.get(Field::CIp).expect("they are there").to_vec());
+            }
+
+            fn end_block(&self, (_, blocks): &mut Self::Tally) {
+                *blocks += 1;
+            }
+
+            fn merge(&self, into: &mut Self::Tally, from: Self::Tally) {
+                into.0.extend(from.0);
+                into.1 += from.1;
+            }
+        }
+
+        let observed = Arc::new(Observed::new(Addresses));
+        let rules = Rules {
+            max_line_len: 9,
+            observers: vec![observed.clone(), observed.clone()],
+            ..rules(Encoding::Raw, &["c-ip=k*"])
+        };
+        // Kept, filtered out, bad, too long, kept.
+        for _ in 0..2 {
+            encode(&rules, b"1\tk1\n2\tf\nx\tk2\n3\tkkkkkkkk\n4\tk3\n");
+        }
+        let (mut addresses, blocks) = observed.take();
+        addresses.sort();
+        assert_eq!(addresses, [&b"k1"[..]; 4].into_iter().chain([&b"k3"[..]; 4]).collect::<Vec<_>>());
+        assert_eq!(blocks, 4, "two blocks, seen twice");
+        assert_eq!(observed.take().0.len(), 0, "nothing is left");
     }
 
     /// What a line of `any_line` must become.

@@ -31,9 +31,11 @@ pub use report::{Error, Report, Summary, Unfinished};
 
 use crate::ack::Acknowledgements;
 use crate::block::BufferPool;
+use crate::check::Checks;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Config, OnBadLine};
 use crate::encode::Rules;
+use crate::observe::Observe;
 use crate::quarantine::Quarantine;
 use crate::sink::Sink;
 use crate::source::{Closed, Feed, Feeds, Origins, Source};
@@ -53,6 +55,7 @@ pub struct Progress {
 pub struct Run<'run> {
     config: &'run Config,
     sources: Vec<Box<dyn Source + 'run>>,
+    observers: Vec<Arc<dyn Observe>>,
     progress: Option<&'run Progress>,
     stop: Arc<AtomicBool>,
     checkpoint: Option<&'run Checkpoint>,
@@ -61,12 +64,25 @@ pub struct Run<'run> {
 impl<'run> Run<'run> {
     /// A run of that configuration, and no source yet.
     pub fn new(config: &'run Config) -> Run<'run> {
-        Run { config, sources: Vec::new(), progress: None, stop: Arc::default(), checkpoint: None }
+        Run {
+            config,
+            sources: Vec::new(),
+            observers: Vec::new(),
+            progress: None,
+            stop: Arc::default(),
+            checkpoint: None,
+        }
     }
 
     /// Reads from this source, at the same time as from the others.
     pub fn source(mut self, source: impl Source + 'run) -> Run<'run> {
         self.sources.push(Box::new(source));
+        self
+    }
+
+    /// Shows the lines that are shipped to this one as well.
+    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Run<'run> {
+        self.observers.push(observer);
         self
     }
 
@@ -92,7 +108,7 @@ impl<'run> Run<'run> {
     /// report always has the numbers of what was done.
     pub fn to(self, sink: &mut dyn Sink, quarantine: &mut Quarantine) -> Report {
         let begun = Instant::now();
-        let Run { config, sources, progress, stop, checkpoint } = self;
+        let Run { config, sources, observers, progress, stop, checkpoint } = self;
         let linger = config.linger().limit(sources.iter().any(|source| source.may_pause()));
         let no_progress = Progress::default();
         let progress = progress.unwrap_or(&no_progress);
@@ -113,8 +129,12 @@ impl<'run> Run<'run> {
             packer::Packer::new(config, linger, sink.shards(), &pool, to_writer, progress, acknowledgements.clone());
         let writer = writer::Writer::new(sink, quarantine, linger);
         let (format, standard_schema) = (config.format(), config.standard_schema().cloned());
-        let output =
-            ToPool { rules: Arc::new(rules(config, buffers.clone())), pool: &pool, output: to_packer, closed: &closed };
+        let output = ToPool {
+            rules: Arc::new(rules(config, observers, buffers.clone())),
+            pool: &pool,
+            output: to_packer,
+            closed: &closed,
+        };
         let all = acknowledgements.clone();
         let read = move || {
             let feeds = Feeds {
@@ -219,14 +239,17 @@ fn groups_in_flight(threads: usize) -> usize {
     1 + threads
 }
 
-fn rules(config: &Config, pool: BufferPool) -> Rules {
+fn rules(config: &Config, observers: Vec<Arc<dyn Observe>>, pool: BufferPool) -> Rules {
     let container = config.container();
     Rules {
-        schemas: config.schemas().clone(),
+        checks: Checks {
+            schemas: config.schemas().clone(),
+            matcher: config.matcher().clone(),
+            stop_at_bad_line: config.on_bad_line() == OnBadLine::Fail,
+        },
         encoding: config.encoding().clone(),
-        matcher: config.matcher().clone(),
-        longest_line: container.max_line_len(),
-        stop_at_bad_line: config.on_bad_line() == OnBadLine::Fail,
+        max_line_len: container.max_line_len(),
+        observers,
         reorder_for: container.reorder_for(),
         partition_by: container.partition_by().cloned(),
         pool,

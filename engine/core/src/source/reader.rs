@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::ack::Acknowledgements;
 use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Source};
-use pixel_engine_log::schema::Schema;
+use pixel_engine_log::schema::{Schema, SchemaError};
 
 /// What the lines are; `Auto` looks at the first byte that is no newline: `#` begins a standard log, `{` JSON
 /// lines, anything else a real-time log.
@@ -314,26 +314,22 @@ fn follow_headers(bytes: &[u8], before: &Option<Arc<Schema>>) -> (usize, Option<
             return (at, schema);
         }
         if begins_line && let Some(header) = fields_header(rest) {
-            schema = header;
+            if let Err(error) = &header {
+                tracing::warn!("a #Fields header cannot be used: {error}; its lines are bad until the next header");
+            }
+            schema = header.ok();
         }
     }
     (bytes.len(), schema)
 }
 
-/// The schema that a `#Fields:` line at the start of `bytes` names; the inner `None` for one that names none.
-/// `None` for any other line.
-pub(crate) fn fields_header(bytes: &[u8]) -> Option<Option<Arc<Schema>>> {
+/// The schema that a `#Fields:` line at the start of `bytes` names, or why it names none; `None` for any other line.
+pub(crate) fn fields_header(bytes: &[u8]) -> Option<Result<Arc<Schema>, SchemaError>> {
     if !bytes.starts_with(b"#Fields:") {
         return None;
     }
     let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
-    match Schema::from_fields_header(&bytes[..end]) {
-        Ok(schema) => Some(Some(Arc::new(schema))),
-        Err(error) => {
-            tracing::warn!("a #Fields header cannot be used: {error}; its lines are bad until the next header");
-            Some(None)
-        }
-    }
+    Some(Schema::from_fields_header(&bytes[..end]).map(Arc::new))
 }
 
 #[cfg(test)]

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::rate::Load;
 use pixel_engine_core::config::{OnBadLine, Settings};
+use pixel_engine_core::observe::{Observed, Observer};
 use pixel_engine_core::quarantine::Quarantine;
-use pixel_engine_core::record::{Delivered, Record};
 use pixel_engine_core::run;
-use pixel_engine_core::sink::limits::Api;
 use pixel_engine_core::sink::null::Null;
-use pixel_engine_core::sink::{Sink, SinkError};
 use pixel_engine_core::source::{Files, Input};
+use pixel_engine_log::field::Field;
+use pixel_engine_log::line::Line;
 use pixel_engine_log::schema::Schemas;
 
 /// The seconds of a day.
@@ -183,74 +184,50 @@ fn rows(path: &str, text: &str) -> Result<BTreeMap<u64, f64>, TraceError> {
     Ok(seconds)
 }
 
-/// The times of a log, through the pipeline that reads every format: it is told to keep nothing else.
+/// The times of a log, through the pipeline that reads every format.
 fn times(path: &Path, schemas: &Schemas) -> Result<BTreeMap<u64, f64>, TraceError> {
-    let settings = Settings {
-        select: Some(TIMES.to_owned()),
-        on_bad_line: Some(OnBadLine::Skip),
-        align: Some(1),
-        threads: Some(1),
-        ..Settings::default()
-    };
-    let config =
-        settings.validate().expect("these are fields, and the rest goes together").with_schemas(schemas.clone());
-    let mut counter = Counter { null: Null::new(Api::PutRecordBatch), seconds: BTreeMap::new() };
+    let settings = Settings { on_bad_line: Some(OnBadLine::Skip), threads: Some(1), ..Settings::default() };
+    let config = settings.validate().expect("these go together").with_schemas(schemas.clone());
+    let seconds = Arc::new(Observed::new(Seconds));
+    let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
     let input = [Input::File(path.to_owned())];
-    let mut quarantine = Quarantine::new("/dev/null");
-    let report = run::Run::new(&config).source(Files::new(input)).to(&mut counter, &mut quarantine);
-    match report.errors.into_iter().next() {
+    let run = run::Run::new(&config).source(Files::new(input)).observer(seconds.clone());
+    match run.to(&mut sink, &mut quarantine).errors.into_iter().next() {
         Some(error) => Err(error.into()),
-        None => Ok(counter.seconds),
+        None => Ok(seconds.take()),
     }
 }
 
-/// Where the kinds of log have the time, in the order of the columns of [`second`].
-const TIMES: &str = "timestamp,timestamp(ms),date,time";
+/// Counts lines by the second in which they were logged.
+struct Seconds;
 
-struct Counter {
-    null: Null,
-    seconds: BTreeMap<u64, f64>,
-}
+impl Observer for Seconds {
+    type Tally = BTreeMap<u64, f64>;
 
-impl Sink for Counter {
-    fn ship(&mut self, record: Record) -> Result<(), SinkError> {
-        for row in record.chunks().flat_map(|chunk| chunk.split_inclusive(|&byte| byte == b'\n')) {
-            if let Some(second) = std::str::from_utf8(row).ok().and_then(second) {
-                *self.seconds.entry(second).or_insert(0.0) += 1.0;
-            }
+    fn observe(&self, line: &Line<'_>, _text: &[u8], tally: &mut Self::Tally) {
+        if let Some(second) = second(line) {
+            *tally.entry(second).or_insert(0.0) += 1.0;
         }
-        self.null.ship(record)
     }
 
-    fn flush(&mut self) -> Result<(), SinkError> {
-        self.null.flush()
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
-        self.null.close()
-    }
-
-    fn delivered(&self) -> Delivered {
-        self.null.delivered()
-    }
-
-    fn requests(&self) -> u64 {
-        self.null.requests()
+    fn merge(&self, into: &mut Self::Tally, from: Self::Tally) {
+        for (second, lines) in from {
+            *into.entry(second).or_insert(0.0) += lines;
+        }
     }
 }
 
-/// Seconds since the epoch of a row of [`TIMES`].
-fn second(row: &str) -> Option<u64> {
-    let columns: Vec<&str> = row.trim_end().split('\t').collect();
-    match columns[..] {
-        [timestamp, ..] if timestamp != "-" => timestamp.split('.').next()?.parse().ok(),
-        [_, milliseconds, ..] if milliseconds != "-" => milliseconds.parse::<u64>().ok().map(|time| time / 1_000),
-        [_, _, date, time] => {
-            let time: Timestamp = format!("{date}T{time}Z").parse().ok()?;
-            time.as_second().try_into().ok()
-        }
-        _ => None,
+/// Seconds since the epoch, from whichever field the kind of log has them in.
+fn second(line: &Line<'_>) -> Option<u64> {
+    let text = |field| std::str::from_utf8(line.get(field)?).ok();
+    if let Some(timestamp) = text(Field::Timestamp) {
+        return timestamp.split('.').next()?.parse().ok();
     }
+    if let Some(milliseconds) = text(Field::TimestampMs) {
+        return milliseconds.parse::<u64>().ok().map(|time| time / 1_000);
+    }
+    let time: Timestamp = format!("{}T{}Z", text(Field::Date)?, text(Field::Time)?).parse().ok()?;
+    time.as_second().try_into().ok()
 }
 
 #[cfg(test)]

@@ -1,0 +1,278 @@
+//! Decides the fate of each line of a block: it is shipped, filtered out, or bad. Every one is counted.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use pixel_engine_log::field::Field;
+use pixel_engine_log::json_line::JsonLineReader;
+use pixel_engine_log::line::Line;
+use pixel_engine_log::scan::{Positions, scan};
+use pixel_engine_log::schema::Schemas;
+use pixel_engine_log::select::Matcher;
+
+use crate::block::{Block, Cut, Layout};
+use crate::quarantine::{BadLine, Reason};
+use crate::source::fields_header;
+
+/// Which lines are shipped: the same for every block of a run.
+pub struct Checks {
+    /// The real-time schemas that are accepted.
+    pub schemas: Schemas,
+    /// Lines that do not match are filtered out.
+    pub matcher: Matcher,
+    /// Whether checking ends at the first bad line.
+    pub stop_at_bad_line: bool,
+}
+
+/// Takes what is in a block, from its start to its end.
+pub(crate) trait Take {
+    /// A good line, whose newline is at `end`. It may still not fit: then it is bad.
+    fn ship(&mut self, line: &Line<'_>, start: u32, end: u32) -> Result<(), Reason>;
+
+    /// What begins at `start` is not shipped.
+    fn leave_out(&mut self, start: u32);
+}
+
+/// What was found in a block.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Where each line went.
+    pub counts: LineCounts,
+    /// The lines that cannot be shipped, their numbers counted from 0 at the block's start.
+    pub bad_lines: Vec<BadLine>,
+    /// Whether checking ended at a bad line, the last of `bad_lines`.
+    pub stopped: bool,
+}
+
+/// How many lines of a block went where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCounts {
+    /// Log lines, without headers and empty lines.
+    pub lines_in: u64,
+    /// Lines that a matcher left out.
+    pub filtered: u64,
+    /// Lines that cannot be shipped.
+    pub bad: u64,
+    /// Header lines of standard logs.
+    pub headers: u64,
+    /// Lines with nothing in them.
+    pub empty: u64,
+    /// Newlines in the source, for the line numbers of the next block.
+    pub newlines: u64,
+}
+
+impl std::ops::AddAssign for LineCounts {
+    fn add_assign(&mut self, other: LineCounts) {
+        self.lines_in += other.lines_in;
+        self.filtered += other.filtered;
+        self.bad += other.bad;
+        self.headers += other.headers;
+        self.empty += other.empty;
+        self.newlines += other.newlines;
+    }
+}
+
+/// Buffers that one thread uses for block after block.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    positions: Positions,
+    json: JsonLineReader,
+}
+
+impl Checks {
+    /// Shows each line of the block to `take`.
+    pub(crate) fn check(&self, block: &Block, scratch: &mut Scratch, take: &mut impl Take) -> Checked {
+        let mut run = Checking { checks: self, block, take, checked: Checked::default() };
+        match block.cut {
+            Some(Cut::TooLong { part, last }) => run.piece_of_long_line(part, last),
+            _ => run.lines(scratch),
+        }
+        let mut checked = run.checked;
+        if !checked.stopped && block.source_bytes < block.bytes.len() as u64 {
+            // The last newline was added: the source goes on in the same line, or ends. A piece from the middle
+            // of a long line counts none anyway.
+            checked.counts.newlines = checked.counts.newlines.saturating_sub(1);
+        }
+        checked
+    }
+}
+
+struct Checking<'a, T> {
+    checks: &'a Checks,
+    block: &'a Block,
+    take: &'a mut T,
+    checked: Checked,
+}
+
+impl<T: Take> Checking<'_, T> {
+    fn lines(&mut self, scratch: &mut Scratch) {
+        let Scratch { positions, json } = scratch;
+        let Block { bytes, cut, .. } = self.block;
+        scan(bytes, positions);
+        let line_count = positions.line_count();
+        let mut layout = self.block.layout.clone();
+        let mut acknowledged = self.block.token.acknowledged_before();
+        for (index, (start, ends)) in positions.lines().enumerate() {
+            let end = *ends.last().expect("a line has a newline");
+            let text = &bytes[start as usize..end as usize];
+            self.checked.counts.newlines += 1;
+            if !acknowledged.is_empty() && is_in(&mut acknowledged, start) {
+                self.take.leave_out(start);
+                // Other lines may still be read under it.
+                if let (Layout::Standard(schema), Some(header)) = (&mut layout, fields_header(text)) {
+                    *schema = header.ok();
+                }
+                continue;
+            }
+            if matches!(text, b"" | b"\r") {
+                self.checked.counts.empty += 1;
+                self.take.leave_out(start);
+                continue;
+            }
+            if let (Layout::Standard(schema), b'#') = (&mut layout, text[0]) {
+                self.checked.counts.headers += 1;
+                self.take.leave_out(start);
+                // The reader has told if it cannot be used.
+                if let Some(header) = fields_header(text) {
+                    *schema = header.ok();
+                }
+                continue;
+            }
+            self.checked.counts.lines_in += 1;
+            let cut_here = cut.as_ref().filter(|_| index + 1 == line_count);
+            let viewed = match cut_here {
+                Some(Cut::Broken(error)) => Err(Reason::Broken(error.clone())),
+                Some(Cut::Stopped | Cut::TooLong { .. }) => Err(Reason::Stopped),
+                None if positions.has_nul() && memchr::memchr(0, text).is_some() => Err(Reason::Nul),
+                None => view(bytes, start, ends, &layout, &self.checks.schemas, json).and_then(with_readable_time),
+            };
+            let reason = match viewed {
+                Ok(line) if !self.checks.matcher.matches(&line) => {
+                    self.checked.counts.filtered += 1;
+                    self.take.leave_out(start);
+                    continue;
+                }
+                Ok(line) => match self.take.ship(&line, start, end) {
+                    Ok(()) => continue,
+                    Err(reason) => reason,
+                },
+                Err(reason) => reason,
+            };
+            self.take.leave_out(start);
+            self.bad_line(reason, start, text, None);
+            if self.checks.stop_at_bad_line {
+                self.checked.stopped = true;
+                return;
+            }
+        }
+    }
+
+    /// A line longer than a block counts as one line, when its last piece comes or no more are wanted.
+    fn piece_of_long_line(&mut self, part: u32, last: bool) {
+        self.take.leave_out(0);
+        let bytes = self.block.bytes.as_slice();
+        let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        self.checked.stopped = self.checks.stop_at_bad_line;
+        let counts = last || self.checked.stopped;
+        self.checked.counts.lines_in += u64::from(counts);
+        self.bad_line(Reason::TooLong, 0, text, Some((part, last)));
+        self.checked.counts.bad -= u64::from(!counts);
+        self.checked.counts.newlines += u64::from(last);
+    }
+
+    fn bad_line(&mut self, reason: Reason, start: u32, text: &[u8], part: Option<(u32, bool)>) {
+        self.checked.counts.bad += 1;
+        self.checked.bad_lines.push(BadLine {
+            reason,
+            source: Arc::clone(&self.block.source),
+            line: self.checked.counts.newlines.saturating_sub(u64::from(part.is_none())),
+            offset: self.block.offset + u64::from(start),
+            bytes: text.to_vec(),
+            part,
+        });
+    }
+}
+
+/// Whether one of the ranges has the byte at `start`. They are in order, and so are the bytes that are asked for: ranges
+/// that end before are dropped.
+fn is_in(ranges: &mut &[Range<u32>], start: u32) -> bool {
+    while let [first, rest @ ..] = ranges
+        && first.end <= start
+    {
+        *ranges = rest;
+    }
+    ranges.first().is_some_and(|first| first.start <= start)
+}
+
+/// The line's columns under the schema that fits.
+#[inline]
+fn view<'a>(
+    bytes: &'a [u8],
+    start: u32,
+    ends: &'a [u32],
+    layout: &'a Layout,
+    schemas: &'a Schemas,
+    json: &'a mut JsonLineReader,
+) -> Result<Line<'a>, Reason> {
+    match layout {
+        Layout::RealTime => match schemas.with_columns(ends.len()) {
+            Some(schema) => Ok(Line::new(bytes, start, ends, schema)),
+            None => {
+                let counts: Vec<String> = schemas.iter().map(|schema| schema.columns().len().to_string()).collect();
+                Err(Reason::ColumnCount { found: ends.len(), accepted: counts.join(", ") })
+            }
+        },
+        Layout::Standard(Some(schema)) if schema.columns().len() == ends.len() => {
+            Ok(Line::new(bytes, start, ends, schema))
+        }
+        Layout::Standard(Some(schema)) => {
+            Err(Reason::ColumnCount { found: ends.len(), accepted: schema.columns().len().to_string() })
+        }
+        Layout::Standard(None) => Err(Reason::NoHeader),
+        Layout::Json => {
+            let end = *ends.last().expect("a line has a newline");
+            json.read(&bytes[start as usize..end as usize]).map_err(Reason::Json)
+        }
+    }
+}
+
+/// The line, if every time in it reads as CloudFront writes it, or is absent.
+#[inline]
+fn with_readable_time(line: Line<'_>) -> Result<Line<'_>, Reason> {
+    type IsReadable = fn(&[u8]) -> bool;
+    const TIMES: [(Field, IsReadable); 4] = [
+        (Field::Timestamp, is_decimal),
+        (Field::TimestampMs, is_digits),
+        (Field::Date, |text| has_shape(text, b"0000-00-00")),
+        (Field::Time, |text| has_shape(text, b"00:00:00")),
+    ];
+    for (field, is_readable) in TIMES {
+        if let Some(text) = line.get(field)
+            && !is_readable(text)
+        {
+            let text: String = String::from_utf8_lossy(text).chars().take(40).collect();
+            return Err(Reason::Timestamp { field: field.name(), text });
+        }
+    }
+    Ok(line)
+}
+
+fn is_digits(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// Seconds since the epoch, with or without a fraction.
+fn is_decimal(text: &[u8]) -> bool {
+    let mut points = 0;
+    let digits_and_points = text.iter().all(|&byte| {
+        points += u32::from(byte == b'.');
+        byte.is_ascii_digit() || byte == b'.'
+    });
+    digits_and_points && points <= 1 && !matches!(text, [] | [b'.', ..] | [.., b'.'])
+}
+
+/// A digit where the shape has `0`, the same byte elsewhere.
+fn has_shape(text: &[u8], shape: &[u8]) -> bool {
+    let fits = |(&byte, &wanted): (&u8, &u8)| if wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted };
+    text.len() == shape.len() && text.iter().zip(shape).all(fits)
+}
