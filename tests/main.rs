@@ -26,6 +26,8 @@ mod kinesis;
 mod kpl;
 /// The `lines` container: limits, alignment, billed bytes.
 mod lines;
+/// How long lines wait: `--linger`.
+mod linger;
 /// Every request id through the whole path: none lost, none twice.
 mod loss;
 /// Peak memory, whatever the input's size.

@@ -148,20 +148,16 @@ impl Ingest {
             let Input::File(path) = input else { continue };
             // One that cannot be opened is told of when its turn comes.
             let Ok(file) = OpenFile::open(path) else { continue };
-            let standing = checkpoint.standing(&file);
+            let (standing, ahead) = (checkpoint.standing(&file), checkpoint.bytes_ahead(&file));
             left += standing.bytes_left(&file);
             match standing {
                 Standing::Done => done += 1,
-                Standing::Left(position)
-                    if !self.quiet && (position.offset > 0 || checkpoint.bytes_ahead(&file) > 0) =>
-                {
+                Standing::Left(position) if position.offset + ahead > 0 && !self.quiet => {
                     let of = if file.is_compressed() { String::new() } else { format!(" of {}", file.size) };
                     let line = position.lines + 1;
-                    let ahead = match checkpoint.bytes_ahead(&file) {
-                        0 => String::new(),
-                        bytes => format!("; {bytes} bytes beyond it are delivered"),
-                    };
-                    eprintln!("resuming {} at byte {}{of} (line {line}){ahead}", input.name(), position.offset);
+                    let but =
+                        if ahead > 0 { format!(", but for {ahead} bytes delivered beyond it") } else { String::new() };
+                    eprintln!("resuming {} at byte {}{of} (line {line}){but}", input.name(), position.offset);
                 }
                 _ => {}
             }

@@ -433,6 +433,10 @@ impl Fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     const LINE: &[u8] = b"0123456789\n";
@@ -479,6 +483,27 @@ mod tests {
         }
     }
 
+    /// A run that delivers the first bytes of the file, which has no other lines than [`LINE`], and some of its lines
+    /// beyond a gap.
+    fn run_ahead(folder: &Folder, file: &OpenFile, until: u64, lines: &[Range<u64>]) -> Vec<Range<u64>> {
+        let (checkpoint, all) = (folder.checkpoint(), Acknowledgements::default());
+        let acknowledged = checkpoint.begin(&source(0), file).unwrap();
+        let start = acknowledged.position.offset;
+        all.begin(0, acknowledged);
+        let first = all.token(0, start..until);
+        first.count_lines((until - start) / LINE.len() as u64);
+        first.delivered();
+        let _gap = all.token(0, until..until + 1);
+        let rest = all.token(0, until..100_000_000);
+        for range in lines {
+            let mut token = rest.of_lines();
+            token.add_lines((range.start - until) as u32..(range.end - until) as u32);
+            token.delivered();
+        }
+        checkpoint.save(&all).unwrap();
+        all.acknowledged(0).ahead
+    }
+
     fn left(lines: u64) -> Standing {
         Standing::Left(Position { offset: lines * LINE.len() as u64, lines })
     }
@@ -501,6 +526,130 @@ mod tests {
         fs::rename(folder.path("a.log"), folder.path("b.log")).unwrap();
         let renamed = OpenFile::open(&folder.path("b.log")).unwrap();
         assert_eq!(folder.checkpoint().standing(&renamed), left(1_000));
+    }
+
+    #[test]
+    fn lines_ahead_stay_until_the_position_has_passed_them() {
+        let folder = Folder::new();
+        let file = folder.file("a.log", &LINE.repeat(1_000));
+        let first = run_ahead(&folder, &file, 110, &[110..121, 550..1_100, 9_900..9_911]);
+        assert_eq!(first, [110..121, 550..1_100, 9_900..9_911]);
+        let checkpoint = folder.checkpoint();
+        assert_eq!((checkpoint.standing(&file), checkpoint.bytes_ahead(&file)), (left(10), 572));
+        let text = fs::read_to_string(folder.path("checkpoint")).unwrap();
+        assert!(text.contains(r#""offset":110,"lines":10,"ahead":[0,11,429,550,8800,11],"done":false"#), "{text}");
+        let again = checkpoint.begin(&source(0), &file).unwrap();
+        assert_eq!((again.end(), &again.ahead), (9_911, &first));
+        drop(checkpoint);
+        assert_eq!(run_ahead(&folder, &file, 660, &[1_100..1_210]), [660..1_210, 9_900..9_911]);
+        folder.run(&file, 11_000, true);
+        let text = fs::read_to_string(folder.path("checkpoint")).unwrap();
+        assert!(text.contains(r#""lines":1000,"done":true"#), "{text}");
+        assert_eq!(folder.checkpoint().standing(&file), Standing::Done);
+    }
+
+    #[test]
+    fn a_file_that_ends_before_its_lines_ahead_is_another() {
+        let folder = Folder::new();
+        let text = LINE.repeat(1_000);
+        run_ahead(&folder, &folder.file("a.log", &text), 110, &[5_500..6_600]);
+        assert_eq!(folder.checkpoint().standing(&folder.file("a.log", &text[..6_600])), left(10));
+        let cut = folder.file("a.log", &text[..6_589]);
+        assert!(matches!(folder.checkpoint().standing(&cut), Standing::Replaced { .. }));
+        assert_eq!(folder.checkpoint().bytes_ahead(&cut), 0);
+        assert_eq!(folder.checkpoint().begin(&source(0), &cut), Some(Acknowledged::default()));
+    }
+
+    #[test]
+    fn a_compressed_file_that_turns_out_to_end_before_its_lines_ahead_is_forgotten() {
+        let folder = Folder::new();
+        let bytes = [&[0x1f, 0x8b, 8, 0][..], &[7; 500]].concat();
+        let file = folder.file("a.gz", &bytes);
+        run_ahead(&folder, &file, 110, &[5_500..6_600]);
+        for end in [6_600, 6_599] {
+            let (checkpoint, all) = (folder.checkpoint(), Acknowledgements::default());
+            let acknowledged = checkpoint.begin(&source(0), &file).unwrap();
+            assert_eq!((acknowledged.position.offset, acknowledged.bytes_ahead()), (110, 1_100));
+            all.begin(0, acknowledged);
+            let ended = checkpoint.ended(&source(0), end);
+            assert_eq!(ended.is_err(), end < 6_600, "{ended:?}");
+            checkpoint.save(&all).unwrap();
+        }
+        assert_eq!(folder.checkpoint().standing(&file), Standing::Left(Position::default()));
+        assert_eq!(folder.checkpoint().bytes_ahead(&file), 0);
+    }
+
+    #[test]
+    fn the_first_form_is_read_and_has_no_lines_ahead() {
+        let folder = Folder::new();
+        let file = folder.file("a.log", &LINE.repeat(100));
+        folder.run(&file, 55, false);
+        let path = folder.path("checkpoint");
+        let text = fs::read_to_string(&path).unwrap();
+        let (header, entry) = text.split_once('\n').unwrap();
+        assert!(!entry.contains("ahead"), "{entry}");
+        let write = |entry: &str| {
+            fs::write(&path, format!("{{\"version\":1,\"crc32\":\"{}\"}}\n{entry}", crc32(entry.as_bytes()))).unwrap();
+        };
+        write(entry);
+        assert_eq!(folder.checkpoint().standing(&file), left(5));
+        assert!(fs::read_to_string(&path).unwrap().starts_with(header), "it is saved in the new form");
+        write(&entry.replace("\"done\"", "\"ahead\":[1,11],\"done\""));
+        assert!(matches!(Checkpoint::open(&path).unwrap_err(), CheckpointError::Damaged { line: 2, .. }));
+    }
+
+    #[test]
+    fn lines_ahead_that_cannot_be_are_refused_though_the_checksum_is_right() {
+        let folder = Folder::new();
+        let file = folder.file("a.log", &LINE.repeat(100));
+        run_ahead(&folder, &file, 55, &[66..77]);
+        let path = folder.path("checkpoint");
+        let text = fs::read_to_string(&path).unwrap();
+        let entry = text.split_once('\n').unwrap().1;
+        for (ahead, is_good) in [
+            ("[11,11]", true),
+            ("[0,11,1,11]", true),
+            ("[11]", false),
+            ("[11,11,11]", false),
+            ("[11,0]", false),
+            ("[11,11,0,11]", false),
+            ("[11,-11]", false),
+            ("[18446744073709551615,11]", false),
+            ("[1,18446744073709551560,9,11]", false),
+        ] {
+            let entry = entry.replace("[11,11]", ahead);
+            fs::write(&path, format!("{{\"version\":2,\"crc32\":\"{}\"}}\n{entry}", crc32(entry.as_bytes()))).unwrap();
+            match Checkpoint::open(&path) {
+                Ok(_) => assert!(is_good, "{ahead}"),
+                Err(error) => assert!(matches!(error, CheckpointError::Damaged { line: 2, .. }) && !is_good, "{ahead}"),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn lines_ahead_come_back_as_they_were(
+            position in 0..100_u64,
+            lines in prop::collection::vec((0..50_u64, 1..50_u64), 0..40),
+        ) {
+            let folder = Folder::new();
+            let file = folder.file("a.log", &LINE.repeat(100_000));
+            let mut end = position * 11;
+            let lines: Vec<Range<u64>> = lines.into_iter().map(|(gap, lines)| {
+                let start = end + gap * 11;
+                end = start + lines * 11;
+                start..end
+            }).collect();
+            let ahead = run_ahead(&folder, &file, position * 11, &lines);
+            prop_assert!(ahead.windows(2).all(|pair| pair[0].end < pair[1].start));
+            let bytes = |ranges: &[Range<u64>]| ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+            prop_assert_eq!(bytes(&ahead), bytes(&lines));
+            let found = folder.checkpoint().begin(&source(0), &file).unwrap();
+            prop_assert_eq!(found.position, Position { offset: position * 11, lines: position });
+            prop_assert_eq!(found.ahead, ahead);
+        }
     }
 
     #[test]
@@ -591,7 +740,8 @@ mod tests {
     fn every_damaged_byte_and_every_cut_is_found_and_left_alone() {
         let folder = Folder::new();
         folder.run(&folder.file("a.log", LINE), 11, true);
-        folder.run(&folder.file("b.log", LINE), 11, true);
+        let lines: Vec<Range<u64>> = (1..20).map(|place| 33 * place..33 * place + 22).collect();
+        run_ahead(&folder, &folder.file("b.log", &LINE.repeat(100)), 11, &lines);
         let path = folder.path("checkpoint");
         let bytes = fs::read(&path).unwrap();
         let refused = |bytes: &[u8]| {

@@ -254,7 +254,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ack::Acknowledgements;
+    use crate::ack::{Acknowledged, Acknowledgements, Position};
     use crate::block::Layout;
     use crate::observe::{Observed, Observer};
     use pixel_engine_log::field::Field;
@@ -346,6 +346,46 @@ pub(crate) mod tests {
             assert_eq!(encoded.counts.newlines, newlines, "{part} {last} {text:?}");
             assert_eq!((encoded.counts.lines_in, encoded.counts.bad), (u64::from(last), u64::from(last)));
             assert_eq!(encoded.bad_lines[0].part, Some((part, last)));
+        }
+    }
+
+    /// The same block when an earlier run had delivered these bytes of it.
+    fn block_after(text: &[u8], layout: Layout, delivered: &[Range<u64>]) -> Block {
+        let (all, block) = (Acknowledgements::default(), block(text, layout, None));
+        let mut acknowledged = Acknowledged::from(Position { offset: 100, lines: 0 });
+        acknowledged.ahead = delivered.iter().map(|bytes| 100 + bytes.start..100 + bytes.end).collect();
+        all.begin(0, acknowledged);
+        Block { token: all.token(0, 100..100 + block.source_bytes), ..block }
+    }
+
+    #[test]
+    fn lines_that_an_earlier_run_delivered_are_left_out_and_counted_as_newlines_alone() {
+        let input = b"1\ta\n2\tb\nbad\n\n3\tc\nbad\n4\td";
+        let after = |delivered: &[Range<u64>]| {
+            let block = block_after(input, Layout::RealTime, delivered);
+            rules(Encoding::Raw, &[]).encode(block, &mut Scratch::default())
+        };
+        let encoded = after(&[4..8, 13..17]);
+        assert_eq!(text(&encoded), b"1\ta\n4\td\n");
+        let counts = LineCounts { lines_in: 4, bad: 2, empty: 1, newlines: 6, ..LineCounts::default() };
+        assert_eq!(encoded.counts, counts);
+        let places: Vec<_> = encoded.bad_lines.iter().map(|bad| (bad.line, bad.offset)).collect();
+        assert_eq!(places, [(2, 108), (5, 117)]);
+        let encoded = after(&[0..17]);
+        assert_eq!((text(&encoded), encoded.bad_lines[0].line), (&b"4\td\n"[..], 5));
+        assert_eq!(after(&[0..25]).block.line_count(), 0);
+        // A line counts by its start, so one that only ends there is not left out.
+        assert_eq!(text(&after(&[1..8])), b"1\ta\n3\tc\n4\td\n");
+    }
+
+    #[test]
+    fn headers_that_an_earlier_run_delivered_are_still_followed() {
+        let input = b"#Version: 1.0\n#Fields: date c-ip\n2026-01-02\ta\n#Fields: c-ip date\nb\t2026-01-02\n";
+        for delivered in [&[0..14][..], &[0..33], &[0..46], &[34..65], &[0..65]] {
+            let block = block_after(input, Layout::Standard(None), delivered);
+            let encoded = rules(Encoding::Raw, &[]).encode(block, &mut Scratch::default());
+            assert_eq!(encoded.bad_lines, [], "{delivered:?}");
+            assert!(text(&encoded).ends_with(b"b\t2026-01-02\n"));
         }
     }
 
