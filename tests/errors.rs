@@ -321,6 +321,17 @@ fn wrong_command_lines_exit_with_2() {
         &["ingest", "--container", "kpl", "--partition-by", "c-ipp"],
         &["ingest", "--container", "kpl", "--partition-by", "query."],
         &["ingest", "--threads", "0"],
+        &["ingest", "--threads", "1025"],
+        &["ingest", "--linger", "2h"],
+        &["ingest", "--linger", "1"],
+        &["ingest", "--concurrency", "0"],
+        &["ingest", "--grace", "31d"],
+        &["ingest", "--rate-limit", "0"],
+        &["ingest", "--spool", "kept"],
+        &["ingest", "--spool-size", "1GB"],
+        &["ingest", "--to", "firehose://hits", "--container", "kpl"],
+        &["ingest", "--resume", "state", "--quarantine", "state"],
+        &["ship", "kept", "--to", "firehose://hits", "--request-size", "5MiB"],
         &["ingest", "--fields", ""],
         &["ingest", "--fields", "@no-such-file"],
         &["ingest", "--fields", "timestamp,timestamp"],
@@ -330,6 +341,22 @@ fn wrong_command_lines_exit_with_2() {
     ] {
         let run = run(&mut workspace.command(arguments), b"").exits(2);
         assert!(!run.stderr.is_empty() && !run.stderr.contains("panicked"), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_wrong_setting_is_named_by_its_flag_with_what_is_right() {
+    let workspace = Workspace::new();
+    for (arguments, says) in [
+        (&["--record-size", "10"][..], "--record-size 10: must be from 1024 to 1024000 bytes for a record of lines"),
+        (&["--container", "kpl", "--align", "1"], "--align does not go with --container kpl: "),
+        (&["--container", "kpl", "--to", "firehose://hits"], "--container kpl does not go with --to firehose://: "),
+        (&["--partition-by", "c-ip"], "--partition-by needs --container kpl: "),
+        (&["--spool", "kept"], "--spool needs --to firehose:// or kinesis://: "),
+        (&["--linger", "2h"], "--linger 2h: must be from 1ms to 1h"),
+        (&["--to", "s3:bucket"], "--to s3:bucket: not one of firehose://STREAM, kinesis://STREAM, dir:PATH"),
+    ] {
+        workspace.ingest(arguments).exits(2).says(&[says, "Usage: pixel-engine ingest"]);
     }
 }
 

@@ -53,7 +53,7 @@ fn a_size_is_met_to_the_end_of_a_line() {
 #[test]
 fn a_rate_paces_the_output() {
     let begun = Instant::now();
-    let text = generate(&["--lines", "600", "--rate", "1000"]);
+    let text = generate(&["--lines", "600", "--rate", "1000/s"]);
     let elapsed = begun.elapsed();
     assert_eq!(count_lines(&text), 600);
     // Much later is the machine's business, earlier is ours.
@@ -61,11 +61,28 @@ fn a_rate_paces_the_output() {
 }
 
 #[test]
+fn a_rate_may_be_by_any_time_or_in_the_old_form() {
+    for rate in ["60000/min", "1000"] {
+        let begun = Instant::now();
+        assert_eq!(count_lines(&generate(&["--lines", "300", "--rate", rate])), 300);
+        assert!(begun.elapsed() >= Duration::from_millis(250), "{rate}");
+    }
+    // Slower than a line a second.
+    let begun = Instant::now();
+    assert_eq!(count_lines(&generate(&["--lines", "1", "--rate", "30/min"])), 1);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    let help = String::from_utf8(generate(&["--help"])).expect("UTF-8");
+    assert!(help.contains("1000/s"), "{help}");
+}
+
+#[test]
 fn an_amount_and_a_known_shape_are_needed() {
     let workspace = Workspace::new();
     run(&mut workspace.command(&["generate"]), b"").exits(2);
     run(&mut workspace.command(&["generate", "--lines", "1", "--bytes", "1"]), b"").exits(2);
-    run(&mut workspace.command(&["generate", "--lines", "1", "--rate", "0"]), b"").exits(2);
+    for rate in ["0", "0/s", "fast", "1/week"] {
+        run(&mut workspace.command(&["generate", "--lines", "1", "--rate", rate]), b"").exits(2).says(&["--rate"]);
+    }
     run(&mut workspace.command(&["generate", "--lines", "1", "--schema", "realtime-47"]), b"")
         .exits(2)
         .says(&["unknown shape `realtime-47`"]);

@@ -161,7 +161,7 @@ fn factor(text: &str) -> Result<f64, String> {
 /// A time from a millisecond to a day.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = parse_duration(text).map_err(|error| error.to_string())?.as_secs_f64();
-    if (0.001..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("from 1ms to 24h".to_owned()) }
+    if (0.001..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("must be from 1ms to 24h".to_owned()) }
 }
 
 impl Plan {

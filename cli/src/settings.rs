@@ -233,7 +233,7 @@ mod tests {
     fn errors_are_spelled_in_flags() {
         let spelled = |settings: Settings| settings.validate().expect_err("they do not go together").spelled(flag);
         let settings = Settings { record_size: Some(10), ..Settings::default() };
-        assert_eq!(spelled(settings), "--record-size 10: from 1024 to 1024000 bytes for a record of lines");
+        assert_eq!(spelled(settings), "--record-size 10: must be from 1024 to 1024000 bytes for a record of lines");
         let settings = Settings { partition_by: Some("c-ip".to_owned()), ..Settings::default() };
         assert!(spelled(settings).starts_with("--partition-by needs --container kpl: "));
     }

@@ -5,8 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::time::Duration;
 
-use humantime::format_duration;
-
+use super::units::format_duration;
 use super::{Key, TargetError};
 use crate::compress::UnknownCodec;
 use pixel_engine_log::schema::{PRESETS, SchemaError};
@@ -20,7 +19,7 @@ use pixel_engine_log::select::SelectError;
 /// let settings = Settings { record_size: Some(10), ..Settings::default() };
 /// let error = settings.validate().expect_err("it is too small");
 /// assert_eq!(error.key(), Key::RecordSize);
-/// assert_eq!(error.to_string(), "record_size = 10: from 1024 to 1024000 bytes for a record of lines");
+/// assert_eq!(error.to_string(), "record_size = 10: must be from 1024 to 1024000 bytes for a record of lines");
 /// ```
 #[derive(Debug)]
 pub struct ConfigError {
@@ -118,9 +117,11 @@ impl ConfigError {
     pub fn spelled(&self, spell: impl Fn(Key, Option<&str>) -> String) -> String {
         let key = spell(self.key, self.value.as_deref());
         match &self.problem {
-            Problem::Size { min, max, of } => format!("{key}: from {min} to {max} bytes for {of}"),
-            Problem::Count { min, max } => format!("{key}: from {min} to {max}"),
-            Problem::Time { min, max } => format!("{key}: from {} to {}", format_duration(*min), format_duration(*max)),
+            Problem::Size { min, max, of } => format!("{key}: must be from {min} to {max} bytes for {of}"),
+            Problem::Count { min, max } => format!("{key}: must be from {min} to {max}"),
+            Problem::Time { min, max } => {
+                format!("{key}: must be from {} to {}", format_duration(*min), format_duration(*max))
+            }
             Problem::Nothing { why } => format!("{key}: {why}"),
             Problem::Excluded { by, value, why } => {
                 format!("{key} does not go with {}: {why}", spell(*by, Some(value)))

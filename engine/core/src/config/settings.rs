@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use humantime::format_duration;
 use serde::Deserialize;
 
 use super::error::{ConfigError, Problem};
+use super::units::format_duration;
 use super::{
     Choice, Config, Container, ContainerKind, DeliveryConfig, EncodingKind, Key, Linger, OnBadLine, RateLimit,
     SpoolConfig, Stream, Target, WhenFull, read,
@@ -169,7 +169,7 @@ impl Settings {
 
     fn target(&self) -> Result<Target, ConfigError> {
         let target = self.to.as_deref().unwrap_or(Config::DEFAULT_TARGET);
-        target.parse().map_err(|error| ConfigError::new(Key::To, None, Problem::Target(error)))
+        target.parse().map_err(|error| ConfigError::new(Key::To, target.to_owned(), Problem::Target(error)))
     }
 
     fn container_for(&self, stream: Option<&Stream>) -> Result<Container, ConfigError> {
@@ -334,7 +334,7 @@ impl Settings {
             {
                 if is_given {
                     let no_spool =
-                        Problem::Alone { needs: Key::Spool, value: None, why: "without it, there is no spool" };
+                        Problem::Alone { needs: Key::Spool, value: None, why: "there is no spool without it" };
                     return Err(ConfigError::new(key, None, no_spool));
                 }
             }
@@ -389,7 +389,7 @@ fn count(key: Key, given: Option<u64>, max: usize) -> Result<Option<NonZeroUsize
 fn time(key: Key, given: Option<Duration>, min: Duration, max: Duration) -> Result<Option<Duration>, ConfigError> {
     match given.filter(|given| !(min..=max).contains(given)) {
         None => Ok(given),
-        Some(wrong) => Err(ConfigError::new(key, format_duration(wrong).to_string(), Problem::Time { min, max })),
+        Some(wrong) => Err(ConfigError::new(key, format_duration(wrong), Problem::Time { min, max })),
     }
 }
 

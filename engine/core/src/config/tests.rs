@@ -96,25 +96,25 @@ fn what_a_record_can_hold_is_known() {
 #[test]
 fn sizes_have_bounds() {
     let record_size = |size| Settings { record_size: Some(size), ..settings() };
-    let lines = "from 1024 to 1024000 bytes for a record of lines";
+    let lines = "must be from 1024 to 1024000 bytes for a record of lines";
     refused(Key::RecordSize, &format!("record_size = 1023: {lines}"), record_size(1_023));
     refused(Key::RecordSize, &format!("record_size = 0: {lines}"), record_size(0));
     refused(Key::RecordSize, &format!("record_size = 1024001: {lines}"), record_size(1_024_001));
     refused(Key::RecordSize, &format!("record_size = {}: {lines}", u64::MAX), record_size(u64::MAX));
-    let aggregate = "from 64 to 10485760 bytes for an aggregate";
+    let aggregate = "must be from 64 to 10485760 bytes for an aggregate";
     for size in [0, 3, 4, 63, 10_485_761] {
         let settings = Settings { record_size: Some(size), ..kpl() };
         refused(Key::RecordSize, &format!("record_size = {size}: {aggregate}"), settings);
     }
 
     let align = |align| Settings { align: Some(align), record_size: Some(20_000), ..settings() };
-    refused(Key::Align, "align = 0: from 1 to 20000 bytes for this record size", align(0));
-    refused(Key::Align, "align = 20001: from 1 to 20000 bytes for this record size", align(20_001));
+    refused(Key::Align, "align = 0: must be from 1 to 20000 bytes for this record size", align(0));
+    refused(Key::Align, "align = 20001: must be from 1 to 20000 bytes for this record size", align(20_001));
     // What Firehose bills in may always be the step.
     Settings { align: Some(5_120), record_size: Some(1_024), ..settings() }.validate().unwrap();
 
     let request = |to, size| Settings { to: text(to), request_size: Some(size), ..settings() };
-    let least = "from 1048576 to";
+    let least = "must be from 1048576 to";
     for (to, size, says) in [
         ("firehose://a", 1_000, format!("{least} 4194304 bytes for PutRecordBatch")),
         ("firehose://a", 5 << 20, format!("{least} 4194304 bytes for PutRecordBatch")),
@@ -130,17 +130,17 @@ fn sizes_have_bounds() {
 fn counts_and_times_have_bounds() {
     for count in [0, 1_025, u64::MAX] {
         let threads = Settings { threads: Some(count), ..settings() };
-        refused(Key::Threads, &format!("threads = {count}: from 1 to 1024"), threads);
+        refused(Key::Threads, &format!("threads = {count}: must be from 1 to 1024"), threads);
         let concurrency = Settings { concurrency: Some(count), ..settings() };
-        refused(Key::Concurrency, &format!("concurrency = {count}: from 1 to 1024"), concurrency);
+        refused(Key::Concurrency, &format!("concurrency = {count}: must be from 1 to 1024"), concurrency);
     }
     let long = Settings { grace: Some(Duration::from_secs(30 * 86_400 + 3_600)), ..settings() };
-    refused(Key::Grace, "grace = 30days 1h: from 0s to 30days", long);
+    refused(Key::Grace, "grace = 30d 1h: must be from 0s to 30d", long);
     let long = Settings { give_up_after: Some(Duration::MAX), ..settings() };
     assert_eq!(error_of(&long).key(), Key::GiveUpAfter);
     let linger = |linger: &str| Settings { linger: Some(linger.parse().unwrap()), ..settings() };
-    refused(Key::Linger, "linger = 999us: from 1ms to 1h", linger("999us"));
-    refused(Key::Linger, "linger = 1h 1ms: from 1ms to 1h", linger("1h 1ms"));
+    refused(Key::Linger, "linger = 999us: must be from 1ms to 1h", linger("999us"));
+    refused(Key::Linger, "linger = 1h 1ms: must be from 1ms to 1h", linger("1h 1ms"));
     for (given, expected) in [
         ("none", Linger::Never),
         ("0", Linger::Never),
@@ -188,7 +188,7 @@ fn a_spool_is_for_streams() {
         "spool needs to = firehose:// or kinesis://: other targets do not fail for a while",
         spool.clone(),
     );
-    let without = "needs spool: without it, there is no spool";
+    let without = "needs spool: there is no spool without it";
     refused(Key::SpoolSize, &format!("spool_size {without}"), Settings { spool_size: Some(1), ..settings() });
     let full = Settings { spool_full: Some(WhenFull::Stop), ..settings() };
     refused(Key::SpoolFull, &format!("spool_full {without}"), full);
@@ -216,10 +216,10 @@ fn paths_must_be_there_and_differ() {
 #[test]
 fn names_must_exist() {
     for (key, part, settings) in [
-        (Key::To, "to: not one of firehose://STREAM", Settings { to: text("s3:bucket"), ..settings() }),
-        (Key::To, "to: not one of", Settings { to: text("dir:"), ..settings() }),
-        (Key::To, "to: not one of", Settings { to: text("null:x"), ..settings() }),
-        (Key::To, "to: `a/b` cannot be", Settings { to: text("kinesis://a/b"), ..settings() }),
+        (Key::To, "to = s3:bucket: not one of firehose://STREAM", Settings { to: text("s3:bucket"), ..settings() }),
+        (Key::To, "to = dir:: not one of", Settings { to: text("dir:"), ..settings() }),
+        (Key::To, "to = null:x: not one of", Settings { to: text("null:x"), ..settings() }),
+        (Key::To, "to = kinesis://a/b: `a/b` cannot be", Settings { to: text("kinesis://a/b"), ..settings() }),
         (Key::Compress, "compress: `lz4` is not one of none", Settings { compress: text("lz4"), ..settings() }),
         (Key::Compress, "compress: `zstd:99` is not", Settings { compress: text("zstd:99"), ..settings() }),
         (Key::Select, "select: unknown field `c-ipp`", Settings { select: text("c-ipp"), ..settings() }),
@@ -273,7 +273,10 @@ fn a_message_can_be_spelled_in_flags() {
     let error = error_of(&Settings { align: Some(1), ..kpl() });
     let why = "aggregates are filled to the last line that fits";
     assert_eq!(error.spelled(flag), format!("--align does not go with --container=kpl: {why}"));
-    assert_eq!(error_of(&Settings { threads: Some(0), ..settings() }).spelled(flag), "--threads=0: from 1 to 1024");
+    assert_eq!(
+        error_of(&Settings { threads: Some(0), ..settings() }).spelled(flag),
+        "--threads=0: must be from 1 to 1024"
+    );
 }
 
 #[test]

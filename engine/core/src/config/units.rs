@@ -50,9 +50,47 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     humantime::parse_duration(text).map_err(|_| UnitError::Duration)
 }
 
+/// A duration as [`parse_duration`] reads it, without months and years, which have no fixed length: `30d`, `1h 1ms`.
+pub(super) fn format_duration(duration: Duration) -> String {
+    let (seconds, nanoseconds) = (duration.as_secs(), u64::from(duration.subsec_nanos()));
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (nanoseconds / 1_000_000, "ms"),
+        (nanoseconds / 1_000 % 1_000, "us"),
+        (nanoseconds % 1_000, "ns"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number}{unit}")).collect();
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_duration_is_read_as_it_was_written(
+            duration in prop_oneof![
+                (0..u64::from(u32::MAX)).prop_map(Duration::from_secs),
+                (0..u64::from(u32::MAX)).prop_map(Duration::from_nanos),
+            ],
+        ) {
+            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+        }
+    }
+
+    #[test]
+    fn durations_are_written_without_what_is_zero() {
+        assert_eq!(format_duration(Duration::ZERO), "0s");
+        assert_eq!(format_duration(Duration::from_millis(3_600_001)), "1h 1ms");
+        assert_eq!(format_duration(Duration::from_secs(90 * 86_400)), "90d");
+    }
 
     #[test]
     fn sizes() {
