@@ -44,6 +44,9 @@ impl Lane {
         request_size: usize,
         has_shares: bool,
     ) -> Result<(), Failed> {
+        if self.queue.is_none() {
+            return Err(Failed);
+        }
         self.limits.set_max_bytes(request_size);
         let share = self.shares.get(bucket).copied().unwrap_or_default();
         let size = counted_for_rate(&record);
