@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::workload::{LineLengths, Origin, Packing as Packed, PerRecord, Size, Speed, Workload};
+use super::workload::{LineLengths, Origin, PackedLines, PerRecord, RecordKind, Size, Speed, Workload};
 use pixel_engine_core::billing::PUT_PAYLOAD_UNIT;
 use pixel_engine_core::compress::Codec;
 use pixel_engine_core::pack::lines;
@@ -23,7 +23,7 @@ use pixel_engine_log::schema::Schemas;
 use pixel_engine_log::select::Matcher;
 
 /// The codecs that a plan compares: the fastest of each that compresses well.
-const CODECS: [(&str, Codec); 2] = [("zstd:1", Codec::Zstd(1)), ("gzip:1", Codec::Gzip(1))];
+const CODECS: [Codec; 2] = [Codec::Zstd(1), Codec::Gzip(1)];
 /// Bytes of the sample that its lines are counted in.
 const SAMPLE_BYTES: u64 = 256 << 20;
 /// Bytes of the sample that a ratio is measured on.
@@ -92,7 +92,7 @@ impl Sample {
         let raw = self.pack(Run { repeat: true, ..Run::lines(lines::MAX_RECORD_SIZE) })?.summary;
         let aggregates = Run { packing: Packing::Kpl, repeat: true, ..Run::lines(kpl::DEFAULT_RECORD_SIZE) };
         let aggregated = self.pack(aggregates)?.summary;
-        let compressed = CODECS.map(|(name, codec)| self.compressed(name, codec, line_bytes, sample_bytes));
+        let compressed = CODECS.map(|codec| self.compressed(codec, line_bytes, sample_bytes));
         Ok(Workload {
             line_bytes,
             unpacked: PerRecord {
@@ -101,8 +101,8 @@ impl Sample {
                     / lines,
                 on_demand: summary.billed_bytes_kinesis_on_demand_unpacked as f64 / lines,
             },
-            raw: measured(Packed::raw(line_bytes, mean_record(&raw)), &raw),
-            kpl: measured(Packed::kpl(line_bytes), &aggregated),
+            raw: measured(PackedLines::raw(line_bytes, mean_record(&raw)), &raw),
+            kpl: measured(PackedLines::kpl(line_bytes), &aggregated),
             compressed: compressed.into_iter().collect::<Result<_, _>>()?,
             origin: Origin::Sample {
                 lines: summary.lines_shipped,
@@ -116,7 +116,7 @@ impl Sample {
     }
 
     /// How far records of several sizes shrink, and how fast.
-    fn compressed(&self, name: &str, codec: Codec, line_bytes: f64, sample_bytes: u64) -> Result<Packed, MeasureError> {
+    fn compressed(&self, codec: Codec, line_bytes: f64, sample_bytes: u64) -> Result<PackedLines, MeasureError> {
         let limit = lines::MAX_RECORD_SIZE;
         let mut sizes: Vec<Size> = Vec::new();
         for record_size in [2_048, 5_120, 20_480, 102_400, limit] {
@@ -144,7 +144,7 @@ impl Sample {
         let no_repetition = (0.9 * sample_bytes as f64 / ratio) as usize;
         let record_size = no_repetition.clamp(smallest_record(line_bytes), limit);
         let timed = self.pack(Run { codec, repeat: true, ..Run::lines(record_size) })?.summary;
-        Ok(Packed { name: name.to_owned(), sizes, key_bytes: 0.0, full_billed: None, speed: Some(speed(&timed)) })
+        Ok(PackedLines { speed: Some(speed(&timed)), ..PackedLines::of(RecordKind::Lines(codec), sizes) })
     }
 
     fn pack(&self, run: Run) -> Result<Outcome, MeasureError> {
@@ -168,7 +168,7 @@ impl Sample {
             partition_by: None,
             shards: SharedShardMap::default(),
             record_size: run.record_size,
-            align: 5_120,
+            align: lines::DEFAULT_ALIGN,
             reorder: false,
             codec: run.codec,
             threads: self.threads,
@@ -206,14 +206,14 @@ fn mean_record(summary: &Summary) -> f64 {
 }
 
 /// The packing with what full records came to.
-fn measured(packing: Packed, summary: &Summary) -> Packed {
+fn measured(packed: PackedLines, summary: &Summary) -> PackedLines {
     let records = summary.records as f64;
     let full_billed = PerRecord {
         firehose: summary.billed_bytes_firehose as f64 / records,
         put_payload_units: (summary.billed_bytes_kinesis_provisioned / PUT_PAYLOAD_UNIT) as f64 / records,
         on_demand: summary.billed_bytes_kinesis_on_demand as f64 / records,
     };
-    Packed { full_billed: Some(full_billed), speed: Some(speed(summary)), ..packing }
+    PackedLines { full_billed: Some(full_billed), speed: Some(speed(summary)), ..packed }
 }
 
 fn speed(summary: &Summary) -> Speed {
@@ -355,7 +355,7 @@ mod tests {
         let line = fs::read(&path).unwrap().len() as f64 / 50_000.0;
         let run = Run { packing: Packing::Kpl, ..Run::lines(kpl::DEFAULT_RECORD_SIZE) };
         let summary = sample.pack(run).unwrap().summary;
-        let full = Packed::kpl(line).full();
+        let full = PackedLines::kpl(line).full();
         let measured = (summary.bytes_in as f64 / summary.records as f64, mean_record(&summary));
         assert!((full.lines / measured.0 - 1.0).abs() < 0.005, "{full:?} {measured:?}");
         assert!((full.data / measured.1 - 1.0).abs() < 0.005, "{full:?} {measured:?}");
