@@ -12,8 +12,8 @@ use fake_aws::FakeAws;
 use pixel_engine::pack::kpl::{Decoded, decode};
 use pixel_engine::plan::simulate::demand::Demand;
 use pixel_engine::plan::simulate::spread::Spread;
-use pixel_engine::plan::simulate::{Limits, Model, Outcome};
-use pixel_engine::plan::workload::{Packing, Size, Workload};
+use pixel_engine::plan::simulate::{Model, Outcome};
+use pixel_engine::plan::workload::{PackedLines, Workload};
 use serde_json::Value;
 
 use crate::support::{Summary, Workspace, id_in, lines, log, run};
@@ -104,13 +104,13 @@ fn a_run_sends_what_the_plan_said() {
     }
 }
 
-/// Lines that come evenly to two shards, more of them than these take.
+/// Lines that come evenly to two shards, more of them than the shards take.
 struct Overload {
     what: &'static str,
     text: Vec<u8>,
     seconds: usize,
     arguments: &'static [&'static str],
-    packing: fn(&Workload) -> Packing,
+    packed: fn(&Workload) -> PackedLines,
     spread: Spread,
 }
 
@@ -134,21 +134,13 @@ impl Overload {
     fn simulate(&self, burst: f64) -> Outcome {
         let count = self.lines();
         let line_bytes = self.text.len() as f64 / count as f64;
-        let packing = (self.packing)(&Workload::stated(line_bytes.round() as u32));
+        let packed = (self.packed)(&Workload::stated(line_bytes.round() as u32));
         let mut demand = Demand::constant(count as f64 / self.seconds as f64, self.seconds);
         demand.rates.extend([0.0; 30]);
-        let model = Model {
-            demand: &demand,
-            packing: &packing,
-            line_bytes,
-            producers: 1,
-            linger: 1.0,
-            limits: Limits::SHARD,
-            spread: self.spread,
-            burst,
-            spool: None,
-            seed: SEED,
-        };
+        let mut model = Model::new(&demand, &packed, line_bytes);
+        model.spread = self.spread;
+        model.burst = Duration::from_secs_f64(burst);
+        model.seed = SEED;
         let outcome = model.run(2);
         assert_eq!((outcome.waiting, outcome.lost), (0, 0));
         outcome
@@ -235,9 +227,8 @@ impl Overload {
 /// Puts the two keys of the hot shard on two shards.
 const SEED: u64 = 2;
 
-fn unpacked(workload: &Workload) -> Packing {
-    let line = Size { lines: workload.line_bytes, data: workload.line_bytes };
-    Packing { name: "lines".to_owned(), sizes: vec![line], key_bytes: 4.0, full_billed: None, speed: None }
+fn unpacked(workload: &Workload) -> PackedLines {
+    PackedLines::unpacked(workload.line_bytes, 4.0)
 }
 
 /// A log in which one address has four lines of five.
@@ -258,7 +249,7 @@ fn two_shards_of_aggregates_fall_behind_and_catch_up_as_simulated() {
         text: log("realtime-46", 15_000),
         seconds: 3,
         arguments: &[],
-        packing: |workload| workload.kpl.clone(),
+        packed: |workload| workload.kpl.clone(),
         spread: Spread::Even,
     };
     overload.check();
@@ -274,7 +265,7 @@ fn two_shards_of_lines_fall_behind_and_catch_up_as_simulated() {
         text: middling.take(8_000).flatten().copied().collect(),
         seconds: 2,
         arguments: &["--container", "lines", "--record-size", "1024"],
-        packing: unpacked,
+        packed: unpacked,
         spread: Spread::Even,
     };
     overload.check();
@@ -287,7 +278,7 @@ fn a_hot_shard_falls_behind_and_catches_up_as_simulated() {
         text: with_a_hot_address(&log("realtime-46", 6_000)),
         seconds: 2,
         arguments: &["--partition-by", "c-ip"],
-        packing: |workload| workload.kpl.clone(),
+        packed: |workload| workload.kpl.clone(),
         spread: Spread::Zipf { exponent: 2.0, keys: 2 },
     };
     overload.check();

@@ -6,8 +6,10 @@ mod table;
 
 use std::fs;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pixel_engine::config::{Settings, parse_duration, parse_size};
@@ -49,11 +51,11 @@ pub(crate) struct Plan {
     rate: Option<Rate>,
 
     /// Lines in a month of 730 hours, as AWS counts it: 5e9
-    #[arg(long, value_name = "LINES", conflicts_with = "rate", value_parser = monthly)]
+    #[arg(long, value_name = "LINES", conflicts_with = "rate", value_parser = Rate::parse_per_month)]
     monthly: Option<Rate>,
 
     /// The worst second, in times the average: 4x [default: 2x, or the trace's]
-    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    #[arg(long, value_name = "FACTOR", value_parser = Load::parse_factor)]
     peak: Option<f64>,
 
     /// Where it runs
@@ -77,8 +79,8 @@ pub(crate) struct Plan {
     producers: u32,
 
     /// How long a record waits to be filled
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = seconds)]
-    linger: f64,
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    linger: Duration,
 
     /// Readers of the last stream of a design that share what its shards give
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -106,16 +108,16 @@ pub(crate) struct Plan {
     keys: Spread,
 
     /// What a shard lets through at once after a rest, in seconds of its limit
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = seconds, requires = "simulate")]
-    burst: f64,
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time, requires = "simulate")]
+    burst: Duration,
 
-    /// Bytes of lines that may wait; beyond it they are lost [default: no bound]
-    #[arg(long = "spool-size", alias = "spool", value_name = "SIZE", value_parser = parse_size, requires = "simulate")]
-    spool: Option<u64>,
+    /// Bytes of lines that may wait for each stream; lines beyond it are lost [default: no bound]
+    #[arg(long, alias = "spool", value_name = "SIZE", value_parser = parse_size, requires = "simulate")]
+    max_backlog: Option<u64>,
 
     /// The longest that a line may wait, for the search of the fewest shards
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = seconds, requires = "simulate")]
-    max_delay: f64,
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time, requires = "simulate")]
+    max_delay: Duration,
 
     /// Play with this many shards in each stream, in place of those of the plan
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), requires = "simulate")]
@@ -147,21 +149,11 @@ enum From {
     Producers,
 }
 
-fn monthly(text: &str) -> Result<Rate, String> {
-    let lines: f64 = text.replace('_', "").parse().map_err(|_| "not a number of lines, such as 5e9".to_owned())?;
-    Rate::per_month(lines).map_err(|error| error.to_string())
-}
-
-fn factor(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('x').unwrap_or(text).parse().map_err(|_| "not a factor, such as 4x".to_owned())?;
-    // The rate does not matter for whether the factor is one.
-    Rate::per_second(1.0).and_then(|one| Load::new(one, number)).map(|_| number).map_err(|error| error.to_string())
-}
-
 /// A time from a millisecond to a day.
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds = parse_duration(text).map_err(|error| error.to_string())?.as_secs_f64();
-    if (0.001..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("must be from 1ms to 24h".to_owned()) }
+fn time(text: &str) -> Result<Duration, String> {
+    const RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
+    let time = parse_duration(text).map_err(|error| error.to_string())?;
+    if RANGE.contains(&time) { Ok(time) } else { Err("must be from 1ms to 24h".to_owned()) }
 }
 
 impl Plan {
@@ -188,30 +180,25 @@ impl Plan {
             Ok(workload) => workload,
             Err(message) => return failed(&message),
         };
-        let setup = Setup {
-            load,
-            prices,
-            lines_from: match self.from {
-                From::Cloudfront => LinesFrom::CloudFront,
-                From::Producers => LinesFrom::Producers,
-            },
-            producers: self.producers,
-            linger: self.linger,
-            consumers: self.consumers,
-            fan_out: self.fan_out,
+        let mut setup = Setup::new(load, prices);
+        setup.lines_from = match self.from {
+            From::Cloudfront => LinesFrom::CloudFront,
+            From::Producers => LinesFrom::Producers,
         };
+        setup.producers = self.producers;
+        setup.linger = self.linger;
+        setup.consumers = self.consumers;
+        setup.fan_out = self.fan_out;
         warn_of(&workload);
         let mut plan = Comparison::new(workload, setup);
         if let Some(demand) = self.demand(load, trace) {
-            let scenario = Scenario {
-                demand,
-                keys: self.keys,
-                burst: self.burst,
-                spool: self.spool.map(|bytes| bytes as f64),
-                max_delay: self.max_delay,
-                shards: self.shards,
-                seed: self.seed,
-            };
+            let mut scenario = Scenario::new(demand);
+            scenario.keys = self.keys;
+            scenario.burst = self.burst;
+            scenario.max_backlog = self.max_backlog.map(|bytes| bytes as f64);
+            scenario.max_delay = self.max_delay;
+            scenario.shards = self.shards;
+            scenario.seed = self.seed;
             if let Err(error) = plan.simulate(scenario) {
                 return failed(&error.to_string());
             }

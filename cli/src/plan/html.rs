@@ -72,12 +72,18 @@ fn about(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
             LinesFrom::Producers => "programs of your own, beside which the engine runs".to_owned(),
         },
     )?;
-    fact("engine", format!("{}, records wait {} at most", counted(setup.producers, "instance"), time(setup.linger)))?;
-    for packing in [&workload.raw, &workload.kpl].into_iter().chain(&workload.compressed) {
-        if let Some(speed) = packing.speed {
-            let (lines, ratio) = (short(speed.lines_per_second), packing.ratio());
+    fact(
+        "engine",
+        format!("{}, records wait {} at most", counted(setup.producers, "instance"), time(setup.linger.as_secs_f64())),
+    )?;
+    for packed in workload.packed() {
+        if let Some(speed) = packed.speed {
+            let (lines, ratio) = (short(speed.lines_per_second), packed.ratio());
             let threads = speed.threads;
-            fact(&packing.name, format!("{ratio:.2} times smaller, {lines} lines/s here on {threads} threads"))?;
+            fact(
+                &packed.kind.to_string(),
+                format!("{ratio:.2} times smaller, {lines} lines/s here on {threads} threads"),
+            )?;
         }
     }
     fact("region", setup.prices.region.clone())?;
@@ -163,24 +169,24 @@ fn simulated(out: &mut Formatter<'_>, simulation: &Simulation) -> fmt::Result {
         amount(hours),
         amount(scenario.demand.peak()),
         keys(scenario.keys),
-        time(scenario.burst),
+        time(scenario.burst.as_secs_f64()),
         scenario.seed,
-        time(scenario.max_delay),
+        time(scenario.max_delay.as_secs_f64()),
     )?;
-    for Simulated { what, designs, lanes_are, planned, smallest } in &simulation.streams {
+    for Simulated { what, designs, lanes_are, planned, smallest, .. } in &simulation.streams {
         writeln!(
             out,
             "<tr><td>{} <sup>{}</sup></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td{}>{}</td><td>{}</td></tr>",
-            escaped(what),
-            designs.join(" "),
-            lanes(planned.lanes, lanes_are),
+            escaped(&what.to_string()),
+            super::table::joined(designs),
+            lanes(planned.lanes, *lanes_are),
             short(planned.throttled as f64),
             time(planned.worst_delay),
             time(planned.p99_delay),
             bytes(planned.most_waiting_bytes),
             if planned.lost > 0 { " class=\"unsettled\"" } else { "" },
             short(planned.lost as f64),
-            smallest.as_ref().map_or("no number".to_owned(), |smallest| lanes(smallest.lanes, lanes_are)),
+            smallest.as_ref().map_or("no number".to_owned(), |smallest| lanes(smallest.lanes, *lanes_are)),
         )?;
     }
     writeln!(out, "</table></div>\n<h3>Lines a second</h3>")?;
@@ -207,7 +213,7 @@ fn simulated(out: &mut Formatter<'_>, simulation: &Simulation) -> fmt::Result {
         )?;
     }
     if !idle.is_empty() {
-        let names: Vec<String> = idle.iter().map(|stream| escaped(&stream.what)).collect();
+        let names: Vec<String> = idle.iter().map(|stream| escaped(&stream.what.to_string())).collect();
         writeln!(out, "<h3>No line waits</h3>\n<p>{}</p>", names.join("; "))?;
     }
     Ok(())
@@ -319,12 +325,12 @@ fn legend<'a>(out: &mut Formatter<'_>, entries: impl Iterator<Item = (&'a str, &
 }
 
 fn named(design: &Design) -> String {
-    let mode = match design.mode {
+    let mode = match design.way.mode() {
         Some(Mode::Provisioned) => ", provisioned",
         Some(Mode::OnDemand) => ", on-demand",
         None => "",
     };
-    format!("{} {}{mode}", design.id, design.name.trim_start())
+    format!("{} {}{mode}", design.way, design.way.name().trim_start())
 }
 
 fn marked(plan: &Plan, money: f64, caveats: &BTreeSet<Caveat>) -> String {

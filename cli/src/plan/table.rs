@@ -5,9 +5,9 @@ use std::fmt::{self, Display, Formatter};
 
 use indicatif::HumanCount as Count;
 use pixel_engine::plan::Plan;
-use pixel_engine::plan::designs::{Caveat, Design, LinesFrom, Mode, Service, Stream};
-use pixel_engine::plan::simulate::Simulation;
+use pixel_engine::plan::designs::{Caveat, Design, LinesFrom, Mode, Service, Stream, Way};
 use pixel_engine::plan::simulate::spread::Spread;
+use pixel_engine::plan::simulate::{Lanes, Simulation};
 use pixel_engine::plan::workload::Origin;
 
 /// The columns that a table has at most.
@@ -45,15 +45,14 @@ fn about(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         )?,
         _ => writeln!(out, "sample    none; lines of {} B; compression and speed unknown", workload.line_bytes)?,
     }
-    let packings = [&workload.raw, &workload.kpl].into_iter().chain(&workload.compressed);
-    for (place, packing) in packings.enumerate() {
-        let Some(speed) = packing.speed else { continue };
+    for (place, packed) in workload.packed().enumerate() {
+        let Some(speed) = packed.speed else { continue };
         writeln!(
             out,
             "{:<9} {:<7} {:>5.2} times smaller, {:>7} lines/s, {:>6.0} MB/s, {} threads",
             if place == 0 { "measured" } else { "" },
-            packing.name,
-            packing.ratio(),
+            packed.kind,
+            packed.ratio(),
             short(speed.lines_per_second),
             speed.megabytes_per_second,
             speed.threads,
@@ -75,7 +74,7 @@ fn about(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
             LinesFrom::Producers => "your producers",
         },
         counted(setup.producers, "instance"),
-        time(setup.linger),
+        time(setup.linger.as_secs_f64()),
         setup.consumers,
         setup.fan_out,
     )
@@ -145,15 +144,15 @@ pub(super) fn needs_of(design: &Design) -> [String; 8] {
     ]
 }
 
-/// Streams that are alike in several designs are said once.
+/// Streams that are alike in several designs share a row.
 fn shards(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
-    let mut kinds: Vec<(&Stream, Vec<&str>)> = Vec::new();
+    let mut kinds: Vec<(&Stream, Vec<Way>)> = Vec::new();
     for design in &plan.designs {
         for stream in &design.streams {
             let alike = |other: &Stream| (other.of, other.shards) == (stream.of, stream.shards);
             match kinds.iter_mut().find(|(other, _)| alike(other)) {
-                Some((_, designs)) => designs.push(design.id),
-                None => kinds.push((stream, vec![design.id])),
+                Some((_, designs)) => designs.push(design.way),
+                None => kinds.push((stream, vec![design.way])),
             }
         }
     }
@@ -167,7 +166,7 @@ fn shards(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
             out,
             "{:<11}{:<34}{:>10}{:>10}{:>10}{:>10}{:>10}",
             stream.of,
-            designs.join(" "),
+            joined(&designs),
             part_shards(stream.shards.by_bytes),
             part_shards(stream.shards.by_records),
             part_shards(stream.shards.by_readers),
@@ -189,7 +188,7 @@ fn simulated(out: &mut Formatter<'_>, simulation: &Simulation) -> fmt::Result {
         keys(scenario.keys),
         scenario.seed,
     )?;
-    let fewest = format!("delay <= {}", time(scenario.max_delay));
+    let fewest = format!("delay <= {}", time(scenario.max_delay.as_secs_f64()));
     writeln!(
         out,
         "{:<21}{:>15}{:>11}{:>9}{:>9}{:>9}{:>9}{:>17}",
@@ -200,7 +199,7 @@ fn simulated(out: &mut Formatter<'_>, simulation: &Simulation) -> fmt::Result {
         writeln!(
             out,
             "{:<21}{:>15}{:>11}{:>9}{:>9}{:>9}{:>9}{:>17}",
-            stream.what,
+            stream.what.to_string(),
             lanes(planned.lanes, stream.lanes_are),
             or_dash(planned.throttled as f64, short),
             time(planned.worst_delay),
@@ -221,9 +220,15 @@ pub(super) fn keys(keys: Spread) -> String {
     }
 }
 
-pub(super) fn lanes(count: usize, are: &str) -> String {
-    let are = if count == 1 { are.trim_end_matches('s') } else { are };
-    format!("{} {are}", Count(count as u64))
+pub(super) fn lanes(count: usize, lanes: Lanes) -> String {
+    let lanes = lanes.to_string();
+    let lanes = if count == 1 { lanes.trim_end_matches('s') } else { &lanes };
+    format!("{} {lanes}", Count(count as u64))
+}
+
+/// The names of designs.
+pub(super) fn joined(ways: &[Way]) -> String {
+    ways.iter().map(|way| way.id()).collect::<Vec<_>>().join(" ")
 }
 
 /// Bytes, or a dash for none.
@@ -241,8 +246,8 @@ fn notes(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         wrapped(out, &format!("* {letter}  "), &explained.explanation)?;
     }
     let simulated = "lanes      simulated are shards, or times the Direct PUT quota; throttled are tries that one refused, \
-        waiting the most bytes that did at once, which is the spool that is needed, lost the lines that a full spool had \
-        no room for";
+        waiting the most bytes that did at once, which is the spool that is needed, lost the lines that were more than \
+        --max-backlog";
     let notes = [
         "shards     for the peak, all month, with nothing to spare; 20+17 are those of a first and of a second stream; \
         on-dem. is the share of what on-demand streams take in the region",
@@ -277,12 +282,12 @@ fn wrapped(out: &mut Formatter<'_>, before: &str, text: &str) -> fmt::Result {
 }
 
 fn named(design: &Design) -> String {
-    let mode = match design.mode {
+    let mode = match design.way.mode() {
         Some(Mode::Provisioned) => ", provisioned",
         Some(Mode::OnDemand) => ", on-demand",
         None => "",
     };
-    format!("{:<3}{:<32}", design.id, format!("{}{mode}", design.name))
+    format!("{:<3}{:<32}", design.way, format!("{}{mode}", design.way.name()))
 }
 
 fn marked(money: f64, caveats: &BTreeSet<Caveat>) -> String {

@@ -7,10 +7,23 @@
 //! ```
 //! [`measure`] packs a sample of the user's own log, [`designs`] says what each way of carrying such lines at such a
 //! rate needs and costs, and [`simulate`] plays a day of it against the limits. Amounts are bytes, seconds, and lines
-//! or records a second. `docs/capacity.md` has the formulas and where each limit is from.
+//! or records a second. `docs/capacity.md` has the formulas and the source of each limit.
+//!
+//! ```
+//! use pixel_engine_plan::Plan;
+//! use pixel_engine_plan::designs::Setup;
+//! use pixel_engine_plan::prices::PriceFile;
+//! use pixel_engine_plan::rate::Load;
+//! use pixel_engine_plan::workload::Workload;
+//!
+//! let load = Load::new("20000/s".parse()?, 2.0)?;
+//! let plan = Plan::new(Workload::stated(800), Setup::new(load, PriceFile::built_in().region("us-east-1")?));
+//! let [lines, direct] = ["1a", "3"].map(|id| plan.designs.iter().find(|design| design.way.id() == id).unwrap());
+//! assert!(direct.total().0 < lines.total().0, "packed lines cost less");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod designs;
-pub mod limits;
 pub mod measure;
 pub mod prices;
 pub mod rate;
@@ -18,8 +31,9 @@ pub mod simulate;
 pub mod workload;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use designs::{BySize, Caveat, Design, Setup};
 use simulate::{Scenario, Simulation, TooManyLanes};
@@ -27,6 +41,7 @@ use workload::Workload;
 
 /// A plan: every design for some lines at some rate.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Plan {
     /// The lines.
     pub workload: Workload,
@@ -36,18 +51,19 @@ pub struct Plan {
     pub designs: Vec<Design>,
     /// What records of each size cost.
     pub by_record_size: Vec<BySize>,
-    /// Everything unsettled that takes part in a figure, once.
+    /// Everything unsettled that a figure depends on, each once.
     pub caveats: Vec<Explained>,
-    /// A day of it, when one was played.
+    /// A day of it, when one was simulated.
     pub simulation: Option<Simulation>,
 }
 
 /// Something unsettled, in words.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Explained {
     /// What it is.
     pub caveat: Caveat,
-    /// What is unsettled, and what was taken.
+    /// What is unsettled, and what was assumed.
     pub explanation: String,
 }
 
@@ -62,12 +78,17 @@ impl Plan {
         Plan { caveats, workload, setup, designs, by_record_size, simulation: None }
     }
 
-    /// Plays a scenario against the streams of the designs.
+    /// Plays a scenario against the streams of the designs, into [`Plan::simulation`].
     ///
     /// # Errors
-    /// The plan is too large to be played.
+    /// The plan has more shards or quotas than a simulation takes.
     pub fn simulate(&mut self, scenario: Scenario) -> Result<(), TooManyLanes> {
         self.simulation = Some(simulate::simulate(self, scenario)?);
         Ok(())
     }
+}
+
+/// A time as JSON has it: a number of seconds.
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::workload::{LineLengths, Origin, Packing as Packed, PerRecord, Size, Speed, Workload};
+use super::workload::{LineLengths, Origin, PackedLines, PerRecord, RecordKind, Size, Speed, Workload};
 use pixel_engine_core::billing::PUT_PAYLOAD_UNIT;
 use pixel_engine_core::compress::Codec;
 use pixel_engine_core::config::{ConfigError, ContainerKind, Settings};
@@ -21,7 +21,7 @@ use pixel_engine_log::line::Line;
 use pixel_engine_log::schema::Schemas;
 
 /// The codecs that a plan compares: the fastest of each that compresses well.
-const CODECS: [(&str, Codec); 2] = [("zstd:1", Codec::Zstd(1)), ("gzip:1", Codec::Gzip(1))];
+const CODECS: [Codec; 2] = [Codec::Zstd(1), Codec::Gzip(1)];
 /// Bytes of the sample that its lines are counted in.
 const SAMPLE_BYTES: u64 = 256 << 20;
 /// Bytes of the sample that a ratio is measured on.
@@ -94,7 +94,7 @@ impl Sample {
         let lines_of_aggregates = Packing::lines(kpl::DEFAULT_RECORD_SIZE, Amount::SpeedTime);
         let aggregates = Packing { container: ContainerKind::Kpl, ..lines_of_aggregates };
         let aggregated = self.pack(aggregates)?.summary;
-        let compressed = CODECS.map(|(name, codec)| self.compressed(name, codec, line_bytes, sample_bytes));
+        let compressed = CODECS.map(|codec| self.compressed(codec, line_bytes, sample_bytes));
         Ok(Workload {
             line_bytes,
             unpacked: PerRecord {
@@ -103,8 +103,8 @@ impl Sample {
                     / lines,
                 on_demand: summary.billed_bytes_kinesis_on_demand_unpacked as f64 / lines,
             },
-            raw: measured(Packed::raw(line_bytes, mean_record(&raw)), &raw),
-            kpl: measured(Packed::kpl(line_bytes), &aggregated),
+            raw: measured(PackedLines::raw(line_bytes, mean_record(&raw)), &raw),
+            kpl: measured(PackedLines::kpl(line_bytes), &aggregated),
             compressed: compressed.into_iter().collect::<Result<_, _>>()?,
             origin: Origin::Sample {
                 lines: summary.lines_shipped,
@@ -118,7 +118,7 @@ impl Sample {
     }
 
     /// How far records of several sizes shrink, and how fast.
-    fn compressed(&self, name: &str, codec: Codec, line_bytes: f64, sample_bytes: u64) -> Result<Packed, MeasureError> {
+    fn compressed(&self, codec: Codec, line_bytes: f64, sample_bytes: u64) -> Result<PackedLines, MeasureError> {
         let limit = lines::MAX_RECORD_SIZE;
         let mut sizes: Vec<Size> = Vec::new();
         for record_size in [2_048, 5_120, 20_480, 102_400, limit] {
@@ -146,7 +146,7 @@ impl Sample {
         let no_repetition = (0.9 * sample_bytes as f64 / ratio) as usize;
         let record_size = no_repetition.clamp(smallest_record(line_bytes), limit);
         let timed = self.pack(Packing { codec, ..Packing::lines(record_size, Amount::SpeedTime) })?.summary;
-        Ok(Packed { name: name.to_owned(), sizes, key_bytes: 0.0, full_billed: None, speed: Some(speed(&timed)) })
+        Ok(PackedLines { speed: Some(speed(&timed)), ..PackedLines::of(RecordKind::Lines(codec), sizes) })
     }
 
     fn pack(&self, packing: Packing) -> Result<Outcome, MeasureError> {
@@ -212,14 +212,14 @@ fn mean_record(summary: &Summary) -> f64 {
 }
 
 /// The packing with what full records came to.
-fn measured(packing: Packed, summary: &Summary) -> Packed {
+fn measured(packed: PackedLines, summary: &Summary) -> PackedLines {
     let records = summary.records as f64;
     let full_billed = PerRecord {
         firehose: summary.billed_bytes_firehose as f64 / records,
         put_payload_units: (summary.billed_bytes_kinesis_provisioned / PUT_PAYLOAD_UNIT) as f64 / records,
         on_demand: summary.billed_bytes_kinesis_on_demand as f64 / records,
     };
-    Packed { full_billed: Some(full_billed), speed: Some(speed(summary)), ..packing }
+    PackedLines { full_billed: Some(full_billed), speed: Some(speed(summary)), ..packed }
 }
 
 fn speed(summary: &Summary) -> Speed {
@@ -364,7 +364,7 @@ mod tests {
         let lines = Packing::lines(kpl::DEFAULT_RECORD_SIZE, Amount::Bytes(u64::MAX));
         let run = Packing { container: ContainerKind::Kpl, ..lines };
         let summary = sample.pack(run).unwrap().summary;
-        let full = Packed::kpl(line).full();
+        let full = PackedLines::kpl(line).full();
         let measured = (summary.bytes_in as f64 / summary.records as f64, mean_record(&summary));
         assert!((full.lines / measured.0 - 1.0).abs() < 0.005, "{full:?} {measured:?}");
         assert!((full.data / measured.1 - 1.0).abs() < 0.005, "{full:?} {measured:?}");

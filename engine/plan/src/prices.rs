@@ -1,7 +1,8 @@
-//! Prices are data: a file says what each costs, where that is from, of which date, and whether it was confirmed.
+//! Prices are data: a file says what each item costs, where the price is from, of which date it is, and whether it was
+//! confirmed.
 //!
-//! The built-in file, `prices.json` beside this one, has what could be found with a source. A figure in which an
-//! unconfirmed price takes part carries that with it to every output, see [`Caveat`](super::designs::Caveat).
+//! The built-in file, `prices.json` beside this one, has the prices for which a source was found. A figure that depends on
+//! an unconfirmed price says so in every output, see [`Caveat`](super::designs::Caveat).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// The file that is used unless the user brings one.
+/// The file that is used unless the user has one.
 pub const BUILT_IN: &str = include_str!("prices.json");
 
 /// What has a price. In files: `kinesis-shard-hour`.
@@ -78,8 +79,8 @@ impl Item {
         Item::MemoryGbHour,
     ];
 
-    /// Whether it is priced by the GB, whose size AWS leaves open.
-    pub fn is_by_gb(self) -> bool {
+    /// Whether it is priced by the GB, the size of which AWS does not state.
+    pub(crate) fn is_by_gb(self) -> bool {
         matches!(
             self,
             Item::KinesisFanOutGb
@@ -163,11 +164,11 @@ pub struct Prices {
     prices: BTreeMap<Item, Price>,
 }
 
-/// Why there are no prices.
+/// Why prices cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PriceError {
-    /// The file cannot be read.
+    /// The file cannot be read, usually because it is not there.
     #[error("{file}: {error}")]
     Read {
         /// The file.
@@ -176,7 +177,7 @@ pub enum PriceError {
         #[source]
         error: std::io::Error,
     },
-    /// It is no JSON, or a key of it is missing, unknown or of the wrong type.
+    /// The file is not JSON, or a key of it is missing, misspelled or of the wrong type.
     #[error("{file}: {error}")]
     Format {
         /// The file.
@@ -185,17 +186,17 @@ pub enum PriceError {
         #[source]
         error: serde_json::Error,
     },
-    /// The file has no prices for the region.
+    /// The file has no prices for the region; the built-in one has only us-east-1.
     #[error("{file}: no prices for the region `{region}`; it has {}", known.join(", "))]
     UnknownRegion {
         /// The file.
         file: String,
         /// The region that was asked for.
         region: String,
-        /// Those that there are.
+        /// The regions that the file has.
         known: Vec<String>,
     },
-    /// A price of the region is missing.
+    /// A price of the region is missing: a file must have all of them.
     #[error("{file}: the region `{region}` has no `{item}`")]
     Missing {
         /// The file.
@@ -205,15 +206,39 @@ pub enum PriceError {
         /// The key that is missing.
         item: Item,
     },
-    /// A value that no price can have.
-    #[error("{file}: {place}: {reason}")]
-    Value {
+    /// A GB that is neither 10^9 nor 2^30 bytes.
+    #[error("{file}: bytes_per_gb: a GB has 1000000000 or 1073741824 bytes")]
+    BytesPerGb {
         /// The file.
         file: String,
-        /// The region and the key.
-        place: String,
-        /// What is wrong with it.
-        reason: &'static str,
+    },
+    /// A price that is negative or not finite.
+    #[error("{file}: {region}: {item}: a price is a number from 0 up")]
+    Negative {
+        /// The file.
+        file: String,
+        /// The region.
+        region: String,
+        /// The price.
+        item: Item,
+    },
+    /// A tier without its end, or an end at a price that has no tiers.
+    #[error("{file}: {region}: {item}: `up_to_gb` belongs to `firehose-gb-tier-1` and `-2`, and to no other price")]
+    TierEnd {
+        /// The file.
+        file: String,
+        /// The region.
+        region: String,
+        /// The price.
+        item: Item,
+    },
+    /// The second tier of Firehose ends before the first.
+    #[error("{file}: {region}: firehose-gb-tier-2: its `up_to_gb` must be above the first tier's")]
+    TierOrder {
+        /// The file.
+        file: String,
+        /// The region.
+        region: String,
     },
 }
 
@@ -223,10 +248,10 @@ impl PriceFile {
         PriceFile::parse("built-in prices", BUILT_IN).expect("a test reads the built-in file")
     }
 
-    /// Reads a file, which stands in for the built-in one as a whole.
+    /// Reads a file, which replaces the built-in one as a whole.
     ///
     /// # Errors
-    /// It cannot be read, or is no price file.
+    /// It cannot be read, or is not a price file.
     pub fn read(path: &Path) -> Result<PriceFile, PriceError> {
         let file = path.display().to_string();
         match std::fs::read_to_string(path) {
@@ -235,39 +260,36 @@ impl PriceFile {
         }
     }
 
-    /// The same from text; `name` is for messages.
+    /// Reads the text of a file; `name` is for messages.
     ///
     /// # Errors
-    /// It is no price file.
+    /// It is not a price file.
     pub fn parse(name: &str, text: &str) -> Result<PriceFile, PriceError> {
         let parsed = serde_json::from_str(text).map_err(|error| PriceError::Format { file: name.to_owned(), error })?;
-        let file = PriceFile { name: name.to_owned(), ..parsed };
-        let wrong = |place: String, reason| Err(PriceError::Value { file: name.to_owned(), place, reason });
-        if ![1e9, (1_u64 << 30) as f64].contains(&file.bytes_per_gb.value) {
-            return wrong("bytes_per_gb".to_owned(), "a GB has 1000000000 or 1073741824 bytes");
+        let price_file = PriceFile { name: name.to_owned(), ..parsed };
+        let file = || name.to_owned();
+        if ![1e9, (1_u64 << 30) as f64].contains(&price_file.bytes_per_gb.value) {
+            return Err(PriceError::BytesPerGb { file: file() });
         }
-        for (region, prices) in &file.regions {
-            for (item, price) in prices {
-                let place = || format!("{region}: {item}");
+        for (region, prices) in &price_file.regions {
+            let region = || region.clone();
+            for (&item, price) in prices {
                 if !(price.value.is_finite() && price.value >= 0.0) {
-                    return wrong(place(), "a price is a number from 0 up");
+                    return Err(PriceError::Negative { file: file(), region: region(), item });
                 }
                 let has_end = matches!(item, Item::FirehoseGbTier1 | Item::FirehoseGbTier2);
                 if has_end != price.up_to_gb.is_some() {
-                    return wrong(
-                        place(),
-                        "`up_to_gb` belongs to `firehose-gb-tier-1` and `-2`, and to no other price",
-                    );
+                    return Err(PriceError::TierEnd { file: file(), region: region(), item });
                 }
             }
             let end = |item| prices.get(&item).and_then(|price| price.up_to_gb);
             if let (Some(first), Some(second)) = (end(Item::FirehoseGbTier1), end(Item::FirehoseGbTier2))
                 && !(0.0 < first && first < second)
             {
-                return wrong(format!("{region}: firehose-gb-tier-2"), "its `up_to_gb` must be above the first tier's");
+                return Err(PriceError::TierOrder { file: file(), region: region() });
             }
         }
-        Ok(file)
+        Ok(price_file)
     }
 
     /// All prices of a region.
@@ -299,8 +321,8 @@ impl Prices {
         &self.prices[&item]
     }
 
-    /// Firehose's tiers in order: the price, and the GB a month at which it ends.
-    pub fn firehose_tiers(&self) -> [(Item, f64); 3] {
+    /// Firehose's tiers in order: the price, and the GB a month at which the tier ends.
+    pub(crate) fn firehose_tiers(&self) -> [(Item, f64); 3] {
         [Item::FirehoseGbTier1, Item::FirehoseGbTier2, Item::FirehoseGbTier3]
             .map(|item| (item, self.of(item).up_to_gb.unwrap_or(f64::INFINITY)))
     }

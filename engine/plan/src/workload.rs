@@ -1,18 +1,22 @@
-//! What the lines are like: how long, how they pack, how they compress, and how fast this machine does it.
+//! What the lines are like: how long they are, how they pack and compress, and how fast this machine does it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use pixel_engine_core::billing::{Billed, PUT_PAYLOAD_UNIT};
-use pixel_engine_core::pack::lines;
+use pixel_engine_core::billing::Billed;
+use pixel_engine_core::compress::Codec;
+use pixel_engine_core::limits::firehose::MAX_RECORD_SIZE;
+use pixel_engine_core::limits::kinesis::PUT_PAYLOAD_UNIT;
 use pixel_engine_kpl as kpl;
 use pixel_engine_kpl::HashKeys;
 
-/// The lines, and what becomes of them in each container.
+/// The lines, and what they become in records of each kind.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Workload {
-    /// The sample, or that there is none.
+    /// The sample that was measured, or that there is none.
     pub origin: Origin,
     /// Bytes of a line on average, with its newline.
     pub line_bytes: f64,
@@ -21,36 +25,37 @@ pub struct Workload {
     /// How long the lines are, when there is a sample.
     pub lengths: Option<LineLengths>,
     /// Records of concatenated lines.
-    pub raw: Packing,
+    pub raw: PackedLines,
     /// KPL aggregates.
-    pub kpl: Packing,
+    pub kpl: PackedLines,
     /// Records of lines under each codec; none without a sample.
-    pub compressed: Vec<Packing>,
+    pub compressed: Vec<PackedLines>,
 }
 
-/// Where the figures of a workload are from.
+/// Where the figures of a workload come from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
-    /// Lines of that many bytes, as stated by the user; nothing was measured.
+    /// The user stated the length of a line; nothing was measured.
     Stated,
-    /// Measured.
+    /// A sample was measured.
     Sample {
-        /// Lines that were read and are log lines.
+        /// Log lines that were read.
         lines: u64,
         /// Their bytes, after decompression.
         bytes: u64,
-        /// Lines that are none, and were left out.
+        /// Lines that are not log lines, and were left out.
         bad_lines: u64,
-        /// The first of them, with the reason.
+        /// The first of these, with the reason.
         first_bad_line: Option<String>,
-        /// Whether the sample is longer than what was read of it.
+        /// Whether the sample is longer than the part that was read.
         cut: bool,
     },
 }
 
 /// What a record is billed, on average.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct PerRecord {
     /// Bytes that Firehose bills.
     pub firehose: f64,
@@ -60,12 +65,43 @@ pub struct PerRecord {
     pub on_demand: f64,
 }
 
-/// How a container takes lines.
+/// What a record is made of. `Display` gives `lines`, `raw`, `zstd:1` or `kpl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordKind {
+    /// One line.
+    Line,
+    /// Concatenated lines, compressed or not.
+    Lines(Codec),
+    /// A KPL aggregate.
+    Aggregate,
+}
+
+impl fmt::Display for RecordKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordKind::Line => formatter.pad("lines"),
+            RecordKind::Lines(Codec::None) => formatter.pad("raw"),
+            RecordKind::Lines(codec) => formatter.pad(&codec.to_string()),
+            RecordKind::Aggregate => formatter.pad("kpl"),
+        }
+    }
+}
+
+impl Serialize for RecordKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The records of one kind that lines become.
 #[derive(Clone, Debug, Serialize)]
-pub struct Packing {
-    /// `raw`, `kpl`, `zstd:1`.
-    pub name: String,
-    /// Bytes of lines in a record, and the bytes of data that become of them, from small records to full ones.
+#[non_exhaustive]
+pub struct PackedLines {
+    /// What a record is made of.
+    #[serde(rename = "name")]
+    pub kind: RecordKind,
+    /// Bytes of lines in a record, and the bytes of data that they become, from small records to full ones.
     pub sizes: Vec<Size>,
     /// Bytes of partition key, which Kinesis counts with the data.
     pub key_bytes: f64,
@@ -76,7 +112,7 @@ pub struct Packing {
     pub speed: Option<Speed>,
 }
 
-/// The size of a record, before and after.
+/// The size of a record, before and after packing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Size {
     /// Bytes of lines.
@@ -87,17 +123,18 @@ pub struct Size {
 
 /// How fast a machine packs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Speed {
-    /// On all threads.
+    /// Lines a second, on all threads.
     pub lines_per_second: f64,
-    /// The same in 10^6 bytes of lines.
+    /// 10^6 bytes of lines a second, on all threads.
     pub megabytes_per_second: f64,
     /// Threads of the pool.
     pub threads: usize,
 }
 
 impl Workload {
-    /// Lines of one length, newline included, without a sample: nothing is known of compression and of speed.
+    /// Lines of one length, newline included, without a sample: compression and speed are unknown.
     pub fn stated(line_bytes: u32) -> Workload {
         let mut billed = Billed::default();
         billed.add(line_bytes as usize, 0);
@@ -111,27 +148,48 @@ impl Workload {
                 on_demand: billed.on_demand as f64,
             },
             lengths: None,
-            raw: Packing::raw(line, full_of_whole_lines(lines::MAX_RECORD_SIZE as f64, line)),
-            kpl: Packing::kpl(line),
+            raw: PackedLines::raw(line, full_of_whole_lines(MAX_RECORD_SIZE as f64, line)),
+            kpl: PackedLines::kpl(line),
             compressed: Vec::new(),
         }
     }
+
+    /// Every kind of record that packs lines, in the order of tables.
+    pub fn packed(&self) -> impl Iterator<Item = &PackedLines> {
+        [&self.raw, &self.kpl].into_iter().chain(&self.compressed)
+    }
+
+    /// Records of lines under a codec; `None` when that codec was not measured.
+    pub fn lines_with(&self, codec: Codec) -> Option<&PackedLines> {
+        self.packed().find(|packed| packed.kind == RecordKind::Lines(codec))
+    }
 }
 
-/// The bytes that whole lines fill: the last one that does not fit leaves half a line free on average.
+/// The bytes that whole lines fill: the line that does not fit any more leaves half a line free on average.
 fn full_of_whole_lines(limit: f64, line: f64) -> f64 {
     (limit - line / 2.0).max(line)
 }
 
-impl Packing {
-    /// Lines one after the other; a full record has that many bytes.
-    pub(super) fn raw(line: f64, full: f64) -> Packing {
-        let sizes = [line.min(full), full].map(|bytes| Size { lines: bytes, data: bytes });
-        Packing { name: "raw".to_owned(), sizes: sizes.into(), key_bytes: 0.0, full_billed: None, speed: None }
+impl PackedLines {
+    /// A line a record, each with a partition key of so many bytes.
+    pub fn unpacked(line: f64, key_bytes: f64) -> PackedLines {
+        let sizes = vec![Size { lines: line, data: line }];
+        PackedLines { key_bytes, ..PackedLines::of(RecordKind::Line, sizes) }
     }
 
-    /// KPL aggregates of 51,200 B with their key. A single line travels unwrapped.
-    pub(super) fn kpl(line: f64) -> Packing {
+    /// Concatenated lines; a full record has that many bytes.
+    pub(crate) fn raw(line: f64, full: f64) -> PackedLines {
+        let sizes = [line.min(full), full].map(|bytes| Size { lines: bytes, data: bytes });
+        PackedLines::of(RecordKind::Lines(Codec::None), sizes.into())
+    }
+
+    /// Records of these sizes, without a key, and nothing measured beside the sizes.
+    pub(crate) fn of(kind: RecordKind, sizes: Vec<Size>) -> PackedLines {
+        PackedLines { kind, sizes, key_bytes: 0.0, full_billed: None, speed: None }
+    }
+
+    /// KPL aggregates of the KPL's default size with their key. A single line travels unwrapped.
+    pub(crate) fn kpl(line: f64) -> PackedLines {
         /// Magic, MD5, and the two tables with one key each: 4 + 16 + (2 + 4) + (2 + 39).
         const AROUND_AGGREGATE: f64 = 67.0;
         /// Tag and length of the user record and of its data, and two indices.
@@ -150,17 +208,20 @@ impl Packing {
             }
             count *= 2.0;
         }
-        Packing { name: "kpl".to_owned(), sizes, key_bytes, full_billed: None, speed: None }
+        PackedLines { key_bytes, ..PackedLines::of(RecordKind::Aggregate, sizes) }
     }
 
     /// A full record.
+    ///
+    /// # Panics
+    /// When it has no sizes.
     pub fn full(&self) -> Size {
-        *self.sizes.last().expect("a packing has a size")
+        *self.sizes.last().expect("there is a size at least")
     }
 
-    /// The record that `available` bytes of lines become, when no more come in time: at least a line, at most a
+    /// The record that `available` bytes of lines become when no more come in time: at least a line, at most a
     /// full record. Sizes between the known ones are interpolated.
-    pub fn record(&self, available: f64, line_bytes: f64) -> Size {
+    pub(crate) fn record(&self, available: f64, line_bytes: f64) -> Size {
         let full = self.full();
         let lines = available.clamp(line_bytes.min(full.lines), full.lines);
         let above = self.sizes.partition_point(|size| size.lines < lines).min(self.sizes.len() - 1);
@@ -173,7 +234,7 @@ impl Packing {
     }
 
     /// What such a record is billed.
-    pub fn billed(&self, record: Size) -> PerRecord {
+    pub(crate) fn billed(&self, record: Size) -> PerRecord {
         match self.full_billed {
             Some(billed) if record.lines >= self.full().lines => billed,
             _ => billed(record.data, self.key_bytes),
@@ -186,8 +247,8 @@ impl Packing {
     }
 }
 
-/// Billed bytes of a record of this many bytes of data and key; a mean is rounded as if every record had it.
-pub fn billed(data: f64, key: f64) -> PerRecord {
+/// What a record of this many bytes of data and key is billed; a mean size is rounded as if every record had it.
+pub(crate) fn billed(data: f64, key: f64) -> PerRecord {
     let mut billed = Billed::default();
     billed.add(data.round() as usize, key.round() as usize);
     PerRecord {
@@ -197,45 +258,46 @@ pub fn billed(data: f64, key: f64) -> PerRecord {
     }
 }
 
-/// How many lines have which length, newlines included.
+/// How many lines there are of each length, newlines included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineLengths {
     counts: BTreeMap<u32, u64>,
     lines: u64,
 }
 
-/// Lines within a range of lengths.
+/// The lines within a range of lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Bar {
-    /// The least length in bytes.
+    /// The shortest length in bytes.
     pub from: u32,
-    /// The first length that is too long.
+    /// The shortest length beyond it.
     pub to: u32,
     /// Lines.
     pub lines: u64,
 }
 
 impl LineLengths {
-    /// One more line of that many bytes.
-    pub fn add(&mut self, bytes: usize) {
+    /// Counts a line of that many bytes.
+    pub(crate) fn add(&mut self, bytes: usize) {
         *self.counts.entry(u32::try_from(bytes).unwrap_or(u32::MAX)).or_default() += 1;
         self.lines += 1;
     }
 
     /// Adds the lines of another.
-    pub fn merge(&mut self, other: &LineLengths) {
+    pub(crate) fn merge(&mut self, other: &LineLengths) {
         for (&bytes, &lines) in &other.counts {
             *self.counts.entry(bytes).or_default() += lines;
         }
         self.lines += other.lines;
     }
 
-    /// Lines.
+    /// How many lines were counted.
     pub fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// The least length that at least that share of the lines does not exceed; 0 without lines.
+    /// The shortest length that at least that share of the lines does not exceed; 0 without lines.
     pub fn quantile(&self, share: f64) -> u32 {
         let wanted = (share * self.lines as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -243,7 +305,7 @@ impl LineLengths {
             seen += lines;
             seen >= wanted
         });
-        found.map_or(0, |(&length, _)| length)
+        found.map_or(0, |(&len, _)| len)
     }
 
     /// A histogram of at most 40 bars of equal, round width.
@@ -323,7 +385,7 @@ mod tests {
     #[test]
     fn quantiles_and_bars_of_lengths() {
         let mut lengths = LineLengths::default();
-        (1..=100).for_each(|length| lengths.add(length));
+        (1..=100).for_each(|len| lengths.add(len));
         assert_eq!([0.0, 0.5, 0.99, 1.0].map(|share| lengths.quantile(share)), [1, 50, 99, 100]);
         let bars = lengths.histogram();
         assert_eq!(bars.len(), 21);
@@ -336,7 +398,7 @@ mod tests {
         #[test]
         fn bars_hold_every_line(all in prop::collection::vec(1_usize..2_000_000, 1..100)) {
             let mut lengths = LineLengths::default();
-            all.iter().for_each(|&length| lengths.add(length));
+            all.iter().for_each(|&len| lengths.add(len));
             let bars = lengths.histogram();
             prop_assert!(bars.len() <= 40);
             prop_assert_eq!(bars.iter().map(|bar| bar.lines).sum::<u64>(), all.len() as u64);
@@ -345,11 +407,11 @@ mod tests {
         #[test]
         fn a_record_grows_with_what_comes(line in 2_u32..40_000, first in 0.0..2e6_f64, second in 0.0..2e6_f64) {
             let workload = Workload::stated(line);
-            for packing in [&workload.raw, &workload.kpl] {
+            for packed in workload.packed() {
                 let [less, more] = [first.min(second), first.max(second)]
-                    .map(|available| packing.record(available, f64::from(line)));
+                    .map(|available| packed.record(available, f64::from(line)));
                 prop_assert!(less.lines <= more.lines && less.data <= more.data + 1e-6, "{less:?} {more:?}");
-                prop_assert!(more.data + packing.key_bytes <= 1_024_000.0 && less.lines >= f64::from(line) - 1e-6);
+                prop_assert!(more.data + packed.key_bytes <= 1_024_000.0 && less.lines >= f64::from(line) - 1e-6);
             }
         }
     }

@@ -21,11 +21,12 @@ use pixel_engine_log::schema::Schemas;
 
 /// The seconds of a day.
 const DAY: usize = 86_400;
-/// No trace is longer: 31 days.
-const LONGEST: u64 = 31 * 86_400;
+/// The longest trace: 31 days.
+const MAX_TRACE_SECONDS: u64 = 31 * 86_400;
 
 /// Lines by the second.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Demand {
     /// What it is called.
     pub name: String,
@@ -34,11 +35,11 @@ pub struct Demand {
     pub rates: Vec<f64>,
 }
 
-/// Why a file is no trace.
+/// Why a file is not a trace.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceError {
-    /// It cannot be read.
+    /// The file cannot be read, usually because it is not there.
     #[error("{path}: {error}")]
     Read {
         /// The file.
@@ -47,7 +48,7 @@ pub enum TraceError {
         #[source]
         error: std::io::Error,
     },
-    /// A row is not `second,events`.
+    /// A row is not `second,events`; usually it has other columns or a separator that is not a comma.
     #[error("{path}: line {line}: `{text}` is not `second,events`")]
     Row {
         /// The file.
@@ -57,18 +58,18 @@ pub enum TraceError {
         /// What it says.
         text: String,
     },
-    /// The log cannot be read.
+    /// The log cannot be read, usually because its compression is broken.
     #[error(transparent)]
     Log(#[from] run::Error),
-    /// Nothing in it, or nothing with a time.
+    /// The file is empty, or nothing in it has a time.
     #[error("{0}: no line of it has a time: neither a log nor a CSV file of `second,events`")]
     Empty(String),
-    /// More than a month, as when two logs of different years are one trace.
-    #[error("{path}: its times are {seconds} s apart; a trace has at most {LONGEST}")]
+    /// The trace is longer than a month, usually because two logs of different years are in it.
+    #[error("{path}: its times are {seconds} s apart; a trace has at most {MAX_TRACE_SECONDS}")]
     Long {
         /// The file.
         path: String,
-        /// From the first to the last.
+        /// From the first time to the last.
         seconds: u64,
     },
 }
@@ -79,7 +80,7 @@ impl Demand {
         Demand { name: "constant".to_owned(), rates: vec![rate; seconds] }
     }
 
-    /// A day that is busiest at 20:00: a bell around the clock, `e^(k cos)`, with the load's average and peak.
+    /// A day that is busiest at 20:00: a bell curve around the clock, `e^(k cos)`, with the load's average and peak.
     pub fn diurnal(load: Load) -> Demand {
         let angle = |second: usize| std::f64::consts::TAU * (second as f64 / DAY as f64 - 20.0 / 24.0);
         let (average, peak) = (load.average.get(), load.peak.get());
@@ -95,8 +96,8 @@ impl Demand {
         Demand { name: "diurnal".to_owned(), rates: shape(flat).map(|part| peak * part).collect() }
     }
 
-    /// A day at the average rate but for a crowd at noon: within 30 s up to the peak, ten minutes of it, and away by half
-    /// every ten minutes.
+    /// A day at the average rate with a crowd at noon, which rises to the peak within 30 s, stays for ten minutes, and
+    /// then halves every ten minutes.
     pub fn flash_crowd(load: Load) -> Demand {
         const NOON: f64 = 43_200.0;
         const RISE: f64 = 30.0;
@@ -113,18 +114,18 @@ impl Demand {
         Demand { name: "flash-crowd".to_owned(), rates }
     }
 
-    /// A file: CSV rows of `second,events`, with or without a header, or a log whose times are counted. Seconds that do
-    /// not occur have no lines.
+    /// Reads a file: CSV rows of `second,events`, with or without a header, or a log whose times are counted. Seconds
+    /// that do not occur have no lines.
     ///
     /// # Errors
-    /// It cannot be read, or is neither.
+    /// The file cannot be read, or is neither.
     pub fn trace(path: &Path, schemas: &Schemas) -> Result<Demand, TraceError> {
         let name = path.display().to_string();
         let read_error = |error| TraceError::Read { path: name.clone(), error };
         let is_csv = {
             let mut start = [0; 256];
-            let length = std::io::Read::read(&mut fs::File::open(path).map_err(read_error)?, &mut start);
-            let start = &start[..length.map_err(read_error)?];
+            let len = std::io::Read::read(&mut fs::File::open(path).map_err(read_error)?, &mut start);
+            let start = &start[..len.map_err(read_error)?];
             let row = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
             row.contains(&b',') && !row.contains(&b'\t') && !row.starts_with(b"{") && !row.starts_with(b"#")
         };
@@ -133,7 +134,7 @@ impl Demand {
         let (Some((&first, _)), Some((&last, _))) = (seconds.first_key_value(), seconds.last_key_value()) else {
             return Err(TraceError::Empty(name));
         };
-        if last - first >= LONGEST {
+        if last - first >= MAX_TRACE_SECONDS {
             return Err(TraceError::Long { path: name, seconds: last - first });
         }
         let mut rates = vec![0.0; (last - first + 1) as usize];
@@ -146,7 +147,7 @@ impl Demand {
         Ok(Demand { name, rates })
     }
 
-    /// The same shape with another average.
+    /// Multiplies every second's lines, so that the average becomes the one given.
     pub fn scaled_to(mut self, average: f64) -> Demand {
         let factor = average / self.average();
         self.rates.iter_mut().for_each(|rate| *rate *= factor);

@@ -15,20 +15,20 @@ use std::collections::VecDeque;
 
 use fastrand::Rng;
 
-use super::Tally;
+use super::tally::Tally;
 use pixel_engine_core::deliver::backoff::{FIRST_WAIT, max_wait};
 
 /// Seconds of a tick.
 pub(super) const TICK: f64 = 1.0;
-/// Groups of waiting lines that a lane keeps; above it, neighbours become one.
-const MOST_COHORTS: usize = 512;
+/// Groups of waiting lines that a lane keeps; beyond it, neighbours are merged.
+const MAX_COHORTS: usize = 512;
 
-/// What a line is to the lane in one tick.
+/// What a line takes of the lane in one tick.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
     /// Seconds of work.
     pub(super) cost: f64,
-    /// Lines of a record, which is taken or refused as a whole.
+    /// Lines in its record, which is taken or refused as a whole.
     pub(super) in_record: f64,
 }
 
@@ -84,7 +84,7 @@ impl Lane {
         self.queue.front().map_or(0.0, |cohort| now - cohort.from)
     }
 
-    /// Takes away lines that came last; they are the ones that a full spool refuses.
+    /// Takes away lines that came last; they are the ones that a full backlog has no room for.
     pub(super) fn refuse(&mut self, lines: u64) -> u64 {
         let mut left = lines.min(self.waiting);
         self.waiting -= left;
@@ -192,7 +192,7 @@ impl Lane {
         self.packed.cost += part * (line.cost - self.packed.cost);
         self.packed.in_record += part * (line.in_record - self.packed.in_record);
         self.queue.push_back(cohort);
-        if self.queue.len() > MOST_COHORTS {
+        if self.queue.len() > MAX_COHORTS {
             let old = std::mem::take(&mut self.queue);
             let mut old = old.into_iter();
             while let Some(first) = old.next() {
@@ -237,7 +237,7 @@ mod tests {
 
     /// Delivered lines by tick, and the lane at the end.
     fn drive(arrivals: &[u64], line: Line, burst: f64) -> (Vec<u64>, Lane, Tally) {
-        let (mut lane, mut random, mut tally) = (Lane::new(burst), fastrand::Rng::with_seed(1), Tally::default());
+        let (mut lane, mut random, mut tally) = (Lane::new(burst), fastrand::Rng::with_seed(1), Tally::new(1));
         let mut delivered = Vec::new();
         for (tick, &count) in arrivals.iter().enumerate() {
             let before = tally.delivered_lines();

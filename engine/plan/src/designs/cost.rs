@@ -1,0 +1,171 @@
+//! What a design is charged in a month, and what records of each size would be.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::model::{Caveat, Charge, Flow, Mode, Service, Setup};
+use crate::prices::{Item, Prices};
+use crate::rate::{HOURS_PER_MONTH, Rate, SECONDS_PER_MONTH};
+use crate::workload::{Workload, billed};
+
+/// Memory of the assumed Lambda function in GB.
+pub(super) const LAMBDA_GB: f64 = 0.5;
+/// Lines that the assumed Lambda function packs in a second.
+pub(super) const LAMBDA_LINES_PER_SECOND: f64 = 25_000.0;
+/// What an invocation of it takes beside that, in seconds.
+pub(super) const LAMBDA_INVOCATION_SECONDS: f64 = 0.01;
+
+/// The smallest machine that an instance of this engine is billed as, in vCPUs and GB: the smallest of Fargate.
+const MIN_VCPUS: f64 = 0.25;
+const MIN_MEMORY_GB: f64 = 0.5;
+
+/// What records of one size cost in a month because of how they are rounded, whatever else a design costs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct BySize {
+    /// Bytes of lines in a record: whole lines, as many as fit.
+    pub bytes: f64,
+    /// Firehose, with its first tier's price.
+    pub firehose: f64,
+    /// What goes into an on-demand stream.
+    pub on_demand: f64,
+    /// PUT payload units of a provisioned stream.
+    pub put_payload_units: f64,
+}
+
+/// What the average rate costs in records of whole lines of the mean length, from one line up to a full record. The
+/// steps are the roundings of Firehose and Kinesis.
+pub(crate) fn by_record_size(workload: &Workload, setup: &Setup) -> Vec<BySize> {
+    const POINTS: i32 = 120;
+    let line = workload.line_bytes;
+    let most = workload.raw.full().lines;
+    let price = |item| setup.prices.of(item).value;
+    let gb = setup.prices.bytes_per_gb.value;
+    let sizes = (0..=POINTS).map(|point| line * (most / line).powf(f64::from(point) / f64::from(POINTS)));
+    let mut lines: Vec<f64> = sizes.map(|size| (size / line + 1e-9).floor()).collect();
+    lines.dedup();
+    lines
+        .into_iter()
+        .map(|lines| {
+            let bytes = lines * line;
+            let records = setup.load.average.monthly() / lines;
+            let billed = if lines == 1.0 { workload.unpacked } else { billed(bytes, 0.0) };
+            BySize {
+                bytes,
+                firehose: records * billed.firehose / gb * price(Item::FirehoseGbTier1),
+                on_demand: records * billed.on_demand / gb * price(Item::KinesisOnDemandInGb),
+                put_payload_units: records * billed.put_payload_units / 1e6 * price(Item::KinesisPutUnitMillion),
+            }
+        })
+        .collect()
+}
+
+/// Who reads a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Readers {
+    /// Without enhanced fan-out.
+    pub(super) consumers: u32,
+    /// With enhanced fan-out.
+    pub(super) fan_out: u32,
+}
+
+/// The charges of a design, added in the order in which lines pass what is charged.
+pub(super) struct Bill<'a> {
+    prices: &'a Prices,
+    charges: Vec<Charge>,
+}
+
+impl<'a> Bill<'a> {
+    pub(super) fn new(prices: &'a Prices) -> Bill<'a> {
+        Bill { prices, charges: Vec::new() }
+    }
+
+    pub(super) fn into_charges(self) -> Vec<Charge> {
+        self.charges
+    }
+
+    /// Notes that something beside the price is unsettled about what a service charges.
+    pub(super) fn mark(&mut self, service: Service, caveat: Caveat) {
+        let charges = self.charges.iter_mut().filter(|charge| charge.service == service);
+        charges.for_each(|charge| _ = charge.caveats.insert(caveat));
+    }
+
+    /// CloudFront's real-time lines.
+    pub(super) fn real_time_lines(&mut self, lines: Rate) {
+        self.charge(Service::CloudFront, Item::CloudfrontLineMillion, lines.monthly() / 1e6);
+    }
+
+    /// A stream with `shards` shards, which an on-demand stream does not pay for.
+    pub(super) fn stream(&mut self, mode: Mode, average: &Flow, shards: f64, Readers { consumers, fan_out }: Readers) {
+        let (consumers, fan_out) = (f64::from(consumers), f64::from(fan_out));
+        let gb_out = self.gb_a_month(average.bytes_with_keys());
+        match mode {
+            Mode::Provisioned => {
+                let units = average.records * average.billed.put_payload_units * SECONDS_PER_MONTH;
+                self.charge(Service::Kinesis, Item::KinesisShardHour, shards * HOURS_PER_MONTH);
+                self.charge(Service::Kinesis, Item::KinesisPutUnitMillion, units / 1e6);
+                self.charge(Service::Kinesis, Item::KinesisFanOutShardHour, fan_out * shards * HOURS_PER_MONTH);
+                self.charge(Service::Kinesis, Item::KinesisFanOutGb, fan_out * gb_out);
+            }
+            Mode::OnDemand => {
+                let gb_in = self.gb_a_month(average.records * average.billed.on_demand);
+                self.charge(Service::Kinesis, Item::KinesisOnDemandStreamHour, HOURS_PER_MONTH);
+                self.charge(Service::Kinesis, Item::KinesisOnDemandInGb, gb_in);
+                self.charge(Service::Kinesis, Item::KinesisOnDemandOutGb, consumers * gb_out);
+                self.charge(Service::Kinesis, Item::KinesisOnDemandFanOutGb, fan_out * gb_out);
+            }
+        }
+    }
+
+    /// The assumed Lambda function, for so many lines and invocations a second.
+    pub(super) fn lambda(&mut self, lines: f64, invocations: f64) {
+        let seconds = invocations * LAMBDA_INVOCATION_SECONDS + lines / LAMBDA_LINES_PER_SECOND;
+        self.charge(Service::Lambda, Item::LambdaRequestMillion, invocations * SECONDS_PER_MONTH / 1e6);
+        self.charge(Service::Lambda, Item::LambdaGbSecond, seconds * LAMBDA_GB * SECONDS_PER_MONTH);
+        self.mark(Service::Lambda, Caveat::LambdaSpeed);
+    }
+
+    /// The machines of this engine's instances.
+    pub(super) fn machines(&mut self, cores: f64, memory_bytes: f64, instances: f64) {
+        let vcpus = ((cores / MIN_VCPUS).ceil() * MIN_VCPUS).max(instances * MIN_VCPUS);
+        let gb = (memory_bytes / 1e9).max(instances * MIN_MEMORY_GB);
+        self.charge(Service::Machines, Item::VcpuHour, vcpus * HOURS_PER_MONTH);
+        self.charge(Service::Machines, Item::MemoryGbHour, gb * HOURS_PER_MONTH);
+    }
+
+    /// Firehose, for the bytes that it bills in a second, tier by tier.
+    pub(super) fn firehose(&mut self, billed_bytes: f64) {
+        let mut rest = self.gb_a_month(billed_bytes);
+        let mut below = 0.0;
+        for (item, end) in self.prices.firehose_tiers() {
+            let here = rest.min(end - below);
+            self.charge(Service::Firehose, item, here);
+            (rest, below) = (rest - here, end);
+        }
+    }
+
+    /// S3, for the objects that Firehose puts in a second.
+    pub(super) fn objects(&mut self, objects: f64) {
+        self.charge(Service::S3, Item::S3PutThousand, objects * SECONDS_PER_MONTH / 1e3);
+    }
+
+    fn charge(&mut self, service: Service, item: Item, quantity: f64) {
+        if quantity <= 0.0 {
+            return;
+        }
+        let price = self.prices.of(item);
+        let mut caveats = BTreeSet::new();
+        if !price.confirmed {
+            caveats.insert(Caveat::Price(item));
+        }
+        if item.is_by_gb() && !self.prices.bytes_per_gb.confirmed {
+            caveats.insert(Caveat::BytesPerGb);
+        }
+        self.charges.push(Charge { service, item, quantity, amount: quantity * price.value, caveats });
+    }
+
+    fn gb_a_month(&self, bytes_per_second: f64) -> f64 {
+        bytes_per_second * SECONDS_PER_MONTH / self.prices.bytes_per_gb.value
+    }
+}
