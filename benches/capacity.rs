@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 
 use pixel_engine::config::EncodingKind;
-use pixel_engine::pipeline::Summary;
+use pixel_engine::run::Summary;
 use pixel_engine::source::Input;
 use pixel_engine_benches::capacity::{Capacity, Made, Rate, VariantCapacity};
 use pixel_engine_benches::run::Variant;

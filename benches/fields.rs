@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use pixel_engine::line::Line;
-use pixel_engine::scan::{Positions, scan_with};
-use pixel_engine::schema::Schema;
+use pixel_engine::log::line::Line;
+use pixel_engine::log::scan::{Positions, scan_with};
+use pixel_engine::log::schema::Schema;
 use pixel_engine::simd::Isa;
 use pixel_engine_bench_data::classes;
 use pixel_engine_benches::{Contest, Stage, data};

@@ -14,7 +14,7 @@ use std::thread;
 
 use md5::{Digest, Md5};
 use pixel_engine::compress::Codec;
-use pixel_engine::pipeline::Summary;
+use pixel_engine::run::Summary;
 use pixel_engine::simd::{self, Isa};
 use pixel_engine::source::Input;
 use pixel_engine_benches::run::Variant;

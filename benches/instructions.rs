@@ -9,23 +9,23 @@ use std::fs;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
-use pixel_engine::encode::JsonEncoder;
-use pixel_engine::encode::block::Scratch;
-use pixel_engine::field::Field;
-use pixel_engine::line::Line;
-use pixel_engine::pack::Packed;
-use pixel_engine::pack::kpl::{DEFAULT_RECORD_SIZE, write_aggregate};
-use pixel_engine::pack::lines::{DEFAULT_ALIGN, LinesPacker, MAX_RECORD_SIZE};
-use pixel_engine::pack::md5::md5_many;
-use pixel_engine::query::Query;
+use pixel_engine::kpl::md5::md5_many;
+use pixel_engine::kpl::{DEFAULT_RECORD_SIZE, write_aggregate};
+use pixel_engine::log::encode::JsonEncoder;
+use pixel_engine::log::field::Field;
+use pixel_engine::log::line::Line;
+use pixel_engine::log::query::Query;
+use pixel_engine::log::scan::{Positions, scan};
+use pixel_engine::log::schema::Schema;
 use pixel_engine::record::Record;
-use pixel_engine::scan::{Positions, scan};
-use pixel_engine::schema::Schema;
-use pixel_engine::ship::entry::append_entry;
 use pixel_engine::simd::{self, Isa};
+use pixel_engine::sink::entry::append_entry;
 use pixel_engine_benches::data::{self, Lines};
 use pixel_engine_benches::instructions::{Comparison, Counts};
 use pixel_engine_benches::{EVERY_PATH, Mode, rustc};
+use pixel_engine_core::encode::Scratch;
+use pixel_engine_core::pack::Packed;
+use pixel_engine_core::pack::lines::{DEFAULT_ALIGN, LinesPacker, MAX_RECORD_SIZE};
 
 /// Set for a child: the name of the kernel that it runs, or [`PATHS`].
 const CHILD: &str = "PIXEL_ENGINE_BENCH_CHILD";

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::str;
 
-use pixel_engine::encode::JsonEncoder;
-use pixel_engine::field::{Field, Kind};
-use pixel_engine::line::Line;
-use pixel_engine::query::Query;
-use pixel_engine::schema::{Column, Schema};
+use pixel_engine::log::encode::JsonEncoder;
+use pixel_engine::log::field::{Field, Kind};
+use pixel_engine::log::line::Line;
+use pixel_engine::log::query::Query;
+use pixel_engine::log::schema::{Column, Schema};
 use pixel_engine_bench_data::classes;
 use pixel_engine_benches::data::{self, Lines};
 use pixel_engine_benches::{Contest, EVERY_PATH, Stage};

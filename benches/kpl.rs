@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use md5::{Digest, Md5};
-use pixel_engine::pack::kpl::{DEFAULT_RECORD_SIZE, DIGEST_LEN, Decoded, MAGIC, decode, seal_with, write_aggregate};
+use pixel_engine::kpl::{DEFAULT_RECORD_SIZE, DIGEST_LEN, Decoded, MAGIC, decode, seal_with, write_aggregate};
 use pixel_engine::simd::Isa;
 use pixel_engine_benches::data::{self, AggregateLines, Lines};
 use pixel_engine_benches::{Contest, Stage};

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use md5::{Digest, Md5};
-use pixel_engine::pack::kpl::DEFAULT_RECORD_SIZE;
-use pixel_engine::pack::md5::md5_many_with;
+use pixel_engine::kpl::DEFAULT_RECORD_SIZE;
+use pixel_engine::kpl::md5::md5_many_with;
 use pixel_engine::simd::Isa;
 use pixel_engine_benches::{Contest, Stage, data};
 

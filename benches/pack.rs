@@ -4,11 +4,11 @@ use std::error::Error;
 use std::io::Write;
 
 use pixel_engine::limits::firehose::BILLING_STEP;
-use pixel_engine::pack::lines::{DEFAULT_ALIGN as ALIGN, LinesPacker, MAX_RECORD_SIZE};
 use pixel_engine::source::Input;
 use pixel_engine_benches::data;
 use pixel_engine_benches::run::Variant;
 use pixel_engine_benches::{Contest, EVERY_PATH, Row, Stage, Target, is_quick};
+use pixel_engine_core::pack::lines::{DEFAULT_ALIGN as ALIGN, LinesPacker, MAX_RECORD_SIZE};
 
 const GREEDY: &str = "filled to the last line that fits";
 const SINGLE: &str = "one record a line";
@@ -77,7 +77,7 @@ fn speed(stage: &mut Stage, name: &str, log: &[u8]) {
         let cut = || {
             let mut packer = LinesPacker::new(record_size, ALIGN);
             let mut length = 0;
-            let mut emit = |packed: pixel_engine::pack::Packed| length += packed.lines.length();
+            let mut emit = |packed: pixel_engine_core::pack::Packed| length += packed.lines.length();
             for (block, token) in &blocks {
                 packer.add(block, token, &mut emit);
             }

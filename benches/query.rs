@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::error::Error;
 
-use pixel_engine::field::Field;
-use pixel_engine::percent;
-use pixel_engine::query::{Escaping, Query};
+use pixel_engine::log::field::Field;
+use pixel_engine::log::percent;
+use pixel_engine::log::query::{Escaping, Query};
 use pixel_engine_bench_data::classes;
 use pixel_engine_benches::data::{self, Lines};
 use pixel_engine_benches::{Contest, Stage};

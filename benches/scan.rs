@@ -4,7 +4,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::rc::Rc;
 
-use pixel_engine::scan::{Positions, scan_with};
+use pixel_engine::log::scan::{Positions, scan_with};
 use pixel_engine::simd::Isa;
 use pixel_engine_bench_data::classes;
 use pixel_engine_benches::{Contest, Stage, data, is_quick};

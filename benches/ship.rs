@@ -13,10 +13,10 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use fake_aws::{FakeAws, ShardQuota};
+use pixel_engine::aws::{self, Connection};
 use pixel_engine::config::Stream;
 use pixel_engine::deliver::Settings;
-use pixel_engine::ship::aws::{self, Connection};
-use pixel_engine::ship::limits::Api;
+use pixel_engine::sink::limits::Api;
 use pixel_engine::source::Input;
 use pixel_engine_benches::run::Variant;
 use pixel_engine_benches::{Row, Stage, Target, data, is_quick};

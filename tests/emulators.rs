@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fake_aws::{FakeAws, Fault, ShardQuota};
-use pixel_engine::pack::kpl::hash_of_partition_key;
+use pixel_engine::kpl::hash_of_partition_key;
 use serde_json::{Value, json};
 
 use crate::peers::{Emulator, kinesis_local, moto, python_deaggregate, self_signed};

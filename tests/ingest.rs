@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use pixel_engine::schema::PRESETS;
+use pixel_engine::log::schema::PRESETS;
 
 use crate::support::*;
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fake_aws::{Action, Delivered, Distribution, FakeAws, Fault, RecordFailure, Shard, ShardQuota, Stream};
-use pixel_engine::pack::kpl::{Decoded, decode};
+use pixel_engine::kpl::{Decoded, decode};
 
 use crate::support::{Run, Seen, Workspace, id_in, lines, log, run};
 

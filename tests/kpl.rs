@@ -4,13 +4,13 @@ use std::fs;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pixel_engine::config::{ContainerKind, OnBadLine, Settings};
-use pixel_engine::pack::kpl::{Decoded, Shard, ShardMap, SharedShardMap, decode, hash_of_partition_key};
-use pixel_engine::pipeline::Run;
+use pixel_engine::kpl::{Decoded, Shard, ShardMap, SharedShardMap, decode, hash_of_partition_key};
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::record::{Delivered, Record};
-use pixel_engine::ship::limits::Api;
-use pixel_engine::ship::requests::Requests;
-use pixel_engine::ship::{Sink, SinkError};
+use pixel_engine::run::Run;
+use pixel_engine::sink::limits::Api;
+use pixel_engine::sink::requests::Requests;
+use pixel_engine::sink::{Sink, SinkError};
 use pixel_engine::source::{Files, Input};
 use serde_json::{Value, json};
 

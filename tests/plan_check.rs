@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fake_aws::FakeAws;
-use pixel_engine::pack::kpl::{Decoded, decode};
+use pixel_engine::kpl::{Decoded, decode};
 use pixel_engine::plan::simulate::demand::Demand;
 use pixel_engine::plan::simulate::spread::Spread;
 use pixel_engine::plan::simulate::{Model, Outcome};

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use pixel_engine::schema::PRESETS;
+use pixel_engine::log::schema::PRESETS;
 use pixel_engine_bench_data::{Generator, Options};
 
 const BYTES: usize = 100_000_000;

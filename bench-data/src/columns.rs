@@ -1,6 +1,6 @@
 //! What stands in each column of a line.
 
-use pixel_engine::field::Field;
+use pixel_engine::log::field::Field;
 
 use crate::hit::{Address, Hit, Referer};
 use crate::random::Draw;

@@ -28,8 +28,8 @@ mod shape;
 mod tables;
 mod text;
 
-use pixel_engine::field::Field;
-use pixel_engine::schema::Column;
+use pixel_engine::log::field::Field;
+use pixel_engine::log::schema::Column;
 
 use crate::columns::{Dialect, LineParts, push_unknown};
 use crate::hit::Hit;

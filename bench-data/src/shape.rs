@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use pixel_engine::schema::{LogKind, PRESETS, Schema, SchemaError};
+use pixel_engine::log::schema::{LogKind, PRESETS, Schema, SchemaError};
 
 /// The names of the 33 columns of a legacy standard log, as its `#Fields:` line spells them.
 pub const STANDARD_FIELDS: &str = "date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status \

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
-use pixel_engine::field::Field;
-use pixel_engine::schema::{LogKind, PRESETS, Schema};
+use pixel_engine::log::field::Field;
+use pixel_engine::log::schema::{LogKind, PRESETS, Schema};
 use pixel_engine_bench_data::samples::SAMPLES;
 use pixel_engine_bench_data::{Generator, Options, STANDARD_FIELDS, STANDARD_V2_FIELDS, Shape, request_id};
 
@@ -185,8 +185,8 @@ fn numbers_and_addresses_parse_or_are_absent() {
                 continue;
             }
             match field.kind() {
-                pixel_engine::field::Kind::Integer => assert!(text.parse::<u64>().is_ok(), "{field}: {text}"),
-                pixel_engine::field::Kind::Decimal => assert!(text.parse::<f64>().is_ok(), "{field}: {text}"),
+                pixel_engine::log::field::Kind::Integer => assert!(text.parse::<u64>().is_ok(), "{field}: {text}"),
+                pixel_engine::log::field::Kind::Decimal => assert!(text.parse::<f64>().is_ok(), "{field}: {text}"),
                 _ if field == Field::CIp || field == Field::SIp => {
                     assert!(text.parse::<std::net::IpAddr>().is_ok(), "{text}");
                     padded += u32::from(text.starts_with("2001:0db8:"));

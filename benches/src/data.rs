@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use pixel_engine::ack::{AckToken, Acknowledgements};
-use pixel_engine::block::{BLOCK_SIZE, Block, BufferPool, Layout, Source};
-use pixel_engine::check::Checks;
-use pixel_engine::encode::Encoding;
-use pixel_engine::encode::block::{EncodedBlock, Rules, Scratch};
-use pixel_engine::line::Line;
-use pixel_engine::pack::kpl::{AggregateSize, DEFAULT_RECORD_SIZE, HashKeys, PartitionKey, SharedShardMap};
-use pixel_engine::scan::{Positions, scan};
-use pixel_engine::schema::{LogKind, Schema, Schemas};
-use pixel_engine::select::Matcher;
+use pixel_engine::kpl::{AggregateSize, DEFAULT_RECORD_SIZE, HashKeys, PartitionKey, SharedShardMap};
+use pixel_engine::log::encode::Encoding;
+use pixel_engine::log::line::Line;
+use pixel_engine::log::scan::{Positions, scan};
+use pixel_engine::log::schema::{LogKind, Schema, Schemas};
+use pixel_engine::log::select::Matcher;
 use pixel_engine_bench_data::{Generator, Options};
+use pixel_engine_core::ack::{AckToken, Acknowledgements};
+use pixel_engine_core::block::{BLOCK_SIZE, Block, BufferPool, Layout, Source};
+use pixel_engine_core::check::Checks;
+use pixel_engine_core::encode::{EncodedBlock, Rules, Scratch};
 
 const SEED: u64 = 7;
 

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use pixel_engine::compress::Codec;
 use pixel_engine::config::{ContainerKind, EncodingKind, OnBadLine, Settings};
-use pixel_engine::pack::{kpl, lines};
-use pixel_engine::pipeline::{Run, Summary};
+use pixel_engine::kpl;
 use pixel_engine::quarantine::Quarantine;
-use pixel_engine::ship::Sink;
-use pixel_engine::ship::limits::Api;
-use pixel_engine::ship::null::Null;
+use pixel_engine::run::{Run, Summary};
+use pixel_engine::sink::Sink;
+use pixel_engine::sink::limits::Api;
+use pixel_engine::sink::null::Null;
 use pixel_engine::source::{Files, Input};
+use pixel_engine_core::pack::lines;
 
 /// What varies between runs.
 #[derive(Clone, Debug)]

@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
+use pixel_engine::aws::{self, Connection, StreamClient};
 use pixel_engine::config::{DeliveryConfig, SpoolConfig, Stream, parse_duration};
 use pixel_engine::deliver::{DeliverError, DeliverySink, Settings};
-use pixel_engine::ship::SinkError;
-use pixel_engine::ship::aws::{self, Connection, StreamClient};
+use pixel_engine::sink::SinkError;
 use pixel_engine::spool::Spool;
 
 /// How to reach AWS. Everything else comes from the standard chain: environment, profile, role.

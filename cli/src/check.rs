@@ -1,8 +1,8 @@
 //! `pixel-engine check`.
 
 use clap::Args;
+use pixel_engine::aws::{Topic, check};
 use pixel_engine::config::Stream;
-use pixel_engine::ship::aws::{Topic, check};
 
 use crate::Outcome;
 use crate::aws::{Reach, of_aws};

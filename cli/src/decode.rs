@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64_simd::STANDARD;
 use clap::Args;
-use pixel_engine::pack::kpl::{Aggregate, Decoded, PlainReason, decode};
+use pixel_engine::kpl::{Aggregate, Decoded, PlainReason, decode};
 use pixel_engine::source::{Input, expand};
 use serde_json::Value;
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pixel_engine::config::{Settings, parse_duration, parse_size};
+use pixel_engine::log::schema::Schemas;
 use pixel_engine::plan::Plan as Comparison;
 use pixel_engine::plan::designs::{LinesFrom, Setup};
 use pixel_engine::plan::measure::Sample;
@@ -22,7 +23,6 @@ use pixel_engine::plan::simulate::Scenario;
 use pixel_engine::plan::simulate::demand::{Demand, TraceError};
 use pixel_engine::plan::simulate::spread::Spread;
 use pixel_engine::plan::workload::{Origin, Workload};
-use pixel_engine::schema::Schemas;
 use pixel_engine::source::expand;
 
 use crate::settings::config;

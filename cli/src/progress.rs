@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use pixel_engine::pipeline::Progress;
+use pixel_engine::run::Progress;
 
 /// Does the work, and shows how far it is as long as it goes on. `total` is the size of all inputs on disk.
 pub(crate) fn shown<T>(progress: &Progress, total: Option<u64>, quiet: bool, work: impl FnOnce() -> T) -> T {

@@ -10,7 +10,7 @@ use pixel_engine::config::{
     Choice, Config, ContainerKind, EncodingKind, Key, Linger, OnBadLine, RateLimit, Settings, WhenFull, parse_duration,
     parse_size,
 };
-use pixel_engine::ship::limits::Counted;
+use pixel_engine::sink::limits::Counted;
 use pixel_engine::source::Format;
 
 use crate::usage_error;

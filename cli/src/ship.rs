@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use clap::Args;
 use pixel_engine::config::{Config, Settings, Stream};
 use pixel_engine::deliver::{DrainError, Drained, drain};
-use pixel_engine::ship::Sink;
+use pixel_engine::sink::Sink;
 use pixel_engine::spool;
 
 use crate::aws::{self, Reach, of_sink};

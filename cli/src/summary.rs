@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use indicatif::HumanCount as Count;
-use pixel_engine::pipeline::Summary;
-use pixel_engine::ship::statistics::Shipping;
+use pixel_engine::run::Summary;
+use pixel_engine::sink::statistics::Shipping;
 
 /// The numbers of a run as people read them.
 pub(crate) struct Table<'a>(pub(crate) &'a Summary);

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pixel_engine::pack::kpl::{Decoded, MAGIC, PartitionKey, decode, seal, write_aggregate};
+use pixel_engine::kpl::{Decoded, MAGIC, PartitionKey, decode, seal, write_aggregate};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = decode(bytes);

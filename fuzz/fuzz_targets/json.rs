@@ -4,11 +4,11 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use pixel_engine::encode::{Encoder, Encoding};
-use pixel_engine::json_line::JsonLineReader;
-use pixel_engine::line::Line;
-use pixel_engine::scan::{Positions, scan};
-use pixel_engine::schema::{LogKind, Schema};
+use pixel_engine::log::encode::{Encoder, Encoding};
+use pixel_engine::log::json_line::JsonLineReader;
+use pixel_engine::log::line::Line;
+use pixel_engine::log::scan::{Positions, scan};
+use pixel_engine::log::schema::{LogKind, Schema};
 use serde_json::{Map, Value};
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {

@@ -4,10 +4,10 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use pixel_engine::field::Field;
-use pixel_engine::line::Line;
-use pixel_engine::scan::{Positions, scan_with};
-use pixel_engine::schema::{LogKind, Schema, Schemas};
+use pixel_engine::log::field::Field;
+use pixel_engine::log::line::Line;
+use pixel_engine::log::scan::{Positions, scan_with};
+use pixel_engine::log::schema::{LogKind, Schema, Schemas};
 use pixel_engine::simd::Isa;
 
 /// The presets, and lists short enough for a fuzzer to write a line of.

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pixel_engine::query::{Escaping, Query};
+use pixel_engine::log::query::{Escaping, Query};
 
 fuzz_target!(|text: &[u8]| {
     let expected: Vec<_> = text.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).collect();

@@ -11,8 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pixel_engine::pack::kpl::HashKeys;
-use pixel_engine::ship::limits::Api;
+use pixel_engine::kpl::HashKeys;
+use pixel_engine::sink::limits::Api;
 use serde::Serialize;
 
 use crate::machine::{self, Machine};
