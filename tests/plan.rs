@@ -104,6 +104,7 @@ fn the_same_seed_gives_the_same_simulation() {
     assert_eq!(day(&[]), day(&["--seed", "1"]));
     assert_ne!(day(&[]), day(&["--seed", "2"]));
     let few = day(&["--shards", "8", "--spool-size", "1MB"]);
+    assert_eq!(few, day(&["--shards", "8", "--spool", "1MB"]), "its old spelling");
     let lines = &few["streams"][0];
     assert_eq!(lines["what"], "Kinesis, lines");
     let planned = |key: &str| lines["planned"][key].as_u64().unwrap();
