@@ -356,7 +356,9 @@ fn a_wrong_setting_is_named_by_its_flag_with_what_is_right() {
         (&["--linger", "2h"], "--linger 2h: must be from 1ms to 1h"),
         (&["--to", "s3:bucket"], "--to s3:bucket: not one of firehose://STREAM, kinesis://STREAM, dir:PATH"),
     ] {
-        workspace.ingest(arguments).exits(2).says(&[says, "Usage: pixel-engine ingest"]);
+        let run = workspace.ingest(arguments).exits(2);
+        run.says(&[says]);
+        run.says(&["Usage: pixel-engine ingest"]);
     }
 }
 

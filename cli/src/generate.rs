@@ -44,16 +44,16 @@ impl Generate {
 
     fn write(self, out: &mut impl Write) -> io::Result<()> {
         let mut generator = Generator::new(Options::new(self.schema, self.seed));
-        let (most_lines, most_bytes) = (self.lines.unwrap_or(u64::MAX), self.bytes.unwrap_or(u64::MAX));
+        let (max_lines, max_bytes) = (self.lines.unwrap_or(u64::MAX), self.bytes.unwrap_or(u64::MAX));
         // Paced output comes in twentieths of a second, and not before there is a line.
         let step = self.rate.map_or(1_000, |rate| (rate.get() / 20.0).ceil() as u64);
         let begun = Instant::now();
         let (mut lines, mut bytes) = (0, 0);
         let mut text = Vec::new();
         generator.append_header(&mut text);
-        while lines < most_lines && bytes < most_bytes {
-            for _ in 0..step.min(most_lines - lines) {
-                if bytes + text.len() as u64 >= most_bytes {
+        while lines < max_lines && bytes < max_bytes {
+            for _ in 0..step.min(max_lines - lines) {
+                if bytes + text.len() as u64 >= max_bytes {
                     break;
                 }
                 generator.append_line(&mut text);

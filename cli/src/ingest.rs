@@ -46,7 +46,7 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "PATH")]
     summary_json: Option<PathBuf>,
 
-    /// Neither progress nor summary; errors are still said
+    /// No progress and no summary; errors are still printed
     #[arg(long)]
     quiet: bool,
 
@@ -96,7 +96,7 @@ impl Ingest {
                 .to(&mut *sink, &mut quarantine)
         });
         failed |= !self.tell(config, &report, &quarantine);
-        // A reader that has seen enough ends the run before its input, and means it.
+        // A reader of our output that has seen enough closes the pipe; that is not an interruption.
         let wanted_no_more = report.errors.iter().any(is_broken_pipe);
         Ok(if failed {
             Outcome::Failed
@@ -127,7 +127,7 @@ impl Ingest {
             }
         }
         if let Some(checkpoint) = config.checkpoint().and_then(|path| fs::canonicalize(path).ok()) {
-            // In the folder of the logs it is no log.
+            // It may be in the folder of the logs, but it is not a log.
             let is_log = |input: &Input| match input {
                 Input::Stdin => true,
                 Input::File(path) => fs::canonicalize(path).map_or(true, |path| path != checkpoint),
@@ -141,12 +141,12 @@ impl Ingest {
         inputs
     }
 
-    /// Says where the inputs are gone on with; returns how many bytes are left of them on disk.
+    /// Prints where each input goes on; returns how many bytes of them are left on disk.
     fn tell_where(&self, checkpoint: &Checkpoint, inputs: &[Input]) -> u64 {
         let (mut left, mut done) = (0, 0);
         for input in inputs {
             let Input::File(path) = input else { continue };
-            // One that cannot be opened is told of when its turn comes.
+            // The reader reports one that cannot be opened.
             let Ok(file) = OpenFile::open(path) else { continue };
             let (standing, ahead) = (checkpoint.standing(&file), checkpoint.bytes_ahead(&file));
             left += standing.bytes_left(&file);
@@ -171,11 +171,12 @@ impl Ingest {
     /// Where records go.
     fn sink(&self, config: &Config, inputs: &[Input], stop: &Arc<AtomicBool>) -> Result<Box<dyn Sink>, String> {
         Ok(match config.target() {
+            Target::Null => Box::new(Null::new(config.api())),
             Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), config.api(), stream.clone())),
             Target::Dir(folder) => {
                 let (is_json, format) = match config.container() {
                     Container::Kpl { .. } => (true, ObjectFormat::PutRecordsEntries),
-                    _ => (is_json(config, inputs), ObjectFormat::Data),
+                    Container::Lines { .. } => (is_json(config, inputs), ObjectFormat::Data),
                 };
                 let extension = if is_json { ".jsonl" } else { ".tsv" };
                 let extension = format!("{extension}{}", config.container().codec().extension());
@@ -185,11 +186,10 @@ impl Ingest {
                 let (delivery, spool) = (config.delivery(), config.spool());
                 Box::new(aws::deliver(stream, &self.reach, delivery, spool, Arc::clone(stop))?)
             }
-            _ => Box::new(Null::new(config.api())),
         })
     }
 
-    /// Says what happened; whether it went well.
+    /// Prints what happened; returns whether it went well.
     fn tell(&self, config: &Config, report: &Report, quarantine: &Quarantine) -> bool {
         let mut good = true;
         for error in &report.errors {
@@ -246,10 +246,10 @@ fn is_broken_pipe(error: &Error) -> bool {
     matches!(error, Error::Sink(error) if error.is_broken_pipe())
 }
 
-/// The checkpoint of `--resume`.
+/// The checkpoint, for inputs that can be read again.
 fn checkpoint(config: &Config, inputs: &[Input]) -> Result<Option<Checkpoint>, CheckpointError> {
     let Some(path) = config.checkpoint() else { return Ok(None) };
-    // What cannot be looked at is no pipe as far as anyone knows; opening it says what is wrong.
+    // An input whose metadata cannot be read is not known to be a pipe; opening it reports the error.
     let is_pipe = |input: &&Input| match input {
         Input::Stdin => true,
         Input::File(path) => fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
@@ -261,7 +261,8 @@ fn checkpoint(config: &Config, inputs: &[Input]) -> Result<Option<Checkpoint>, C
     Checkpoint::open(path).map(Some)
 }
 
-/// Whether lines are JSON when they are shipped: encoded so, or as they came, by `--format` or else by the first file.
+/// Whether the lines of records are JSON: encoded as such, or left as they came in a format that is JSON. What the format
+/// leaves open, the first file decides.
 fn is_json(config: &Config, inputs: &[Input]) -> bool {
     match (config.encoding(), config.format(), inputs) {
         (Encoding::Json(_), ..) | (Encoding::Raw, Format::Json, _) => true,

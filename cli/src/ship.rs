@@ -15,8 +15,8 @@ use crate::{Outcome, stop_on_signals, summary};
 
 /// Send what `ingest --spool` has kept, and remove each batch once all of it has arrived
 ///
-/// Batches go in the order in which they were kept. What cannot be delivered stays for the next time; a batch that is
-/// damaged is said and left as it is.
+/// Batches go in the order in which they were kept. What cannot be delivered stays for the next time; a damaged batch is
+/// reported and left as it is.
 #[derive(Args)]
 #[command(after_help = "Example:
   pixel-engine ship spool/ --to firehose://beacons")]
@@ -35,7 +35,7 @@ pub(crate) struct Ship {
     #[command(flatten)]
     deliver: Deliver,
 
-    /// No summary; errors are still said
+    /// No summary; errors are still printed
     #[arg(long)]
     quiet: bool,
 }
@@ -54,7 +54,7 @@ impl Ship {
 
     fn drain(&self, config: &Config) -> Result<Outcome, String> {
         let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
-        // Said before anything is asked of AWS.
+        // Without a batch there is nothing to ask AWS for.
         let there = spool::batches(&self.folder).map_err(|error| error.to_string())?.len();
         if there == 0 {
             eprintln!("nothing to send in {}", self.folder.display());

@@ -57,8 +57,9 @@ pub struct Config {
 }
 
 /// What records are made of. Sizes are bytes.
+///
+/// Whoever opens a sink must know every variant, so another one is a breaking change; fields may be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Container {
     /// Concatenated lines, for Firehose.
     #[non_exhaustive]
@@ -89,8 +90,10 @@ pub enum Container {
 /// assert_eq!("dir:out".parse(), Ok(Target::Dir("out".into())));
 /// assert!("s3://bucket".parse::<Target>().is_err());
 /// ```
+///
+/// Another variant is a breaking change: a program that does not know it must not compile, rather than deliver to some
+/// other place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Target {
     /// A stream of Firehose or Kinesis.
     Stream(Stream),

@@ -385,16 +385,13 @@ const LONG: u64 = 11;
 
 /// Lines of `pixel-4`, of which some are bad and some are long.
 fn log() -> Vec<u8> {
-    let line = |number: u64| match number {
-        _ if number % BAD == 0 => format!("broken {number}\n"),
-        _ => {
-            let padding = "x".repeat(if number % LONG == 0 { 3_000 } else { 20 + (number % 60) as usize });
-            format!(
-                "1767600000.{:03}\t203.0.113.{}\tMozilla/5.0\te=pv&n={number}&p={padding}\n",
-                number % 1_000,
-                number % 5
-            )
+    let line = |number: u64| {
+        if number.is_multiple_of(BAD) {
+            return format!("broken {number}\n");
         }
+        let (millisecond, viewer) = (number % 1_000, number % 5);
+        let padding = "x".repeat(if number.is_multiple_of(LONG) { 3_000 } else { 20 + (number % 60) as usize });
+        format!("1767600000.{millisecond:03}\t203.0.113.{viewer}\tMozilla/5.0\te=pv&n={number}&p={padding}\n")
     };
     (0..LINES).map(line).collect::<String>().into_bytes()
 }
