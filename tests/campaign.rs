@@ -6,8 +6,6 @@
 //! producer.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::ops::Range;
 use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime};
 use fake_aws::{Delivered, FakeAws, Fault, ShardQuota};
 use fastrand::Rng;
 use pixel_engine_bench_data::{Generator, Options, request_id};
-use serde_json::Value;
 
 use crate::support::*;
 
@@ -91,39 +88,6 @@ impl Log {
     fn check_quarantine(&self, workspace: &Workspace) {
         let found: BTreeSet<_> = workspace.quarantine().iter().map(|bad| (bad.line, bad.offset)).collect();
         assert!(found == self.bad, "{} bad lines, {} found", self.bad.len(), found.len());
-    }
-}
-
-/// What the checkpoint says of the input.
-#[derive(Debug, Default)]
-struct Saved {
-    offset: u64,
-    ahead: Vec<Range<u64>>,
-    /// When it was written.
-    at: Option<SystemTime>,
-}
-
-impl Saved {
-    fn read(workspace: &Workspace) -> Saved {
-        let path = workspace.path("checkpoint");
-        let Ok(text) = fs::read_to_string(&path) else { return Saved::default() };
-        let Some(entry) = text.lines().nth(1) else { return Saved::default() };
-        let entry: Value = serde_json::from_str(entry).expect("an entry");
-        let offset = entry["offset"].as_u64().expect("a number");
-        let ahead: Vec<u64> = entry["ahead"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-        let mut end = offset;
-        let ahead = ahead.chunks(2).map(|pair| {
-            let start = end + pair[0];
-            end = start + pair[1];
-            start..end
-        });
-        let at = fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a time");
-        Saved { offset, ahead: ahead.collect(), at: Some(at) }
-    }
-
-    fn has(&self, offset: u64) -> bool {
-        let next = self.ahead.partition_point(|range| range.end <= offset);
-        offset < self.offset || self.ahead.get(next).is_some_and(|range| range.start <= offset)
     }
 }
 

@@ -132,12 +132,22 @@ impl Test {
         times
     }
 
-    /// Ships the rest: every line that has not arrived, and none that has.
+    /// Ships the rest: all of it, and nothing that was acknowledged.
     #[track_caller]
     fn resumes(&self, arguments: &[&str]) {
-        assert!(self.times().contains(&1), "something was shipped before");
-        self.ingest(arguments).ok();
-        self.everything_once();
+        let (before, saved) = (self.times(), Saved::read(&self.workspace));
+        let run = self.ingest(arguments).ok();
+        run.says(&["resuming a.log at byte"]);
+        let mut offset = 0;
+        let text = fs::read(self.workspace.path("a.log")).expect("the log");
+        for ((number, line), (times, before)) in lines(&text).enumerate().zip(self.times().into_iter().zip(before)) {
+            let is_saved = saved.has(offset);
+            assert!(
+                times == before + u32::from(!is_saved) && times > 0,
+                "line {number}: {before}, {times}, {is_saved}"
+            );
+            offset += line.len() as u64;
+        }
     }
 
     #[track_caller]
@@ -438,10 +448,11 @@ fn a_full_spool_ends_the_run_where_it_is_told_to() {
         run.says(&["stopped in a.log: everything before byte", "the same command goes on there"]);
         let summary = run.summary();
         assert!(summary.lines_spooled > 0 && summary.lines_undelivered > 0, "{summary:?}");
-        // What the checkpoint says is safe is in the spool.
+        // What the checkpoint says is safe is in the spool, and all that is in the spool is safe.
         test.allow();
         test.ship(&[]).ok();
         test.resumes(&full);
+        test.everything_once();
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -299,6 +300,40 @@ pub(crate) fn log_from(shape: &str, first: u64, lines: u64) -> Vec<u8> {
     generator.append_header(&mut text);
     generator.append_lines(&mut text, lines);
     text
+}
+
+/// What the checkpoint in the file `checkpoint` says of its first input.
+#[derive(Debug, Default)]
+pub(crate) struct Saved {
+    pub(crate) offset: u64,
+    pub(crate) ahead: Vec<Range<u64>>,
+    /// When it was written.
+    pub(crate) at: Option<SystemTime>,
+}
+
+impl Saved {
+    pub(crate) fn read(workspace: &Workspace) -> Saved {
+        let path = workspace.path("checkpoint");
+        let Ok(text) = fs::read_to_string(&path) else { return Saved::default() };
+        let Some(entry) = text.lines().nth(1) else { return Saved::default() };
+        let entry: Value = serde_json::from_str(entry).expect("an entry");
+        let offset = entry["offset"].as_u64().expect("a number");
+        let ahead: Vec<u64> = entry["ahead"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+        let mut end = offset;
+        let ahead = ahead.chunks(2).map(|pair| {
+            let start = end + pair[0];
+            end = start + pair[1];
+            start..end
+        });
+        let at = fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a time");
+        Saved { offset, ahead: ahead.collect(), at: Some(at) }
+    }
+
+    /// Whether the line that begins there is acknowledged.
+    pub(crate) fn has(&self, offset: u64) -> bool {
+        let next = self.ahead.partition_point(|range| range.end <= offset);
+        offset < self.offset || self.ahead.get(next).is_some_and(|range| range.start <= offset)
+    }
 }
 
 /// The lines, each with its newline.
