@@ -532,6 +532,7 @@ impl AckToken {
 
     /// A token for lines of the block, none at first. The rest must not have been delivered yet, or the lines be those of
     /// a token that is [handed on](Self::handed_on) afterwards.
+    #[inline]
     pub fn of_lines(&self) -> AckToken {
         let share = Share::Lines { last: 0..0, before: Vec::new() };
         AckToken { block: Arc::clone(&self.block), share, delivered: false }
@@ -574,6 +575,7 @@ impl AckToken {
 }
 
 impl Drop for AckToken {
+    #[inline]
     fn drop(&mut self) {
         if !self.delivered {
             // Release: the last drop of the Arc synchronises with it before it reads the flag.

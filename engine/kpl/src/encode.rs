@@ -103,15 +103,18 @@ pub fn seal_with(isa: Isa, aggregates: &mut [impl AsRef<[u8]> + AsMut<[u8]>]) {
 }
 
 /// The length of a Record message with `data_len` bytes of data.
+#[inline]
 fn record_len(data_len: usize) -> usize {
     RECORD_HEAD.len() + varint_len(data_len) + data_len
 }
 
 /// The length of a field whose content has `len` bytes: tag, length, content.
+#[inline]
 fn delimited_len(len: usize) -> usize {
     1 + varint_len(len) + len
 }
 
+#[inline]
 fn varint_len(value: usize) -> usize {
     // One byte for each 7 bits, and one for zero.
     (value | 1).ilog2() as usize / 7 + 1

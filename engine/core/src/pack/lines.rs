@@ -86,6 +86,7 @@ impl LinesPacker {
 
     /// The line end, at most `last`, where the least is billed for each byte used. Only the last sixteenth of
     /// the record is looked at: a shorter record would cost more requests than the alignment saves.
+    #[inline]
     fn best_cut(&self, block: &EncodedBlock, first: usize, last: usize) -> usize {
         let start = block.line_start(first);
         let length_at = |end: usize| self.length + block.line_start(end) - start;

@@ -64,6 +64,7 @@ impl LineList {
     }
 
     /// Bytes of all lines.
+    #[inline]
     pub fn length(&self) -> usize {
         self.chunks().map(<[u8]>::len).sum()
     }
