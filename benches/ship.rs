@@ -15,7 +15,7 @@ use std::time::Instant;
 use fake_aws::{FakeAws, ShardQuota};
 use pixel_engine::aws::{self, Connection};
 use pixel_engine::config::Stream;
-use pixel_engine::deliver::Settings;
+use pixel_engine::deliver::Options;
 use pixel_engine::sink::limits::Api;
 use pixel_engine::source::Input;
 use pixel_engine_benches::run::Variant;
@@ -186,10 +186,11 @@ fn ours(variant: &Variant, log: &Path) -> Result<Child, Box<dyn Error>> {
     };
     let stream: Stream = format!("{scheme}://beacons").parse()?;
     let threads = NonZeroUsize::new(2).expect("two");
-    let mut settings = Settings::new(stream.api());
-    settings.aggregates = variant.api() == Api::PutRecords;
-    settings.record_size = variant.record_size;
-    let mut delivery = aws::open(&stream, &Connection::default(), settings, threads)?;
+    let mut options = Options::new(stream.api());
+    options.config.threads = threads;
+    options.config.aggregates = variant.api() == Api::PutRecords;
+    options.config.record_size = variant.record_size;
+    let mut delivery = aws::open(&stream, &Connection::default(), options)?;
     let summary = variant.run_to(Input::File(log.to_owned()), threads.get(), &mut delivery);
     Ok(Child {
         bytes: summary.bytes_in,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use pixel_engine::aws::{self, Connection, StreamClient};
 use pixel_engine::config::{DeliveryConfig, SpoolConfig, Stream, parse_duration};
-use pixel_engine::deliver::{DeliverError, DeliverySink, Settings};
+use pixel_engine::deliver::{DeliverError, DeliverySink, Options};
 use pixel_engine::sink::SinkError;
 use pixel_engine::spool::Spool;
 
@@ -67,19 +67,10 @@ pub(crate) fn deliver(
         }
         None => None,
     };
-    let mut settings = Settings::new(stream.api());
-    settings.concurrency = delivery.concurrency;
-    settings.request_size = delivery.request_size;
-    settings.counted = delivery.counted;
-    settings.rate_limit = delivery.rate_limit;
-    settings.give_up_after = delivery.give_up_after;
-    settings.grace = delivery.grace;
-    settings.aggregates = delivery.aggregates;
-    settings.record_size = delivery.record_size;
-    settings.in_order = delivery.in_order;
-    settings.spool = spool;
-    settings.stop = stop;
-    aws::open(stream, &reach.connection(), settings, delivery.threads).map_err(|error| of_aws(&error))
+    let mut options = Options::from(delivery.clone());
+    options.spool = spool;
+    options.stop = stop;
+    aws::open(stream, &reach.connection(), options).map_err(|error| of_aws(&error))
 }
 
 /// An error of the way to a stream, with the flags that would mend it.

@@ -16,28 +16,25 @@ mod failure;
 mod firehose;
 mod kinesis;
 
-use std::num::NonZeroUsize;
-
 use pixel_engine_core::config::Stream;
-use pixel_engine_core::deliver::{Delivery, DeliverySink, Settings};
+use pixel_engine_core::deliver::{Delivery, DeliverySink, Options};
 
 pub use check::{Findings, Topic, check};
 pub use client::StreamClient;
 pub use connection::Connection;
 pub use error::Error;
 
-/// Connects, looks at the stream, and starts delivering with so many threads that encode, sign and send requests.
+/// Connects, looks at the stream, and starts delivering.
 ///
 /// # Errors
 /// No region or credentials, no such stream, no permission, or a stream that would not take such records.
 pub fn open(
     stream: &Stream,
     connection: &Connection,
-    settings: Settings,
-    threads: NonZeroUsize,
+    options: Options,
 ) -> Result<DeliverySink<StreamClient>, Error> {
-    DeliverySink::with_threads(threads, async {
+    DeliverySink::with_threads(options.config.threads, async {
         let client = StreamClient::connect(stream, connection).await?;
-        Ok(Delivery::open(client, settings).await?)
+        Ok(Delivery::open(client, options).await?)
     })
 }

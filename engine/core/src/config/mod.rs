@@ -185,6 +185,25 @@ pub struct SpoolConfig {
     pub when_full: WhenFull,
 }
 
+impl DeliveryConfig {
+    /// What is usual for that API: 4 requests at a time of its default size, and a grace of 10 s. Of records it knows
+    /// nothing: no aggregates, no largest size.
+    pub fn new(api: Api) -> DeliveryConfig {
+        DeliveryConfig {
+            concurrency: settings::DEFAULT_CONCURRENCY,
+            threads: NonZeroUsize::MIN,
+            request_size: api.default_bytes(),
+            counted: api.default_count(),
+            rate_limit: RateLimit::Auto,
+            give_up_after: None,
+            grace: settings::DEFAULT_GRACE,
+            aggregates: false,
+            record_size: 0,
+            in_order: false,
+        }
+    }
+}
+
 impl Config {
     /// Where records go when nothing else is said.
     pub const DEFAULT_TARGET: &'static str = "dir:pixel-engine-out";

@@ -123,9 +123,9 @@ const DEFAULT_ALIGN: usize = 5_120;
 /// More threads or requests at a time than any machine has use for.
 const MAX_THREADS: usize = 1_024;
 const MAX_CONCURRENCY: usize = 1_024;
-const DEFAULT_CONCURRENCY: u64 = 4;
+pub(super) const DEFAULT_CONCURRENCY: NonZeroUsize = NonZeroUsize::new(4).expect("four is not zero");
 const MIN_REQUEST_SIZE: usize = 1 << 20;
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// Long enough for anyone, and short enough to be added to the time of any clock.
 const MAX_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MIN_LINGER: Duration = Duration::from_millis(1);
@@ -291,7 +291,7 @@ impl Settings {
         threads: NonZeroUsize,
     ) -> Result<DeliveryConfig, ConfigError> {
         let concurrency = count(Key::Concurrency, self.concurrency, MAX_CONCURRENCY)?;
-        let concurrency = concurrency.unwrap_or(NonZeroUsize::new(DEFAULT_CONCURRENCY as usize).expect("it is not 0"));
+        let concurrency = concurrency.unwrap_or(DEFAULT_CONCURRENCY);
         // What no request is sent with may be what it likes, as long as there is such a request.
         let (max, of) = if is_stream {
             (api.max_bytes(), api.name())
@@ -315,8 +315,8 @@ impl Settings {
             threads: threads.min(concurrency),
             request_size: request_size.unwrap_or(api.default_bytes()),
             counted: match api {
-                Api::PutRecordBatch => self.count_request_size.unwrap_or(Counted::Base64),
-                Api::PutRecords => Counted::Data,
+                Api::PutRecordBatch => self.count_request_size.unwrap_or(api.default_count()),
+                Api::PutRecords => api.default_count(),
             },
             rate_limit,
             give_up_after: time(Key::GiveUpAfter, self.give_up_after, Duration::ZERO, MAX_WAIT)?,

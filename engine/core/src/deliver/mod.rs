@@ -25,11 +25,11 @@ mod failure;
 mod keep;
 mod lane;
 mod open;
+mod options;
 mod pace;
 mod places;
 mod request;
 mod service;
-mod settings;
 mod shared;
 mod sink;
 mod worker;
@@ -51,7 +51,7 @@ pub use drain::{DrainError, Drained, drain};
 pub use error::DeliverError;
 pub use failure::{Class, Failure};
 pub use service::{Answer, Description, Service};
-pub use settings::Settings;
+pub use options::Options;
 
 pub use crate::config::{RateLimit, WhenFull};
 pub use sink::DeliverySink;
@@ -81,30 +81,30 @@ impl<S: Service> Delivery<S> {
     ///
     /// # Errors
     /// No such stream, no permission, no answer for 15 s, or a stream that would not take such records.
-    pub async fn open(service: S, settings: Settings) -> Result<Delivery<S>, SinkError> {
+    pub async fn open(service: S, options: Options) -> Result<Delivery<S>, SinkError> {
         let stream = service.uri();
         let keys_choose_shard =
-            open::look(&service, &settings).await.map_err(|error| SinkError::stream(&stream, error))?;
+            open::look(&service, &options).await.map_err(|error| SinkError::stream(&stream, error))?;
         let places = Places::new(service.shards());
         let destination = service.destination();
-        let concurrency = settings.concurrency.get();
+        let concurrency = options.config.concurrency.get();
         // A lane has one request open, one in its queue and one on the way. With as many lanes as workers, these are
         // half as large for the sake of memory.
         let (lane_count, request_size) =
-            if settings.in_order { (concurrency, settings.request_size / 2) } else { (1, settings.request_size) };
+            if options.config.in_order { (concurrency, options.config.request_size / 2) } else { (1, options.config.request_size) };
         let keys = service.shards().map(|shards| {
             // It does not matter where the keys of a run begin, as long as runs do not all begin at the same shard.
             HashKeys::new(fastrand::u128(..), shards.clone())
         });
         let shared = Arc::new(Shared {
-            pace: Pace::new(settings::quota(settings.rate_limit, destination.api), places.buckets()),
+            pace: Pace::new(options::quota(options.config.rate_limit, destination.api), places.buckets()),
             stream,
             request_size: AtomicUsize::new(request_size),
-            counted: settings.counted,
-            aggregates: settings.aggregates,
+            counted: options.config.counted,
+            aggregates: options.config.aggregates,
             keys_choose_shard,
-            give_up_after: settings.give_up_after,
-            spool: settings.spool.map(|(spool, when_full)| Keep::new(spool, when_full, destination)),
+            give_up_after: options.config.give_up_after,
+            spool: options.spool.map(|(spool, when_full)| Keep::new(spool, when_full, destination)),
             counts: Counts::new(),
             ending: Ending::new(),
             warned: Default::default(),
@@ -112,11 +112,11 @@ impl<S: Service> Delivery<S> {
         });
         let mut stop = JoinSet::new();
         let following = Arc::clone(&shared);
-        stop.spawn(async move { following.ending.follow(&settings.stop, settings.grace).await });
+        stop.spawn(async move { following.ending.follow(&options.stop, options.config.grace).await });
         let mut workers = JoinSet::new();
         let mut lanes = Vec::with_capacity(lane_count);
         for _ in 0..lane_count {
-            let (lane, batches) = Lane::new(request_size, settings.counted);
+            let (lane, batches) = Lane::new(request_size, options.config.counted);
             for _ in 0..concurrency / lane_count {
                 workers.spawn(worker::work(Arc::clone(&shared), Arc::clone(&batches)));
             }

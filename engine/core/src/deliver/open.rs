@@ -5,46 +5,46 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::ending::is_set;
-use super::{Class, DeliverError, Failure, Service, Settings};
+use super::{Class, DeliverError, Failure, Service, Options};
 
 /// How long a start may be kept waiting by an endpoint that does not answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// Asks whether the stream takes records as the settings say they are, and reads its map of shards. Returns whether
+/// Asks whether the stream takes records as the options say they are, and reads its map of shards. Returns whether
 /// records go to the shards of their keys.
-pub(super) async fn look<S: Service>(service: &S, settings: &Settings) -> Result<bool, DeliverError> {
+pub(super) async fn look<S: Service>(service: &S, options: &Options) -> Result<bool, DeliverError> {
     let mut keys_choose_shard = true;
-    match patiently(settings, async || service.describe().await).await {
+    match patiently(options, async || service.describe().await).await {
         Ok(Some(description)) => {
             tracing::info!("{}: {description}", service.uri());
-            description.verify(settings.aggregates, settings.record_size)?;
+            description.verify(options.config.aggregates, options.config.record_size)?;
             keys_choose_shard = !description.ignores_keys;
         }
         Ok(None) => {}
         // Records are packed by the map of shards, so without it nothing can begin.
         Err(failure)
-            if service.shards().is_none() && settings.spool.is_some() && failure.class() != Class::Permanent =>
+            if service.shards().is_none() && options.spool.is_some() && failure.class() != Class::Permanent =>
         {
             tracing::warn!("{}: {failure}; going on, as there is a spool", service.uri());
         }
         Err(failure) => return Err(DeliverError::Refused(failure)),
     }
-    patiently(settings, async || service.refresh_shards().await).await.map_err(DeliverError::Refused)?;
+    patiently(options, async || service.refresh_shards().await).await.map_err(DeliverError::Refused)?;
     Ok(keys_choose_shard)
 }
 
 /// Asks again for a while what may work in a moment, unless the run is stopped.
-async fn patiently<T>(settings: &Settings, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+async fn patiently<T>(options: &Options, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
     tokio::select! {
         biased;
-        answer = ask_again(settings, ask) => answer,
-        () = is_set(&settings.stop) => Err(Failure::timeout("stopped before there was a reply")),
+        answer = ask_again(options, ask) => answer,
+        () = is_set(&options.stop) => Err(Failure::timeout("stopped before there was a reply")),
     }
 }
 
-async fn ask_again<T>(settings: &Settings, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
-    let until = Instant::now() + settings.give_up_after.map_or(PATIENCE, |time| time.min(PATIENCE));
+async fn ask_again<T>(options: &Options, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let until = Instant::now() + options.config.give_up_after.map_or(PATIENCE, |time| time.min(PATIENCE));
     let mut wait = FIRST_WAIT;
     loop {
         let failure = match ask().await {

@@ -28,11 +28,11 @@ fn one() -> NonZeroUsize {
 }
 
 /// Records by themselves, one after the other.
-fn one_by_one(script: &Script) -> Settings {
-    let mut settings = script.settings();
-    settings.concurrency = one();
-    settings.request_size = 1;
-    settings
+fn one_by_one(script: &Script) -> Options {
+    let mut options = script.options();
+    options.config.concurrency = one();
+    options.config.request_size = 1;
+    options
 }
 
 #[track_caller]
@@ -128,9 +128,9 @@ async fn waits_are_short_again_where_most_records_got_through() {
 
 /// Ships records of 100,000 B one by one at 1,000,000 B a second at most; the time between requests.
 async fn times_between(script: Script, count: usize) -> Vec<Duration> {
-    let mut settings = one_by_one(&script);
-    settings.rate_limit = RateLimit::BytesPerSecond(1_000_000);
-    let mut test = Test::open(script, settings).await;
+    let mut options = one_by_one(&script);
+    options.config.rate_limit = RateLimit::BytesPerSecond(1_000_000);
+    let mut test = Test::open(script, options).await;
     for _ in 0..count {
         let record = test.record(100_000, None);
         test.delivery.ship(record).await.unwrap();
@@ -173,9 +173,9 @@ async fn a_throttle_halves_the_rate_and_it_grows_back() {
 async fn throttles_at_the_same_moment_are_one() {
     // Five records at once, of which each is throttled: halved once, not five times.
     let script = Script::firehose([Reply::Answers(vec![Some(throttled()); 5])]);
-    let mut settings = script.settings();
-    settings.rate_limit = RateLimit::BytesPerSecond(1_000_000);
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    options.config.rate_limit = RateLimit::BytesPerSecond(1_000_000);
+    let mut test = Test::open(script, options).await;
     test.ship(5).await.unwrap();
     test.delivery.flush().await.unwrap();
     sleep(SECOND).await;
@@ -194,9 +194,9 @@ async fn throttles_at_the_same_moment_are_one() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_too_large_is_sent_in_halves_and_the_next_ones_are_smaller() {
     let script = Script::firehose([Reply::Fails(too_large()), Reply::Fails(too_large())]);
-    let mut settings = script.settings();
-    (settings.concurrency, settings.request_size, settings.counted) = (one(), 8_000, Counted::Data);
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    (options.config.concurrency, options.config.request_size, options.config.counted) = (one(), 8_000, Counted::Data);
+    let mut test = Test::open(script, options).await;
     test.ship(8).await.unwrap();
     test.delivery.flush().await.unwrap();
     sleep(SECOND).await;
@@ -216,9 +216,9 @@ async fn a_single_record_that_is_too_large_is_refused_for_good() {
     for (reply, count, sent) in [(Reply::Fails(too_large()), 1, vec![0]), (record_alone, 3, vec![0, 1, 2])] {
         let script = Script::firehose([reply]);
         let (folder, spool) = spool(u64::MAX);
-        let mut settings = script.settings();
-        settings.spool = spool;
-        let mut test = Test::open(script, settings).await;
+        let mut options = script.options();
+        options.spool = spool;
+        let mut test = Test::open(script, options).await;
         test.ship(count).await.unwrap();
         test.delivery.close().await.unwrap();
         assert_eq!(test.script.sent()[0], sent);
@@ -233,9 +233,9 @@ async fn a_refusal_without_a_spool_ends_the_delivery() {
         [(Reply::Fails(permanent()), vec![]), (Reply::Answers(vec![None, Some(permanent()), None]), vec![0, 2])]
     {
         let script = Script::firehose([reply]);
-        let mut settings = script.settings();
-        settings.concurrency = one();
-        let mut test = Test::open(script, settings).await;
+        let mut options = script.options();
+        options.config.concurrency = one();
+        let mut test = Test::open(script, options).await;
         test.ship(3).await.unwrap();
         let error = reason(test.delivery.close().await);
         assert_eq!(error.to_string(), "Permanent: never");
@@ -250,8 +250,8 @@ async fn a_refusal_without_a_spool_ends_the_delivery() {
 #[tokio::test(start_paused = true)]
 async fn an_error_is_told_to_whoever_ships_next() {
     let script = Script::firehose([Reply::Fails(permanent())]);
-    let settings = one_by_one(&script);
-    let mut test = Test::open(script, settings).await;
+    let options = one_by_one(&script);
+    let mut test = Test::open(script, options).await;
     let error = loop {
         if let Err(error) = test.ship(1).await {
             break reason(Err(error));
@@ -269,9 +269,9 @@ async fn a_refusal_with_a_spool_is_kept_and_the_rest_goes_on() {
     let replies = [Reply::Answers(vec![None, Some(permanent()), Some(transient())]), Reply::Fails(permanent())];
     let script = Script::firehose(replies);
     let (folder, spool) = spool(u64::MAX);
-    let mut settings = script.settings();
-    (settings.spool, settings.concurrency) = (spool, one());
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    (options.spool, options.config.concurrency) = (spool, one());
+    let mut test = Test::open(script, options).await;
     test.ship(3).await.unwrap();
     test.delivery.flush().await.unwrap();
     test.ship(2).await.unwrap();
@@ -289,9 +289,9 @@ async fn a_full_spool_holds_the_records_until_they_are_accepted() {
     let refusals = [Reply::Fails(permanent()), Reply::Answers(vec![Some(permanent()), None])];
     script.state().replies = refusals.into_iter().chain(vec![Reply::Fails(permanent()); 3]).collect();
     let (folder, spool) = spool(10);
-    let mut settings = script.settings();
-    (settings.spool, settings.give_up_after) = (spool, Some(SECOND / 10));
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    (options.spool, options.config.give_up_after) = (spool, Some(SECOND / 10));
+    let mut test = Test::open(script, options).await;
     test.ship(2).await.unwrap();
     test.delivery.close().await.unwrap();
     assert_eq!(test.script.sent(), [&[0, 1][..], &[0, 1], &[0], &[0], &[0], &[0]]);
@@ -304,9 +304,9 @@ async fn a_spool_that_gets_room_takes_the_records() {
     let script = Script::firehose([]);
     script.state().then = Some(Reply::Fails(permanent()));
     let (folder, spool) = spool(2_500);
-    let mut settings = one_by_one(&script);
-    settings.spool = spool;
-    let mut test = Test::open(script, settings).await;
+    let mut options = one_by_one(&script);
+    options.spool = spool;
+    let mut test = Test::open(script, options).await;
     // Two batches fit, with what stands before and after their data.
     test.ship(3).await.unwrap();
     let path = folder.path().to_owned();
@@ -326,9 +326,9 @@ async fn a_spool_that_gets_room_takes_the_records() {
 async fn a_full_spool_may_end_the_delivery() {
     let script = Script::firehose([Reply::Fails(permanent())]);
     let (_folder, spool) = spool(10);
-    let mut settings = script.settings();
-    settings.spool = spool.map(|(spool, _)| (spool, WhenFull::Stop));
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    options.spool = spool.map(|(spool, _)| (spool, WhenFull::Stop));
+    let mut test = Test::open(script, options).await;
     test.ship(2).await.unwrap();
     let error = reason(test.delivery.close().await);
     assert!(error.to_string().starts_with("Permanent: never; and they cannot be kept: spool "), "{error}");
@@ -342,9 +342,9 @@ async fn records_are_given_up_after_their_time() {
     for failure in [transient(), throttled()] {
         let script = Script::firehose([]);
         script.state().then = Some(Reply::Fails(failure));
-        let mut settings = script.settings();
-        settings.give_up_after = Some(30 * SECOND);
-        let mut test = Test::open(script.clone(), settings).await;
+        let mut options = script.options();
+        options.config.give_up_after = Some(30 * SECOND);
+        let mut test = Test::open(script.clone(), options).await;
         test.ship(2).await.unwrap();
         let error = reason(test.delivery.close().await);
         let DeliverError::GivenUp { tried, .. } = &error else { panic!("{error}") };
@@ -355,9 +355,9 @@ async fn records_are_given_up_after_their_time() {
         test.adds_up();
 
         let (folder, spool) = spool(u64::MAX);
-        let mut settings = script.settings();
-        (settings.give_up_after, settings.spool) = (Some(30 * SECOND), spool);
-        let mut test = Test::open(script, settings).await;
+        let mut options = script.options();
+        (options.config.give_up_after, options.spool) = (Some(30 * SECOND), spool);
+        let mut test = Test::open(script, options).await;
         test.ship(2).await.unwrap();
         test.script.state().requests.clear();
         let begun = Instant::now();
@@ -378,11 +378,11 @@ async fn without_a_time_records_are_tried_for_ever() {
 }
 
 /// A stop after a minute of an outage that ends after `outage`.
-async fn stopped_in_an_outage(outage: Duration, settings: impl FnOnce(&mut Settings)) -> (Test, Result<(), SinkError>) {
+async fn stopped_in_an_outage(outage: Duration, options: impl FnOnce(&mut Options)) -> (Test, Result<(), SinkError>) {
     let script = Script::firehose([]);
     script.state().then = Some(Reply::Fails(transient()));
-    let mut with_stop = script.settings();
-    settings(&mut with_stop);
+    let mut with_stop = script.options();
+    options(&mut with_stop);
     let stop = Arc::clone(&with_stop.stop);
     let mut test = Test::open(script.clone(), with_stop).await;
     test.ship(2).await.unwrap();
@@ -418,14 +418,14 @@ async fn an_outage_that_outlasts_the_grace_of_a_stop_does_not_hold_the_end() {
     assert_eq!(test.acknowledged(), [0; 0]);
 
     let (folder, spool) = spool(u64::MAX);
-    let (test, closed) = stopped_in_an_outage(1_000 * SECOND, |settings| settings.spool = spool).await;
+    let (test, closed) = stopped_in_an_outage(1_000 * SECOND, |options| options.spool = spool).await;
     closed.unwrap();
     assert_eq!(spooled(folder.path()), [0, 1]);
     test.all_is_safe(0);
 
     // A spool that has no room is waited for until then as well, and no longer.
     let (_folder, spool) = script::spool(10);
-    let (test, closed) = stopped_in_an_outage(1_000 * SECOND, |settings| settings.spool = spool).await;
+    let (test, closed) = stopped_in_an_outage(1_000 * SECOND, |options| options.spool = spool).await;
     assert!(matches!(reason(closed), DeliverError::NotKept { error: SpoolError::Full { .. }, .. }));
     assert!(*test.script.times().last().unwrap() <= 71 * SECOND);
 }
@@ -434,10 +434,10 @@ async fn an_outage_that_outlasts_the_grace_of_a_stop_does_not_hold_the_end() {
 async fn a_reply_that_never_comes_does_not_outlast_the_grace() {
     let script = Script::firehose([Reply::Never]);
     let (folder, spool) = spool(u64::MAX);
-    let mut settings = script.settings();
-    (settings.spool, settings.grace) = (spool, 3 * SECOND);
-    let stop = Arc::clone(&settings.stop);
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    (options.spool, options.config.grace) = (spool, 3 * SECOND);
+    let stop = Arc::clone(&options.stop);
+    let mut test = Test::open(script, options).await;
     test.ship(2).await.unwrap();
     test.delivery.flush().await.unwrap();
     sleep(SECOND).await;
@@ -455,10 +455,10 @@ async fn a_reply_that_never_comes_does_not_outlast_the_grace() {
 async fn a_low_rate_does_not_outlast_the_grace() {
     let script = Script::firehose([]);
     let (folder, spool) = spool(u64::MAX);
-    let mut settings = one_by_one(&script);
-    (settings.spool, settings.rate_limit) = (spool, RateLimit::BytesPerSecond(100));
-    let stop = Arc::clone(&settings.stop);
-    let mut test = Test::open(script, settings).await;
+    let mut options = one_by_one(&script);
+    (options.spool, options.config.rate_limit) = (spool, RateLimit::BytesPerSecond(100));
+    let stop = Arc::clone(&options.stop);
+    let mut test = Test::open(script, options).await;
     test.ship(3).await.unwrap();
     stop.store(true, Ordering::Relaxed);
     let stopped = Instant::now();
@@ -486,9 +486,9 @@ async fn a_reply_with_another_number_of_results_is_malformed() {
 #[tokio::test(start_paused = true)]
 async fn records_in_another_shard_are_settled_and_the_map_is_read_again() {
     let script = Script::kinesis(2, []);
-    let mut settings = script.settings();
-    (settings.aggregates, settings.rate_limit) = (true, RateLimit::None);
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    (options.config.aggregates, options.config.rate_limit) = (true, RateLimit::None);
+    let mut test = Test::open(script, options).await;
     let shards = test.delivery.shards().unwrap();
     assert_eq!(shards.current().len(), 2);
     // Asking fails, then it was asked a moment ago, then it works.
@@ -512,9 +512,9 @@ async fn records_in_another_shard_are_settled_and_the_map_is_read_again() {
 async fn a_stream_that_begins_to_ignore_keys_ends_a_delivery_of_aggregates() {
     for aggregates in [true, false] {
         let script = Script::kinesis(3, []);
-        let mut settings = script.settings();
-        settings.aggregates = aggregates;
-        let mut test = Test::open(script, settings).await;
+        let mut options = script.options();
+        options.config.aggregates = aggregates;
+        let mut test = Test::open(script, options).await;
         let record = test.record(100, Some(0));
         test.delivery.ship(record).await.unwrap();
         test.delivery.flush().await.unwrap();
@@ -557,9 +557,9 @@ async fn a_stream_that_ignored_keys_from_the_start_says_nothing_by_its_shards() 
 #[tokio::test(start_paused = true)]
 async fn a_request_has_a_quarter_of_a_second_of_each_shard_at_most() {
     let script = Script::kinesis(2, []);
-    let mut settings = script.settings();
-    settings.concurrency = one();
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    options.config.concurrency = one();
+    let mut test = Test::open(script, options).await;
     for number in 0..12 {
         let record = test.record(100_000, Some(if number % 2 == 0 { 0 } else { u128::MAX }));
         test.delivery.ship(record).await.unwrap();
@@ -586,9 +586,9 @@ async fn records_of_a_shard_stay_in_order() {
         let time = Duration::from_millis(random.u64(..400));
         script.state().replies.push_back(Reply::After(time, Box::new(reply)));
     }
-    let mut settings = script.settings();
-    (settings.in_order, settings.request_size) = (true, 2);
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    (options.config.in_order, options.config.request_size) = (true, 2);
+    let mut test = Test::open(script, options).await;
     let mut wanted = vec![Vec::new(); SHARDS as usize];
     for _ in 0..100 {
         let shard = random.u128(..SHARDS);
@@ -609,10 +609,10 @@ async fn records_of_a_shard_stay_in_order() {
 #[tokio::test(start_paused = true)]
 async fn a_flush_sends_what_is_open_in_every_lane_and_closes_nothing() {
     let script = Script::kinesis(3, []);
-    let mut settings = script.settings();
-    settings.in_order = true;
-    settings.concurrency = NonZeroUsize::new(3).unwrap();
-    let mut test = Test::open(script, settings).await;
+    let mut options = script.options();
+    options.config.in_order = true;
+    options.config.concurrency = NonZeroUsize::new(3).unwrap();
+    let mut test = Test::open(script, options).await;
     let starts: Vec<u128> = map(3).shards().iter().map(|shard| shard.start).collect();
     for round in 1..=2 {
         for &start in &starts {
@@ -635,8 +635,8 @@ async fn a_flush_sends_what_is_open_in_every_lane_and_closes_nothing() {
 async fn a_service_that_is_slow_holds_whoever_ships() {
     let script = Script::firehose([]);
     script.state().then = Some(Reply::After(SECOND, Box::new(Reply::Accepts)));
-    let settings = one_by_one(&script);
-    let mut test = Test::open(script, settings).await;
+    let options = one_by_one(&script);
+    let mut test = Test::open(script, options).await;
     let begun = Instant::now();
     test.ship(10).await.unwrap();
     assert!(begun.elapsed() >= 7 * SECOND, "one on its way, one in the queue, one open: {:?}", begun.elapsed());
@@ -648,8 +648,8 @@ async fn a_service_that_is_slow_holds_whoever_ships() {
 async fn a_ship_that_is_cancelled_loses_its_own_record_alone() {
     let script = Script::firehose([]);
     script.state().then = Some(Reply::After(SECOND, Box::new(Reply::Accepts)));
-    let settings = one_by_one(&script);
-    let mut test = Test::open(script, settings).await;
+    let options = one_by_one(&script);
+    let mut test = Test::open(script, options).await;
     let mut cancelled = Vec::new();
     for _ in 0..20 {
         let record = test.record(10, None);
@@ -670,10 +670,11 @@ async fn a_ship_that_is_cancelled_loses_its_own_record_alone() {
 async fn a_panic_of_a_worker_is_not_swallowed_and_ends_the_others() {
     let script = Script::firehose([Reply::Panics]);
     script.state().then = Some(Reply::Fails(transient()));
-    let settings = one_by_one(&script);
-    let mut settings = Settings { concurrency: NonZeroUsize::new(3).unwrap(), ..settings };
-    settings.rate_limit = RateLimit::None;
-    let mut test = Test::open(script.clone(), settings).await;
+    let options = one_by_one(&script);
+    let mut options = options;
+    options.config.concurrency = NonZeroUsize::new(3).unwrap();
+    options.config.rate_limit = RateLimit::None;
+    let mut test = Test::open(script.clone(), options).await;
     let shipped = tokio::spawn(async move {
         loop {
             test.ship(1).await.unwrap();
@@ -704,11 +705,11 @@ async fn a_delivery_that_is_dropped_ends_what_it_does() {
 async fn opened(
     script: &Script,
     descriptions: impl IntoIterator<Item = Result<Option<Description>, Failure>>,
-    settings: impl FnOnce(&mut Settings),
+    options: impl FnOnce(&mut Options),
 ) -> Result<(), SinkError> {
     script.state().descriptions = descriptions.into_iter().collect();
-    let mut with = script.settings();
-    settings(&mut with);
+    let mut with = script.options();
+    options(&mut with);
     Delivery::open(script.clone(), with).await.map(drop)
 }
 
@@ -725,14 +726,14 @@ async fn a_stream_that_would_not_take_the_records_is_refused_at_the_start() {
         (description(), "the stream takes records of 1048576 B, record_size is 1048577"),
     ] {
         let script = Script::kinesis(2, []);
-        let settings = |settings: &mut Settings| (settings.aggregates, settings.record_size) = (true, (1 << 20) + 1);
-        let error = reason(opened(&script, [Ok(Some(description))], settings).await).to_string();
+        let options = |options: &mut Options| (options.config.aggregates, options.config.record_size) = (true, (1 << 20) + 1);
+        let error = reason(opened(&script, [Ok(Some(description))], options).await).to_string();
         assert!(error.contains(says), "{says}: {error}");
         assert!(!error.contains("--"), "no flags: {error}");
     }
     let auto = Description { ignores_keys: true, ..description() };
-    opened(&Script::kinesis(2, []), [Ok(Some(auto))], |settings| settings.record_size = 1 << 20).await.unwrap();
-    opened(&Script::firehose([]), [Ok(None)], |settings| settings.record_size = usize::MAX).await.unwrap();
+    opened(&Script::kinesis(2, []), [Ok(Some(auto))], |options| options.config.record_size = 1 << 20).await.unwrap();
+    opened(&Script::firehose([]), [Ok(None)], |options| options.config.record_size = usize::MAX).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -751,7 +752,7 @@ async fn a_start_waits_for_what_may_work_in_a_moment() {
     for (give_up_after, seconds) in [(None, 15), (Some(4 * SECOND), 4), (Some(60 * SECOND), 15)] {
         let begun = Instant::now();
         let down = || vec![Err(transient().during("test:Describe")); 99];
-        let error = reason(opened(&script, down(), |settings| settings.give_up_after = give_up_after).await);
+        let error = reason(opened(&script, down(), |options| options.config.give_up_after = give_up_after).await);
         assert_eq!(error.to_string(), "test:Describe: Transient: in a moment");
         let took = begun.elapsed().as_secs();
         assert!((seconds / 3..=seconds).contains(&took), "{took} s");
@@ -760,8 +761,8 @@ async fn a_start_waits_for_what_may_work_in_a_moment() {
     // Until it is stopped.
     let begun = Instant::now();
     let error = reason(
-        opened(&script, vec![Err(transient()); 99], |settings| {
-            let stop = Arc::clone(&settings.stop);
+        opened(&script, vec![Err(transient()); 99], |options| {
+            let stop = Arc::clone(&options.stop);
             tokio::spawn(async move {
                 sleep(SECOND).await;
                 stop.store(true, Ordering::Relaxed);
@@ -777,11 +778,11 @@ async fn a_start_waits_for_what_may_work_in_a_moment() {
 async fn a_start_without_an_answer_goes_on_with_a_spool_unless_there_are_shards() {
     let down = || vec![Err(transient()); 99];
     let (_folder, kept) = spool(1_000);
-    opened(&Script::firehose([]), down(), |settings| settings.spool = kept).await.unwrap();
+    opened(&Script::firehose([]), down(), |options| options.spool = kept).await.unwrap();
     let (_folder, kept) = spool(1_000);
-    reason(opened(&Script::kinesis(2, []), down(), |settings| settings.spool = kept).await);
+    reason(opened(&Script::kinesis(2, []), down(), |options| options.spool = kept).await);
     let (_folder, kept) = spool(1_000);
-    reason(opened(&Script::firehose([]), [Err(permanent())], |settings| settings.spool = kept).await);
+    reason(opened(&Script::firehose([]), [Err(permanent())], |options| options.spool = kept).await);
 }
 
 #[test]
@@ -800,9 +801,13 @@ fn a_sink_has_a_runtime_of_its_own_or_the_caller_s() {
         let failures = [Some(transient())].into_iter().chain(vec![None; 499]).collect();
         Script::firehose([Reply::Answers(failures)])
     };
-    let settings = |script: &Script| Settings { concurrency: one(), ..script.settings() };
+    let options = |script: &Script| {
+        let mut options = script.options();
+        options.config.concurrency = one();
+        options
+    };
     let own = script();
-    let open = async { Delivery::open(own.clone(), settings(&own)).await };
+    let open = async { Delivery::open(own.clone(), options(&own)).await };
     let mut sink = DeliverySink::with_threads::<SinkError>(NonZeroUsize::new(2).unwrap(), open).unwrap();
     run(&mut sink);
     drop(sink);
@@ -811,7 +816,7 @@ fn a_sink_has_a_runtime_of_its_own_or_the_caller_s() {
         let runtime = builder.enable_time().build().unwrap();
         runtime.block_on(async {
             let script = script();
-            let delivery = Delivery::open(script.clone(), settings(&script)).await.unwrap();
+            let delivery = Delivery::open(script.clone(), options(&script)).await.unwrap();
             let mut sink = DeliverySink::new(delivery, Handle::current());
             // As a pipeline is run from there.
             tokio::task::spawn_blocking(move || run(&mut sink)).await.unwrap();

@@ -138,20 +138,20 @@ async fn check(steps: Vec<Step>, replies: Vec<Reply>, conditions: Conditions) ->
         None => Script::firehose(replies),
     };
     script.state().then = conditions.never_accepts.then(|| Reply::Fails(transient()));
-    let mut settings = script.settings();
-    settings.concurrency = NonZeroUsize::new(conditions.concurrency).unwrap();
-    settings.request_size = conditions.request_size;
-    settings.in_order = conditions.in_order;
-    settings.rate_limit = conditions.rate.map_or(RateLimit::Auto, RateLimit::BytesPerSecond);
-    settings.give_up_after = conditions.give_up_after.map(Duration::from_millis);
+    let mut options = script.options();
+    options.config.concurrency = NonZeroUsize::new(conditions.concurrency).unwrap();
+    options.config.request_size = conditions.request_size;
+    options.config.in_order = conditions.in_order;
+    options.config.rate_limit = conditions.rate.map_or(RateLimit::Auto, RateLimit::BytesPerSecond);
+    options.config.give_up_after = conditions.give_up_after.map(Duration::from_millis);
     let mut folder = None;
     if let Some((size, when_full)) = conditions.spool {
         let (of_spool, spool) = spool(size);
-        settings.spool = spool.map(|(spool, _)| (spool, when_full));
+        options.spool = spool.map(|(spool, _)| (spool, when_full));
         folder = Some(of_spool);
     }
-    let stop = Arc::clone(&settings.stop);
-    let mut test = Test::open(script.clone(), settings).await;
+    let stop = Arc::clone(&options.stop);
+    let mut test = Test::open(script.clone(), options).await;
     if let Some(milliseconds) = conditions.stop_after {
         tokio::spawn(async move {
             sleep(Duration::from_millis(milliseconds)).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::ack::Acknowledgements;
-use crate::deliver::{Answer, Class, Delivery, Description, Failure, Service, Settings, WhenFull};
+use crate::deliver::{Answer, Class, Delivery, Description, Failure, Service, Options, WhenFull};
 use crate::record::Record;
 use crate::sink::SinkError;
 use crate::sink::limits::Api;
@@ -99,8 +99,8 @@ impl Script {
         self.state().requests.iter().map(|request| request.at).collect()
     }
 
-    pub(super) fn settings(&self) -> Settings {
-        Settings::new(self.api)
+    pub(super) fn options(&self) -> Options {
+        Options::new(self.api)
     }
 
     /// The reply, and what becomes of the records by it.
@@ -236,15 +236,15 @@ pub(super) struct Test {
 }
 
 impl Test {
-    pub(super) async fn open(script: Script, settings: Settings) -> Test {
-        let delivery = Delivery::open(script.clone(), settings).await.unwrap();
+    pub(super) async fn open(script: Script, options: Options) -> Test {
+        let delivery = Delivery::open(script.clone(), options).await.unwrap();
         Test { script, delivery, all: Acknowledgements::default(), taken: 0 }
     }
 
-    /// With the usual settings.
+    /// With the usual options.
     pub(super) async fn of(script: Script) -> Test {
-        let settings = script.settings();
-        Test::open(script, settings).await
+        let options = script.options();
+        Test::open(script, options).await
     }
 
     /// The next record, of so many bytes.
