@@ -11,7 +11,7 @@ use pixel_engine::log::schema::{LogKind, Schema, Schemas};
 use pixel_engine::log::select::Matcher;
 use pixel_engine_bench_data::{Generator, Options};
 use pixel_engine_core::ack::{AckToken, Acknowledgements};
-use pixel_engine_core::block::{BLOCK_SIZE, Block, BufferPool, Layout, Source};
+use pixel_engine_core::block::{BLOCK_SIZE, Block, BufferPool, Layout, Origin};
 use pixel_engine_core::check::Checks;
 use pixel_engine_core::encode::{EncodedBlock, Rules, Scratch};
 
@@ -118,7 +118,7 @@ pub fn aggregates(lines: &Lines, count: usize) -> Vec<AggregateLines<'_>> {
 
 /// The blocks of a log: whole lines, at most 1 MiB each.
 pub fn blocks(log: &[u8]) -> Vec<Block> {
-    let source = Arc::new(Source { number: 0, name: "log".to_owned() });
+    let origin = Arc::new(Origin::new(0, "log".to_owned()));
     let acknowledgements = Acknowledgements::default();
     let mut blocks = Vec::new();
     let mut rest = log;
@@ -128,7 +128,7 @@ pub fn blocks(log: &[u8]) -> Vec<Block> {
         rest = &rest[bytes.len()..];
         blocks.push(Block {
             bytes,
-            source: Arc::clone(&source),
+            origin: Arc::clone(&origin),
             offset,
             source_bytes: length,
             read_at: Instant::now(),

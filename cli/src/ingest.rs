@@ -203,7 +203,7 @@ impl Ingest {
         }
         let mut unfinished = report.unfinished.iter();
         if let Some(first) = unfinished.next() {
-            let (name, position) = (&first.source.name, first.position);
+            let (name, position) = (&first.origin.name, first.position);
             eprintln!(
                 "pixel-engine: stopped in {name}: everything before byte {} (line {}) is delivered{}{}",
                 position.offset,

@@ -28,11 +28,7 @@ pub use error::Error;
 ///
 /// # Errors
 /// No region or credentials, no such stream, no permission, or a stream that would not take such records.
-pub fn open(
-    stream: &Stream,
-    connection: &Connection,
-    options: Options,
-) -> Result<DeliverySink<StreamClient>, Error> {
+pub fn open(stream: &Stream, connection: &Connection, options: Options) -> Result<DeliverySink<StreamClient>, Error> {
     DeliverySink::with_threads(options.config.threads, async {
         let client = StreamClient::connect(stream, connection).await?;
         Ok(Delivery::open(client, options).await?)

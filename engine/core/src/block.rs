@@ -11,13 +11,22 @@ use pixel_engine_log::schema::Schema;
 /// Bytes of input in a block, at most; also the length of the longest line that can be shipped.
 pub const BLOCK_SIZE: usize = 1 << 20;
 
-/// A stream of lines: a file, or standard input.
+/// What has line numbers and byte offsets of its own: a file, standard input, a connection, a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct Origin {
     /// Its number in the run, from 0.
     pub number: usize,
     /// What people call it: the path, or `stdin`.
     pub name: String,
+    /// The number of the source that reads it, from 0.
+    pub source: usize,
+}
+
+impl Origin {
+    /// An origin of the first source.
+    pub fn new(number: usize, name: impl Into<String>) -> Origin {
+        Origin { number, name: name.into(), source: 0 }
+    }
 }
 
 /// How the lines of a block are read.
@@ -53,7 +62,7 @@ pub struct Block {
     /// The lines. The last newline may have been added when the source ended without one.
     pub bytes: Vec<u8>,
     /// Where they came from.
-    pub source: Arc<Source>,
+    pub origin: Arc<Origin>,
     /// Where in the source they begin, in bytes after decompression.
     pub offset: u64,
     /// How many bytes of the source they are: one less than `bytes` has when a newline was added.

@@ -184,7 +184,7 @@ impl<T: Take> Checking<'_, T> {
         self.checked.counts.bad += 1;
         self.checked.bad_lines.push(BadLine {
             reason,
-            source: Arc::clone(&self.block.source),
+            origin: Arc::clone(&self.block.origin),
             line: self.checked.counts.newlines.saturating_sub(u64::from(part.is_none())),
             offset: self.block.offset + u64::from(start),
             bytes: text.to_vec(),

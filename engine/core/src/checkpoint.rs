@@ -28,7 +28,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::ack::{Acknowledged, Acknowledgements, Position};
-use crate::block::Source;
+use crate::block::Origin;
 use crate::durable;
 use crate::source::OpenFile;
 
@@ -207,7 +207,7 @@ impl Checkpoint {
 
     /// Begins to follow the file as that source of the run; what of it is acknowledged, or `None` when there is nothing to
     /// read.
-    pub(crate) fn begin(&self, source: &Source, file: &OpenFile) -> Option<Acknowledged> {
+    pub(crate) fn begin(&self, source: &Origin, file: &OpenFile) -> Option<Acknowledged> {
         let mut state = self.lock();
         let State { inputs, running, .. } = &*state;
         if running.values().any(|running| inputs[running.entry].is_at(file)) {
@@ -263,7 +263,7 @@ impl Checkpoint {
     /// # Errors
     /// More than that of it was acknowledged before, so it is another file ([`CheckpointError::OtherFile`]): some of its lines may
     /// have been left out.
-    pub(crate) fn ended(&self, source: &Source, end: u64) -> Result<(), CheckpointError> {
+    pub(crate) fn ended(&self, source: &Origin, end: u64) -> Result<(), CheckpointError> {
         let mut state = self.lock();
         let State { inputs, running, saved } = &mut *state;
         let Some(running_source) = running.get_mut(&source.number) else { return Ok(()) };
@@ -441,8 +441,8 @@ mod tests {
 
     const LINE: &[u8] = b"0123456789\n";
 
-    fn source(number: usize) -> Source {
-        Source { number, name: "a.log".to_owned() }
+    fn source(number: usize) -> Origin {
+        Origin::new(number, "a.log".to_owned())
     }
 
     struct Folder(tempfile::TempDir);

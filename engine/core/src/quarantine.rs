@@ -15,7 +15,7 @@ use std::sync::Arc;
 use base64_simd::STANDARD;
 use serde::Serialize;
 
-use crate::block::{BLOCK_SIZE, Source};
+use crate::block::{BLOCK_SIZE, Origin};
 
 /// Why a line cannot be shipped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +71,7 @@ pub struct BadLine {
     /// Why.
     pub reason: Reason,
     /// The source.
-    pub source: Arc<Source>,
+    pub origin: Arc<Origin>,
     /// Its number in the source, from 1.
     pub line: u64,
     /// Where it begins in the source, in bytes after decompression.
@@ -84,7 +84,7 @@ pub struct BadLine {
 
 impl fmt::Display for BadLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: line {}, byte {}: {}", self.source.name, self.line, self.offset, self.reason)
+        write!(formatter, "{}: line {}, byte {}: {}", self.origin.name, self.line, self.offset, self.reason)
     }
 }
 
@@ -162,7 +162,7 @@ impl Quarantine {
             let text = std::str::from_utf8(&line.bytes).ok();
             let entry = Entry {
                 reason: line.reason.to_string(),
-                source: &line.source.name,
+                source: &line.origin.name,
                 line: line.line,
                 offset: line.offset,
                 part: line.part.map(|(part, _)| part),
@@ -192,8 +192,8 @@ mod tests {
     use super::*;
 
     fn bad_line(bytes: &[u8]) -> BadLine {
-        let source = Arc::new(Source { number: 0, name: "a \"b\".log".to_owned() });
-        BadLine { reason: Reason::Nul, source, line: 7, offset: 5_120, bytes: bytes.to_vec(), part: None }
+        let origin = Arc::new(Origin::new(0, "a \"b\".log".to_owned()));
+        BadLine { reason: Reason::Nul, origin, line: 7, offset: 5_120, bytes: bytes.to_vec(), part: None }
     }
 
     fn entries(path: &Path) -> Vec<Value> {

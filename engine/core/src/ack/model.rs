@@ -14,7 +14,7 @@ use pixel_engine_log::select::Matcher;
 use proptest::prelude::*;
 
 use super::{AckToken, Acknowledged, Acknowledgements};
-use crate::block::{Block, BufferPool, Cut, Layout, Source};
+use crate::block::{Block, BufferPool, Cut, Layout, Origin};
 use crate::check::Checks;
 use crate::compress::Codec;
 use crate::encode::{Rules, Scratch};
@@ -96,7 +96,7 @@ impl Log {
 
     /// The blocks from that offset on.
     fn blocks(&self, from: u64, all: &Acknowledgements, random: &mut Rng) -> Vec<Block> {
-        let source = Arc::new(Source { number: 3, name: "a.log".to_owned() });
+        let origin = Arc::new(Origin::new(3, "a.log".to_owned()));
         let mut blocks = Vec::new();
         let mut push = |bytes: Range<usize>, cut, unended: usize| {
             let token = all.token(3, bytes.start as u64..bytes.end as u64);
@@ -107,7 +107,7 @@ impl Log {
             }
             blocks.push(Block {
                 bytes: text,
-                source: Arc::clone(&source),
+                origin: Arc::clone(&origin),
                 offset: bytes.start as u64,
                 source_bytes: bytes.len() as u64,
                 read_at: Instant::now(),

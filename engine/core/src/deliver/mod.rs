@@ -50,8 +50,8 @@ use shared::Shared;
 pub use drain::{DrainError, Drained, drain};
 pub use error::DeliverError;
 pub use failure::{Class, Failure};
-pub use service::{Answer, Description, Service};
 pub use options::Options;
+pub use service::{Answer, Description, Service};
 
 pub use crate::config::{RateLimit, WhenFull};
 pub use sink::DeliverySink;
@@ -90,8 +90,11 @@ impl<S: Service> Delivery<S> {
         let concurrency = options.config.concurrency.get();
         // A lane has one request open, one in its queue and one on the way. With as many lanes as workers, these are
         // half as large for the sake of memory.
-        let (lane_count, request_size) =
-            if options.config.in_order { (concurrency, options.config.request_size / 2) } else { (1, options.config.request_size) };
+        let (lane_count, request_size) = if options.config.in_order {
+            (concurrency, options.config.request_size / 2)
+        } else {
+            (1, options.config.request_size)
+        };
         let keys = service.shards().map(|shards| {
             // It does not matter where the keys of a run begin, as long as runs do not all begin at the same shard.
             HashKeys::new(fastrand::u128(..), shards.clone())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::ending::is_set;
-use super::{Class, DeliverError, Failure, Service, Options};
+use super::{Class, DeliverError, Failure, Options, Service};
 
 /// How long a start may be kept waiting by an endpoint that does not answer.
 const PATIENCE: Duration = Duration::from_secs(15);

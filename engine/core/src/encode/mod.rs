@@ -19,7 +19,7 @@ use self::partition::PartitionValues;
 use self::reorder::reorder;
 use crate::ack::AckToken;
 use crate::billing::Billed;
-use crate::block::{Block, BufferPool, Cut, Source};
+use crate::block::{Block, BufferPool, Cut, Origin};
 use crate::check::{self, Checked, Checks, LineCounts, Take};
 use crate::observe::{Observe, ObserveBlock};
 use crate::quarantine::{BadLine, Reason};
@@ -125,7 +125,7 @@ pub struct Encoded {
     /// Bytes of the source that the block stands for.
     pub source_bytes: u64,
     /// The source.
-    pub source: Arc<Source>,
+    pub origin: Arc<Origin>,
     /// Whether encoding ended at a bad line, the last of `bad_lines`.
     pub stopped: bool,
     /// The block's ack token.
@@ -166,7 +166,7 @@ impl Rules {
         // Their tallies are whole then.
         drop(observers);
         scratch.encoder = Some(encoder);
-        let Block { bytes, source, source_bytes, read_at, cut, token, .. } = block;
+        let Block { bytes, origin, source_bytes, read_at, cut, token, .. } = block;
         let (mut bytes, mut line_ends, mut sources) = output.finish(bytes);
         if stopped || matches!(cut, Some(Cut::TooLong { .. })) {
             // Only whole lines count by themselves, and only those that were looked at.
@@ -191,7 +191,7 @@ impl Rules {
         let mut block = EncodedBlock { bytes, line_ends, sources, hash_keys, read_at, pool };
         block.hash_keys = partition_values.map(|values| values.hash_keys(block.each_line()));
         let block = Arc::new(block);
-        Encoded { block, bad_lines, counts, unpacked, source_bytes, source, stopped, token }
+        Encoded { block, bad_lines, counts, unpacked, source_bytes, origin, stopped, token }
     }
 }
 
@@ -303,9 +303,9 @@ pub(crate) mod tests {
         let added = text.last() != Some(&b'\n');
         let source_bytes = text.len() as u64;
         let bytes = [text, if added { b"\n" } else { b"" }].concat();
-        let source = Arc::new(Source { number: 0, name: "a.log".to_owned() });
+        let origin = Arc::new(Origin::new(0, "a.log".to_owned()));
         let token = Acknowledgements::default().token(0, 100..100 + source_bytes);
-        Block { bytes, source, offset: 100, source_bytes, read_at: Instant::now(), layout, cut, token }
+        Block { bytes, origin, offset: 100, source_bytes, read_at: Instant::now(), layout, cut, token }
     }
 
     fn encode(rules: &Rules, text: &[u8]) -> Encoded {

@@ -27,7 +27,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, bounded, select};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use reader::{ToPacker, ToPool};
-pub use report::{Error, Report, Summary, Unfinished};
+pub use report::{Error, Report, SourceCounts, Summary, Unfinished};
 
 use crate::ack::Acknowledgements;
 use crate::block::BufferPool;
@@ -150,9 +150,10 @@ impl<'run> Run<'run> {
                 origins: Origins::default(),
             };
             thread::scope(|scope| {
-                for source in sources {
+                for (number, source) in sources.into_iter().enumerate() {
+                    let feed = Feed::new(&feeds, number);
                     // What closed the run is in its report.
-                    scope.spawn(|| source.read(Feed::new(&feeds)));
+                    scope.spawn(move || source.read(feed));
                 }
             });
             feeds.origins.left()

@@ -10,7 +10,7 @@ use rayon::ThreadPool;
 
 use super::reader::ToPacker;
 use super::writer::ToWriter;
-use super::{Error, Progress, RUN_MEMORY, groups_in_flight, on_pool};
+use super::{Error, Progress, RUN_MEMORY, SourceCounts, groups_in_flight, on_pool};
 use crate::ack::{AckToken, Acknowledgements};
 use crate::billing::Billed;
 use crate::check::LineCounts;
@@ -58,6 +58,7 @@ enum Cutter {
 #[derive(Default)]
 pub(super) struct PackedCounts {
     pub(super) lines: LineCounts,
+    pub(super) by_source: Vec<SourceCounts>,
     pub(super) skipped: u64,
     pub(super) bytes_in: u64,
     pub(super) unpacked: Billed,
@@ -172,15 +173,19 @@ impl<'a> Packer<'a> {
     }
 
     fn add(&mut self, encoded: Encoded) -> Result<(), Closed> {
-        let Encoded { block, mut bad_lines, counts, unpacked, source_bytes, source, stopped, token } = encoded;
+        let Encoded { block, mut bad_lines, counts, unpacked, source_bytes, origin, stopped, token } = encoded;
         // With the first block of an origin, it still stands where this run began it.
-        let first = || self.acknowledgements.position(source.number).lines;
-        let newlines_before = self.newlines_before.entry(source.number).or_insert_with(first);
+        let first = || self.acknowledgements.position(origin.number).lines;
+        let newlines_before = self.newlines_before.entry(origin.number).or_insert_with(first);
         for bad_line in &mut bad_lines {
             bad_line.line += *newlines_before + 1;
         }
         *newlines_before += counts.newlines;
         self.packed.lines += counts;
+        if self.packed.by_source.len() <= origin.source {
+            self.packed.by_source.resize_with(origin.source + 1, SourceCounts::default);
+        }
+        self.packed.by_source[origin.source].add(counts, source_bytes);
         self.packed.unpacked += unpacked;
         self.packed.bytes_in += source_bytes;
         self.progress.bytes_in.fetch_add(source_bytes, Ordering::Relaxed);

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::packer::PackedCounts;
 use super::writer::Written;
 use crate::ack::{Acknowledgements, Position};
-use crate::block::Source;
+use crate::block::Origin;
+use crate::check::LineCounts;
 use crate::checkpoint::CheckpointError;
 use crate::quarantine::{BadLine, QuarantineError};
 use crate::sink::SinkError;
@@ -77,11 +78,40 @@ pub struct Summary {
     pub shipping: Option<Shipping>,
 }
 
-/// Where a source was left when the run ended before it did.
+/// What was read of one source. Sizes are bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SourceCounts {
+    /// Log lines read; headers and empty lines are none.
+    pub lines_in: u64,
+    /// Bytes read, after decompression.
+    pub bytes_in: u64,
+    /// Lines that a matcher left out.
+    pub lines_filtered: u64,
+    /// Lines that cannot be shipped: quarantined, or skipped where that was asked for.
+    pub lines_bad: u64,
+    /// Empty lines, which are no log lines.
+    pub lines_empty: u64,
+    /// Header lines of standard logs.
+    pub lines_header: u64,
+}
+
+impl SourceCounts {
+    pub(super) fn add(&mut self, lines: LineCounts, bytes: u64) {
+        self.lines_in += lines.lines_in;
+        self.bytes_in += bytes;
+        self.lines_filtered += lines.filtered;
+        self.lines_bad += lines.bad;
+        self.lines_empty += lines.empty;
+        self.lines_header += lines.headers;
+    }
+}
+
+/// Where an origin was left when the run ended before it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    /// The source.
-    pub source: Arc<Source>,
+    /// The file, pipe, connection or batch.
+    pub origin: Arc<Origin>,
     /// Everything before this is delivered, quarantined or filtered.
     pub position: Position,
 }
@@ -92,7 +122,9 @@ pub struct Unfinished {
 pub struct Report {
     /// The numbers.
     pub summary: Summary,
-    /// The sources that were not read to their end, or not delivered as far as they were read, because the run was
+    /// What was read of each source, in the order in which the run was given them.
+    pub sources: Vec<SourceCounts>,
+    /// The origins that were not read to their end, or not delivered as far as they were read, because the run was
     /// stopped or failed.
     pub unfinished: Vec<Unfinished>,
     /// What went wrong: with inputs, while the rest went on; last what ended the run, if something did.
@@ -136,7 +168,7 @@ pub enum Error {
 
 impl Report {
     pub(super) fn failed(error: Error) -> Report {
-        Report { summary: Summary::default(), unfinished: Vec::new(), errors: vec![error] }
+        Report { summary: Summary::default(), sources: Vec::new(), unfinished: Vec::new(), errors: vec![error] }
     }
 
     pub(super) fn new(
@@ -148,7 +180,7 @@ impl Report {
         elapsed: Duration,
         threads: usize,
     ) -> Report {
-        let PackedCounts { lines, skipped, bytes_in, unpacked, mut errors } = packed;
+        let PackedCounts { lines, by_source, skipped, bytes_in, unpacked, mut errors } = packed;
         let Written { delivered, requests, shipping, quarantined, error } = written;
         let spooled = shipping.as_ref().map_or(0, |shipping| shipping.lines_spooled);
         let filtered = lines.filtered + skipped;
@@ -185,10 +217,10 @@ impl Report {
             .into_iter()
             .map(|read| (acknowledgements.position(read.origin.number), read))
             .filter(|(position, read)| !read.to_end || position.offset < read.offset)
-            .map(|(position, read)| Unfinished { source: read.origin, position })
+            .map(|(position, read)| Unfinished { origin: read.origin, position })
             .collect();
         errors.extend(error);
         errors.extend(saved.err().map(Error::Checkpoint));
-        Report { summary, unfinished, errors }
+        Report { summary, sources: by_source, unfinished, errors }
     }
 }

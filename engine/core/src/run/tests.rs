@@ -161,6 +161,8 @@ fn several_sources_are_read_at_once_and_each_has_its_own_line_numbers() {
     assert_eq!(report.summary.lines_in, 250);
     assert_eq!(report.summary.lines_shipped, 150);
     assert_eq!(report.summary.lines_quarantined, 100);
+    let counts: Vec<(u64, u64)> = report.sources.iter().map(|source| (source.lines_in, source.lines_bad)).collect();
+    assert_eq!(counts, [(80, 40), (120, 60), (50, 0)]);
     assert!(!report.summary.interrupted && report.unfinished.is_empty());
     let entries = std::fs::read_to_string(path).unwrap();
     for (name, count) in [("one", 40), ("two", 60)] {

@@ -11,7 +11,7 @@ use pixel_engine_log::schema::Schema;
 
 use super::{BlockReader, Format, InputError, ReadError};
 use crate::ack::{Acknowledged, Acknowledgements, Completion};
-use crate::block::{Block, BufferPool, Source as Origin};
+use crate::block::{Block, BufferPool, Origin};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 
 /// Takes blocks of whole lines; what is behind it, a source does not know.
@@ -95,9 +95,9 @@ impl Origins {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, name: String) -> Arc<Origin> {
+    fn open(&self, name: String, source: usize) -> Arc<Origin> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let origin = Arc::new(Origin { number, name });
+        let origin = Arc::new(Origin { number, name, source });
         self.lock().insert(number, Reading { origin: Arc::clone(&origin), offset: 0, to_end: false });
         origin
     }
@@ -139,12 +139,14 @@ impl Origins {
 /// Where a source hands its lines over.
 #[derive(Clone, Copy)]
 pub struct Feed<'run> {
-    pub(super) feeds: &'run Feeds<'run>,
+    feeds: &'run Feeds<'run>,
+    /// The number of the source.
+    source: usize,
 }
 
 impl<'run> Feed<'run> {
-    pub(crate) fn new(feeds: &'run Feeds<'run>) -> Feed<'run> {
-        Feed { feeds }
+    pub(crate) fn new(feeds: &'run Feeds<'run>, source: usize) -> Feed<'run> {
+        Feed { feeds, source }
     }
 
     #[cfg(test)]
@@ -156,7 +158,7 @@ impl<'run> Feed<'run> {
     /// acknowledgement. `name` is what people call it in messages.
     pub fn open(&self, name: impl Into<String>) -> Inlet<'run> {
         let feeds = self.feeds;
-        let origin = feeds.origins.open(name.into());
+        let origin = feeds.origins.open(name.into(), self.source);
         Inlet { feeds, blocks: None, origin, ended: false }
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::ack::Acknowledgements;
-use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Source};
+use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Origin};
 use pixel_engine_log::schema::{Schema, SchemaError};
 
 /// What the lines are; `Auto` looks at the first byte that is no newline: `#` begins a standard log, `{` JSON
@@ -64,7 +64,7 @@ pub struct ReadError {
 /// Reads one source block by block.
 pub struct BlockReader {
     input: Box<dyn Read + Send>,
-    source: Arc<Source>,
+    origin: Arc<Origin>,
     resumable: bool,
     layout: Option<Layout>,
     /// The start of the line that the block before did not end.
@@ -92,7 +92,7 @@ impl BlockReader {
     #[expect(clippy::too_many_arguments, reason = "each is a different thing, and there is one caller")]
     pub fn new(
         input: Box<dyn Read + Send>,
-        source: Arc<Source>,
+        origin: Arc<Origin>,
         resumable: bool,
         format: Format,
         default_schema: Option<Arc<Schema>>,
@@ -102,7 +102,7 @@ impl BlockReader {
     ) -> BlockReader {
         BlockReader {
             input,
-            source,
+            origin,
             resumable,
             layout: (format != Format::Auto).then(|| format.layout(default_schema)),
             carry: Vec::new(),
@@ -222,7 +222,7 @@ impl BlockReader {
         if length == 0 && !ends_long_line {
             return match self.end.replace(Ok(())) {
                 Some(Err(error)) => {
-                    Err(ReadError { source_name: self.source.name.clone(), offset: self.offset, error })
+                    Err(ReadError { source_name: self.origin.name.clone(), offset: self.offset, error })
                 }
                 _ => Ok(None),
             };
@@ -291,10 +291,10 @@ impl BlockReader {
             self.pool.give(std::mem::replace(&mut bytes, few));
         }
         let offset = range.start;
-        let token = self.acknowledgements.token(self.source.number, range);
+        let token = self.acknowledgements.token(self.origin.number, range);
         token.leave_unended(self.unended);
-        let (source, source_bytes) = (Arc::clone(&self.source), taken as u64);
-        Block { bytes, source, offset, source_bytes, read_at, layout, cut, token }
+        let (origin, source_bytes) = (Arc::clone(&self.origin), taken as u64);
+        Block { bytes, origin, offset, source_bytes, read_at, layout, cut, token }
     }
 
     fn next_part(&mut self, last: bool) -> Cut {
@@ -368,10 +368,10 @@ mod tests {
 
     fn reader(bytes: &[u8], lengths: &[usize], format: Format, breaks: bool) -> (BlockReader, Acknowledgements) {
         let input = Pieces { bytes: bytes.to_vec(), at: 0, lengths: lengths.to_vec(), turn: 0, breaks };
-        let source = Arc::new(Source { number: 3, name: "a.log".to_owned() });
+        let origin = Arc::new(Origin::new(3, "a.log".to_owned()));
         let all = Acknowledgements::default();
         let pool = BufferPool::new(4);
-        let reader = BlockReader::new(Box::new(input), source, true, format, None, pool, all.clone(), Arc::default());
+        let reader = BlockReader::new(Box::new(input), origin, true, format, None, pool, all.clone(), Arc::default());
         (reader, all)
     }
 
@@ -487,10 +487,10 @@ mod tests {
                     Ok(count)
                 }
             }
-            let source = Arc::new(Source { number: 0, name: String::new() });
+            let origin = Arc::new(Origin::new(0, String::new()));
             let mut reader = BlockReader::new(
                 Box::new(Stops(input, Arc::clone(&stop))),
-                source,
+                origin,
                 resumable,
                 Format::RealTime,
                 None,

@@ -726,7 +726,8 @@ async fn a_stream_that_would_not_take_the_records_is_refused_at_the_start() {
         (description(), "the stream takes records of 1048576 B, record_size is 1048577"),
     ] {
         let script = Script::kinesis(2, []);
-        let options = |options: &mut Options| (options.config.aggregates, options.config.record_size) = (true, (1 << 20) + 1);
+        let options =
+            |options: &mut Options| (options.config.aggregates, options.config.record_size) = (true, (1 << 20) + 1);
         let error = reason(opened(&script, [Ok(Some(description))], options).await).to_string();
         assert!(error.contains(says), "{says}: {error}");
         assert!(!error.contains("--"), "no flags: {error}");

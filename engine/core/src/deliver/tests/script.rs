@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::ack::Acknowledgements;
-use crate::deliver::{Answer, Class, Delivery, Description, Failure, Service, Options, WhenFull};
+use crate::deliver::{Answer, Class, Delivery, Description, Failure, Options, Service, WhenFull};
 use crate::record::Record;
 use crate::sink::SinkError;
 use crate::sink::limits::Api;
