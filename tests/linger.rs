@@ -27,7 +27,7 @@ fn delays(arguments: &[&str], stream: &str) -> Vec<Duration> {
         move |data: &[u8]| {
             let now = Instant::now();
             let text = if is_compressed { zstd::decode_all(data).expect("a zstd frame") } else { data.to_vec() };
-            let mut arrived = arrived.lock().unwrap();
+            let mut arrived = arrived.lock().expect("nobody panics with it");
             for id in ids(&text) {
                 arrived.entry(id.to_vec()).or_insert(now);
             }
@@ -55,12 +55,12 @@ fn delays(arguments: &[&str], stream: &str) -> Vec<Duration> {
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).expect("it can be read") > 0 {
         let id = id_in(&line).expect("each line has an id").to_vec();
-        written.lock().unwrap().insert(id, Instant::now());
+        written.lock().expect("nobody panics with it").insert(id, Instant::now());
         pipe.write_all(&line).expect("it is read");
         line.clear();
     }
     // What is in no full record has to come by itself, not because the input ends.
-    let is_there = || arrived.lock().unwrap().len() as u64 == LINES;
+    let is_there = || arrived.lock().expect("nobody panics with it").len() as u64 == LINES;
     let begun = Instant::now();
     while !is_there() && begun.elapsed() < Duration::from_secs(20) {
         thread::sleep(Duration::from_millis(10));
@@ -69,7 +69,8 @@ fn delays(arguments: &[&str], stream: &str) -> Vec<Duration> {
     drop(pipe);
     workspace.wait(ingest).ok();
     generate.wait().expect("it ends");
-    let (written, arrived) = (written.lock().unwrap(), arrived.lock().unwrap());
+    let (written, arrived) =
+        (written.lock().expect("nobody panics with it"), arrived.lock().expect("nobody panics with it"));
     let mut seen = Seen::new(LINES);
     arrived.keys().for_each(|id| {
         seen.id(id);

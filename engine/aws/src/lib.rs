@@ -1,8 +1,8 @@
 //! Firehose and Kinesis: `firehose://STREAM` and `kinesis://STREAM`.
 //!
-//! [`Stream`](pixel_engine_core::config::Stream) is a stream's name and [`Connection`] the way to it: region, credentials, endpoint. [`open`] gives the
+//! [`Stream`] is a stream's name and [`Connection`] the way to it: region, credentials, endpoint. [`open`] gives the
 //! sink that delivers to it; callers inside tokio [connect](StreamClient::connect) and open a
-//! [`Delivery`](pixel_engine_core::deliver::Delivery) themselves. [`check`] asks everything beforehand and reports what
+//! [`Delivery`] themselves. [`check`] asks everything beforehand and reports what
 //! is missing.
 //!
 //! Retrying, pacing and the spool are `pixel_engine_core::deliver`'s; this crate sends requests and says what a failure

@@ -679,7 +679,7 @@ mod tests {
         let _gap = all.token(0, 0..1);
         // All but every eighth are 3 bytes long, and one block has them all.
         let count = 3 * MAX_RANGES as u32 / 2;
-        let range = |place: u32| 10 * place + 1..10 * place + if place % 8 == 0 { 7 } else { 4 };
+        let range = |place: u32| 10 * place + 1..10 * place + if place.is_multiple_of(8) { 7 } else { 4 };
         let token = all.token(0, 1..10 * u64::from(count) + 1);
         (0..count).for_each(|place| lines(&token, range(place)).delivered());
         let check = |all: &Acknowledgements, min: usize| {

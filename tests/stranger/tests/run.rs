@@ -27,7 +27,7 @@ fn two_batches() -> (Queue, Receiver<(String, Outcome)>) {
         if name == "b" {
             lines.extend_from_slice(b"bad\n");
         }
-        batches.send(Batch { name: name.to_owned(), lines, answer: answer.clone() }).unwrap();
+        batches.send(Batch { name: name.to_owned(), lines, answer: answer.clone() }).expect("the queue is there");
     }
     (Queue(queue), answers)
 }

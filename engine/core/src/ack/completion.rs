@@ -39,7 +39,7 @@ impl Completion {
         (sender, Completion { outcome })
     }
 
-    /// Waits for the outcome. A source must not wait for its own lines where no [linger](crate::run::Run::linger) is set:
+    /// Waits for the outcome. A source must not wait for its own lines where no [linger](crate::config::Linger) is set:
     /// they may wait in turn for a record to fill up.
     ///
     /// # Panics

@@ -243,11 +243,14 @@ fn a_source_that_ends_is_forgotten() {
     assert!(report.unfinished.is_empty());
 }
 
+/// What is done with a record.
+type Fate = fn(Record) -> Result<(), SinkError>;
+
 /// Takes records for a while, and then does with them what it is told.
 struct Then {
     taken: usize,
     records: usize,
-    then: fn(Record) -> Result<(), SinkError>,
+    then: Fate,
     delivered: Delivered,
 }
 
@@ -306,8 +309,7 @@ fn whoever_asks_is_told_what_became_of_the_lines() {
     let failed = |_| Err(SinkError::io("memory", std::io::ErrorKind::Other.into()));
     // 1,000 B a record: some twenty of these lines.
     let len = line("b", 0).len();
-    let cases: [(usize, fn(Record) -> Result<(), SinkError>); 4] =
-        [(usize::MAX, lost), (1, kept), (1, lost), (1, failed)];
+    let cases: [(usize, Fate); 4] = [(usize::MAX, lost), (1, kept), (1, lost), (1, failed)];
     for (place, (records, then)) in cases.into_iter().enumerate() {
         let outcome = Arc::default();
         let mut sink = Then { taken: 0, records, then, delivered: Delivered::default() };
