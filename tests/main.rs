@@ -4,6 +4,8 @@
 mod campaign;
 /// What each record codec delivers, read by other people's programs.
 mod compress;
+/// The arrows between crates, what the small ones do without, and licences.
+mod crates;
 /// Completions and the manual.
 mod docs;
 /// Delivery to emulators of AWS that others wrote.

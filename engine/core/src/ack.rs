@@ -133,9 +133,16 @@ impl Acknowledgements {
         completion
     }
 
-    /// Forgets a source that has ended and is wholly acknowledged.
-    pub(crate) fn forget(&self, source: usize) {
-        self.lock().remove(&source);
+    /// Forgets a source that has ended and is acknowledged up to `end`; whether it is gone. A block without bytes, the end
+    /// of a long line, may still be on the way: then it has to be asked again.
+    pub(crate) fn forget(&self, source: usize, end: u64) -> bool {
+        let mut sources = self.lock();
+        let is_done = |progress: &Progress| progress.position.offset >= end && progress.live.is_empty();
+        let is_gone = sources.get(&source).map_or(end == 0, is_done);
+        if is_gone {
+            sources.remove(&source);
+        }
+        is_gone
     }
 
     /// How far the source is acknowledged.

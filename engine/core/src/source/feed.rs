@@ -120,13 +120,7 @@ impl Origins {
             reading.to_end = true;
         }
         if forget {
-            open.retain(|&number, reading| {
-                let is_done = reading.to_end && acknowledgements.position(number).offset >= reading.offset;
-                if is_done {
-                    acknowledgements.forget(number);
-                }
-                !is_done
-            });
+            open.retain(|&number, reading| !(reading.to_end && acknowledgements.forget(number, reading.offset)));
         }
     }
 
