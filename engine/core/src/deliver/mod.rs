@@ -15,6 +15,51 @@
 //! [`Service`] is what sends a request; the class of its [`Failure`]s decides what happens next, and this is the only
 //! place that retries. [`Delivery`] is for callers inside tokio, [`DeliverySink`] is the same for a thread that may
 //! block. All clocks are tokio's, so tests may pause the time.
+//!
+//! ```
+//! use std::num::NonZeroUsize;
+//! use std::sync::Mutex;
+//!
+//! use pixel_engine_core::deliver::{Answer, Delivery, DeliverySink, Description, Failure, Options, Service};
+//! use pixel_engine_core::record::Record;
+//! use pixel_engine_core::sink::limits::Api;
+//! use pixel_engine_core::sink::{Sink, SinkError};
+//! use pixel_engine_core::spool::Destination;
+//!
+//! /// Takes whatever comes, a line a record.
+//! #[derive(Default)]
+//! struct Memory(Mutex<Vec<u8>>);
+//!
+//! impl Service for Memory {
+//!     fn uri(&self) -> String {
+//!         "memory://lines".to_owned()
+//!     }
+//!
+//!     fn destination(&self) -> Destination {
+//!         Destination { api: Api::PutRecordBatch, stream: "lines".to_owned() }
+//!     }
+//!
+//!     async fn describe(&self) -> Result<Option<Description>, Failure> {
+//!         Ok(Some(Description::default()))
+//!     }
+//!
+//!     fn body(&self, records: &[Record]) -> Vec<u8> {
+//!         records.iter().flat_map(Record::chunks).collect::<Vec<_>>().concat()
+//!     }
+//!
+//!     async fn put(&self, body: Vec<u8>) -> Result<Vec<Answer>, Failure> {
+//!         self.0.lock().unwrap().extend(&body);
+//!         Ok(body.split_inclusive(|&byte| byte == b'\n').map(|_| Ok(None)).collect())
+//!     }
+//! }
+//!
+//! let open = async { Delivery::open(Memory::default(), Options::new(Api::PutRecordBatch)).await };
+//! let mut sink = DeliverySink::with_threads::<SinkError>(NonZeroUsize::MIN, open)?;
+//! sink.ship(Record::from_bytes(b"a line\n".to_vec(), 1, None, Vec::new()))?;
+//! sink.close()?;
+//! assert_eq!((sink.delivered().records, sink.requests()), (1, 1));
+//! # Ok::<(), SinkError>(())
+//! ```
 
 pub mod backoff;
 mod counts;

@@ -1,9 +1,9 @@
 //! Sinks: where finished records go.
 //!
-//! A sink takes a record over and settles its receipt once the record is safe: at once for [`null`], when the
-//! request line is written for [`requests`], when the object has its final name and is on disk for [`dir`], when
-//! the service has answered for it with the feature `aws`. A record that fails is dropped unsettled, so its lines
-//! can never count as delivered.
+//! A sink takes a record over and settles its receipt once the record is safe: at once for [`null`], when the request
+//! line is written for [`requests`], when the object has its final name and is on disk for [`dir`], when the service
+//! has answered for it for a [`DeliverySink`](crate::deliver::DeliverySink). A record that fails is dropped unsettled, so
+//! its lines can never count as delivered.
 
 pub mod dir;
 pub mod entry;
