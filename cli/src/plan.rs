@@ -1,7 +1,6 @@
 //! `pixel-engine plan`.
 
-mod chart;
-mod html;
+mod page;
 mod table;
 
 use std::fs;
@@ -204,7 +203,7 @@ impl Plan {
             }
         }
         if let Some(path) = &self.html
-            && let Err(error) = fs::write(path, html::Page(&plan).to_string())
+            && let Err(error) = fs::write(path, page::page(&plan))
         {
             return failed(&format!("{}: {error}", path.display()));
         }

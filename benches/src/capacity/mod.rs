@@ -3,7 +3,6 @@
 //! [`VariantCapacity`] turns what was measured into figures; [`Capacity`] is all of them with the machine: as text, as
 //! JSON, and as a page with charts. The limits are those of the quota pages of the two services.
 
-mod chart;
 mod page;
 mod text;
 
@@ -12,22 +11,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pixel_engine::kpl::HashKeys;
+use pixel_engine::limits::firehose::DirectPutQuota;
+use pixel_engine::limits::kinesis;
 use pixel_engine::sink::limits::Api;
 use serde::Serialize;
 
 use crate::machine::{self, Machine};
 use crate::{RECORD, is_quick, is_set, results};
 
-const MEBIBYTE: f64 = 1_048_576.0;
+/// What a shard of a provisioned stream takes in a second.
+const SHARD: [(u64, Limit); 2] =
+    [(kinesis::SHARD_BYTES_PER_SECOND, Limit::Bytes), (kinesis::SHARD_RECORDS_PER_SECOND, Limit::Records)];
 
-/// What a shard of a provisioned stream takes: 1 MiB and 1,000 records a second. Source: CreateStream, and the quota
-/// page of Kinesis Data Streams.
-const SHARD: [(f64, Limit); 2] = [(MEBIBYTE, Limit::Bytes), (1_000.0, Limit::Records)];
-
-/// What a delivery stream takes by Direct PUT before anything was raised, in us-east-1, us-west-2 and eu-west-1: 5 MiB,
-/// 2,000 requests and 500,000 records a second. Source: the quota page of Amazon Data Firehose.
-const DELIVERY_STREAM: [(f64, Limit); 3] =
-    [(5.0 * MEBIBYTE, Limit::Bytes), (500_000.0, Limit::Records), (2_000.0, Limit::Requests)];
+/// What a delivery stream takes by Direct PUT in a second, before AWS raised anything.
+const DELIVERY_STREAM: [(u64, Limit); 3] = {
+    let quota = DirectPutQuota::LARGE_REGION;
+    [(quota.bytes, Limit::Bytes), (quota.records, Limit::Records), (quota.requests, Limit::Requests)]
+};
 
 /// Which limit of a service is reached first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -90,8 +90,9 @@ pub struct Filled {
 
 impl Filled {
     /// Of what takes that much a second; `demand` says how much of each limit a second needs.
-    fn of(limits: &[(f64, Limit)], demand: impl Fn(Limit) -> f64) -> Filled {
-        let filled = limits.iter().map(|&(most, limit)| Filled { count: demand(limit) / most, limited_by: limit });
+    fn of(limits: &[(u64, Limit)], demand: impl Fn(Limit) -> f64) -> Filled {
+        let filled =
+            limits.iter().map(|&(most, limit)| Filled { count: demand(limit) / most as f64, limited_by: limit });
         filled.max_by(|a, b| a.count.total_cmp(&b.count)).expect("a service has limits")
     }
 }
