@@ -1,7 +1,8 @@
 //! What this machine can do, and how much of AWS it fills.
 //!
-//! [`VariantCapacity`] turns what was measured into figures; [`Capacity`] is all of them with the machine: as text, as
-//! JSON, and as a page with charts. The limits are those of the quota pages of the two services.
+//! [`VariantCapacity`] turns what was measured into figures; [`Capacity`] is all of them with the
+//! machine: as text, as JSON, and as a page with charts. The limits are those of the quota pages of
+//! the two services.
 
 mod page;
 mod text;
@@ -135,8 +136,8 @@ pub struct VariantCapacity {
     pub lines_per_shard_unpacked: f64,
     /// Lines a second that one shard takes in the records of this variant.
     pub lines_per_shard_packed: f64,
-    /// Direct PUT quotas of Firehose that one core fills. None for KPL aggregates, which Direct PUT does not take
-    /// apart.
+    /// Direct PUT quotas of Firehose that one core fills. None for KPL aggregates, which Direct PUT
+    /// does not take apart.
     pub firehose_quotas: Option<Filled>,
     /// What was compared with the input.
     pub checked: String,
@@ -230,8 +231,8 @@ impl Capacity {
         self.variants.push(variant);
     }
 
-    /// Writes `capacity-<cpu>-<date>.json` and the page of the same name: to `benches/results` when [`RECORD`] is set,
-    /// else to `folder`. The paths of both.
+    /// Writes `capacity-<cpu>-<date>.json` and the page of the same name: to `benches/results` when
+    /// [`RECORD`] is set, else to `folder`. The paths of both.
     ///
     /// # Errors
     /// The files cannot be written.
@@ -287,7 +288,8 @@ mod tests {
         let unpacked = |line: u64, lines| {
             variant(Made { bytes: line * 1_000, encoded_bytes: line * 1_000, ..MADE }, lines).shards_unpacked
         };
-        // With its key of 4 B a line of 1,044 B is just below 1 MiB by 1,000, one of 1,045 B just above.
+        // With its key of 4 B a line of 1,044 B is just below 1 MiB by 1,000, one of 1,045 B just
+        // above.
         assert_eq!(unpacked(1_044, 1_000.0), filled(1.0, Limit::Records));
         assert_eq!(unpacked(1_045, 1_048_576.0), filled(1_049.0, Limit::Bytes));
         assert_eq!(unpacked(100, 50_000.0), filled(50.0, Limit::Records));

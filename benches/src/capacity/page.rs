@@ -224,7 +224,8 @@ mod tests {
     #[test]
     fn what_is_wrong_has_no_figure() {
         let page = capacity().to_html();
-        // Bars of four charts with two series and of one with one, and the rest of two rows of tables.
+        // Bars of four charts with two series and of one with one, and the rest of two rows of
+        // tables.
         assert!(page.matches(super::INCORRECT).count() >= 8, "{page}");
         assert!(page.contains("lines: NO"));
     }

@@ -27,8 +27,8 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Around the values. Vertical axes begin at 0 if they are linear, and go by whole powers of ten
-    /// if they are logarithmic.
+    /// Around the values. Vertical axes begin at 0 if they are linear, and go by whole powers of
+    /// ten if they are logarithmic.
     pub(super) fn of(scale: Scale, values: impl Iterator<Item = f64>, vertical: bool) -> Span {
         let (least, most) = values
             .filter(|&value| scale == Scale::Linear || value > 0.0)

@@ -11,7 +11,8 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Spread {
-    /// Each in turn, as this engine's explicit hash keys do: every shard has the same share at every moment.
+    /// Each in turn, as this engine's explicit hash keys do: every shard has the same share at
+    /// every moment.
     Even,
     /// A key for each line: the same share in the long run, and chance in every second.
     Random,
