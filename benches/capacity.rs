@@ -1,4 +1,5 @@
-//! What this machine can do: lines a second of each variant, and how much of Kinesis and Firehose one core fills.
+//! What this machine can do: lines a second of each variant, and how much of Kinesis and Firehose
+//! one core fills.
 
 use std::error::Error;
 use std::io::Write;

@@ -36,23 +36,8 @@ const ARGUMENTS: [&str; 10] = [
 ];
 
 fn faults() -> Vec<Fault> {
-    vec![
-        Fault::Delay(Duration::from_millis(300)),
-        Fault::Malformed,
-        Fault::NeverReply { stored: false },
-        Fault::NeverReply { stored: true },
-        Fault::ProxyUnavailable,
-        Fault::ResetAfterBody { stored: false },
-        Fault::ResetAfterBody { stored: true },
-        Fault::ResetBeforeBody,
-        Fault::Truncated,
-        Fault::WrongCount,
-        Fault::internal_failure(),
-        Fault::limit_exceeded(),
-        Fault::provisioned_throughput_exceeded(),
-        Fault::service_unavailable(),
-        Fault::throttling(),
-    ]
+    let delay = Fault::Delay(Duration::from_millis(300));
+    request_faults().into_iter().map(|RequestFault { fault, .. }| fault).chain([delay]).collect()
 }
 
 /// The input: lines with ids, and bad ones between them.

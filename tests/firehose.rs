@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fake_aws::{Action, FakeAws, Fault, RecordFailure};
 
-use crate::support::{Run, Seen, Workspace, log, run};
+use crate::support::{RequestFault, Run, Seen, Workspace, log, request_faults, run};
 
 const LINES: u64 = 4_000;
 
@@ -52,25 +52,13 @@ fn only_the_records_that_failed_are_sent_again() {
 
 #[test]
 fn whatever_the_network_does_nothing_is_lost() {
-    for (fault, code, stored) in [
-        (Fault::ResetBeforeBody, "ConnectionFailed", false),
-        (Fault::ResetAfterBody { stored: false }, "ConnectionFailed", false),
-        (Fault::ResetAfterBody { stored: true }, "ConnectionFailed", true),
-        (Fault::NeverReply { stored: true }, "Timeout", true),
-        (Fault::Truncated, "", true),
-        (Fault::Malformed, "MalformedReply", true),
-        (Fault::WrongCount, "MalformedReply", true),
-        (Fault::ProxyUnavailable, "HTTP 503", false),
-        (Fault::internal_failure(), "InternalFailure", false),
-        (Fault::service_unavailable(), "ServiceUnavailableException", false),
-        (Fault::throttling(), "ThrottlingException", false),
-    ] {
+    for RequestFault { fault, counted_as, stored } in request_faults() {
         let (aws, workspace) = (FakeAws::start(), Workspace::new());
         aws.delivery_stream("beacons").fault(fault.clone());
         let run = ingest(&aws, &workspace, &["--request-timeout", "1s"]).ok();
         let shipping = run.summary().shipping.expect("it was shipped");
         let failed = shipping.requests_failed.keys().next().unwrap_or_else(|| panic!("{fault:?}: {}", run.stderr));
-        assert!(failed.contains(code), "{fault:?}: {failed}");
+        assert!(failed.contains(counted_as), "{fault:?}: {failed}");
         if stored {
             // It arrived twice, and that is said.
             assert!(shipping.records_possibly_duplicated > 0, "{fault:?}");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fake_aws::{Action, Delivered, Distribution, FakeAws, Fault, RecordFailure, Shard, ShardQuota, Stream};
 use pixel_engine::kpl::{Decoded, decode};
 
-use crate::support::{Run, Seen, Workspace, id_in, lines, log, run};
+use crate::support::{RequestFault, Run, Seen, Workspace, id_in, lines, log, request_faults, run};
 
 const LINES: u64 = 4_000;
 
@@ -175,28 +175,14 @@ fn what_may_have_arrived_is_counted_by_record() {
 
 #[test]
 fn whatever_the_network_does_nothing_is_lost() {
-    for (fault, code, stored) in [
-        (Fault::ResetBeforeBody, "ConnectionFailed", false),
-        (Fault::ResetAfterBody { stored: false }, "ConnectionFailed", false),
-        (Fault::ResetAfterBody { stored: true }, "ConnectionFailed", true),
-        (Fault::NeverReply { stored: true }, "Timeout", true),
-        (Fault::NeverReply { stored: false }, "Timeout", false),
-        (Fault::Truncated, "", true),
-        (Fault::Malformed, "MalformedReply", true),
-        (Fault::WrongCount, "MalformedReply", true),
-        (Fault::ProxyUnavailable, "HTTP 503", false),
-        (Fault::internal_failure(), "InternalFailure", false),
-        (Fault::throttling(), "ThrottlingException", false),
-        (Fault::limit_exceeded(), "LimitExceededException", false),
-        (Fault::provisioned_throughput_exceeded(), "ProvisionedThroughputExceededException", false),
-    ] {
+    for RequestFault { fault, counted_as, stored } in request_faults() {
         let aws = FakeAws::start();
         let hits = aws.stream("hits", 4);
         hits.quota(ShardQuota::UNLIMITED).fault(fault.clone());
         let run = ingest(&aws, &["--request-timeout", "1s"]).ok();
         let shipping = run.summary().shipping.expect("it was shipped");
         let failed = shipping.requests_failed.keys().next().unwrap_or_else(|| panic!("{fault:?}: {}", run.stderr));
-        assert!(failed.contains(code), "{fault:?}: {failed}");
+        assert!(failed.contains(counted_as), "{fault:?}: {failed}");
         if stored {
             // It arrived twice, and that is said.
             assert!(shipping.records_possibly_duplicated > 0, "{fault:?}");

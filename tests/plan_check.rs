@@ -1,5 +1,5 @@
-//! What `plan` says against what `ingest` does, with the strict fake for AWS. `docs/capacity.md` has the figures, which
-//! `--nocapture` prints.
+//! What `plan` says against what `ingest` does, with the strict fake for AWS. `docs/capacity.md`
+//! has the figures, which `--nocapture` prints.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -55,7 +55,8 @@ fn a_run_sends_what_the_plan_said() {
     const RATE: f64 = 40_000.0;
     let workspace = Workspace::new();
     workspace.write("a.log", &log("realtime-46", LINES));
-    // At this rate records are full before a second's linger is over, as they are when a file is read.
+    // At this rate records are full before a second's linger is over, as they are when a file is
+    // read.
     let plan = run(&mut workspace.command(&["plan", "a.log", "--rate", "40000/s", "--peak", "1x", "--json"]), b"").ok();
     let plan: Value = serde_json::from_slice(&plan.stdout).expect("a plan is JSON");
     let design = |id: &str| {
@@ -90,14 +91,16 @@ fn a_run_sends_what_the_plan_said() {
     ] {
         println!("{what}: plan {planned:?}, run {real:?}");
         let shown = format!("{what}: {planned:?} and {real:?}");
-        // The plan's log never ends: a run has a last record and a last request that are not full. The packer ends
-        // records a little early where that costs less, so a request more may be begun.
+        // The plan's log never ends: a run has a last record and a last request that are not full.
+        // The packer ends records a little early where that costs less, so a request more may be
+        // begun.
         let more = real.records - planned.records;
         assert!((-0.01 * planned.records..=1.0 + 0.01 * planned.records).contains(&more), "{shown}");
         assert!((0.0..=2.0).contains(&(real.requests - planned.requests)), "{shown}");
         // Compression is interpolated between records of measured sizes.
         assert!((real.payload / planned.payload - 1.0).abs() < 0.005, "{shown}");
-        // A mean record is rounded to the billed unit once, each real one by itself: less than a unit apart.
+        // A mean record is rounded to the billed unit once, each real one by itself: less than a
+        // unit apart.
         let apart = (real.billed - planned.billed).abs();
         assert!(apart < real.records * most_billed, "{shown}");
         assert!(apart < 0.01 * planned.billed, "{shown}");
@@ -146,7 +149,8 @@ impl Overload {
         outcome
     }
 
-    /// Runs it: each line is written when its time has come, or as soon after that as there is room in the pipe.
+    /// Runs it: each line is written when its time has come, or as soon after that as there is room
+    /// in the pipe.
     fn run(&self) -> Ran {
         let (aws, workspace) = (FakeAws::start(), Workspace::new());
         let records = Arc::new(Mutex::new(Vec::new()));
@@ -204,17 +208,20 @@ impl Overload {
     /// Holds the model, its closed form and a run against each other.
     fn check(&self) {
         let seconds = self.seconds as f64;
-        // The engine sends half a second's worth at once, the shard takes a second's: a run is between the two.
+        // The engine sends half a second's worth at once, the shard takes a second's: a run is
+        // between the two.
         let [engine, shard] = [0.5, 1.0].map(|burst| self.simulate(burst).worst_delay);
         let ran = self.run();
         let delay = ran.worst_delay.values().copied().fold(0.0, f64::max);
         // The last line comes last and goes last.
         println!("{}: simulated {:.2} s, delay {engine:.2} s; {ran:.2?}", self.what, seconds + engine);
-        // A backlog is through when its work is, but for the burst. The sender's jitter is a tenth of a second.
+        // A backlog is through when its work is, but for the burst. The sender's jitter is a tenth
+        // of a second.
         let closed_form = ran.work - 0.5 - seconds;
         assert!((engine - closed_form).abs() < 0.2, "{}: {engine} instead of {closed_form}", self.what);
-        // Standard input is read by the MiB, and aggregates of a block are sent when the next one is there. The rest is for
-        // requests on their way, and for a machine that does other things too.
+        // Standard input is read by the MiB, and aggregates of a block are sent when the next one
+        // is there. The rest is for requests on their way, and for a machine that does other things
+        // too.
         let two_blocks = 2.0 * MIB / (self.text.len() as f64 / seconds);
         // A machine that is busy with other things holds a run up, and never hurries it.
         const HELD_UP: f64 = 4.0;

@@ -256,3 +256,12 @@ fn a_line_of_100_mb_comes_in_parts() {
     }
     assert_eq!(offset as usize, before.len() + long.len());
 }
+
+#[test]
+fn a_header_that_cannot_be_used_is_warned_of_once() {
+    let workspace = Workspace::new();
+    workspace.write("twice.log", b"#Version: 1.0\n#Fields: date time date\n2026-11-23\t00:00:00\t2026-11-23\n");
+    let run = workspace.ingest(&["twice.log"]).ok();
+    assert_eq!(run.stderr.matches("header cannot be used: field `date` is listed twice").count(), 1, "{}", run.stderr);
+    assert_eq!(run.summary().lines_quarantined, 1);
+}

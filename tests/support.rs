@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use fake_aws::Fault;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -501,4 +502,34 @@ pub(crate) fn fixture(name: &str) -> Option<PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// What a network, a proxy or an overloaded service does to one request.
+pub(crate) struct RequestFault {
+    pub(crate) fault: Fault,
+    /// A part of the name under which a run counts it.
+    pub(crate) counted_as: &'static str,
+    /// Whether the records are stored nevertheless.
+    pub(crate) stored: bool,
+}
+
+/// Every fault of a request; after each, a run sends the request again.
+pub(crate) fn request_faults() -> Vec<RequestFault> {
+    let fault = |fault, counted_as, stored| RequestFault { fault, counted_as, stored };
+    vec![
+        fault(Fault::ResetBeforeBody, "ConnectionFailed", false),
+        fault(Fault::ResetAfterBody { stored: false }, "ConnectionFailed", false),
+        fault(Fault::ResetAfterBody { stored: true }, "ConnectionFailed", true),
+        fault(Fault::NeverReply { stored: true }, "Timeout", true),
+        fault(Fault::NeverReply { stored: false }, "Timeout", false),
+        fault(Fault::Truncated, "", true),
+        fault(Fault::Malformed, "MalformedReply", true),
+        fault(Fault::WrongCount, "MalformedReply", true),
+        fault(Fault::ProxyUnavailable, "HTTP 503", false),
+        fault(Fault::internal_failure(), "InternalFailure", false),
+        fault(Fault::service_unavailable(), "ServiceUnavailableException", false),
+        fault(Fault::throttling(), "ThrottlingException", false),
+        fault(Fault::limit_exceeded(), "LimitExceededException", false),
+        fault(Fault::provisioned_throughput_exceeded(), "ProvisionedThroughputExceededException", false),
+    ]
 }

@@ -1,7 +1,6 @@
 //! `pixel-engine plan`.
 
-mod chart;
-mod html;
+mod page;
 mod table;
 
 use std::fs;
@@ -31,18 +30,20 @@ use table::Table;
 
 /// Compare what carrying your lines needs and costs, before you buy a shard
 ///
-/// Packs a sample of your log in every way that there is, and puts five designs side by side: shards, calls, quotas,
-/// billed bytes, money, delay, cores. Prices are data: see `--print-prices`. What no source settles is marked.
+/// Packs a sample of your log in each way, and puts five designs side by side: shards, calls,
+/// quotas, billed bytes, cost, delay, cores. Prices are data: see `--print-prices`. What no source
+/// settles is marked.
 #[derive(Args)]
 #[command(after_help = "Examples:
   pixel-engine plan access.log --rate 20000/s --peak 4x
   pixel-engine plan --line-bytes 800 --monthly 5e9 --linger 250ms --producers 40")]
 pub(crate) struct Plan {
-    /// Log files, folders or globs that are like what is to come; read several times, the first 256 MiB of them
+    /// Log files, folders or globs that resemble the lines to come; the first 256 MiB are read,
+    /// several times
     #[arg(value_name = "SAMPLE", required_unless_present_any = ["line_bytes", "print_prices"])]
     sample: Vec<String>,
 
-    /// Instead of a sample: bytes of a line with its newline. Compression and speed stay unknown
+    /// Instead of a sample: bytes of a line with its newline; compression and speed stay unknown
     #[arg(long, value_name = "BYTES", conflicts_with = "sample", value_parser = clap::value_parser!(u32).range(2..=50_000))]
     line_bytes: Option<u32>,
 
@@ -50,7 +51,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "LINES/TIME")]
     rate: Option<Rate>,
 
-    /// Lines in a month of 730 hours, as AWS counts it: 5e9
+    /// Lines in a month of 730 hours, which is AWS's: 5e9
     #[arg(long, value_name = "LINES", conflicts_with = "rate", value_parser = Rate::parse_per_month)]
     monthly: Option<Rate>,
 
@@ -58,19 +59,20 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "FACTOR", value_parser = Load::parse_factor)]
     peak: Option<f64>,
 
-    /// Where it runs
+    /// The region whose prices and quotas count
     #[arg(long, value_name = "REGION", default_value = "us-east-1")]
     region: String,
 
-    /// Prices of your own, in place of the built-in file as a whole
+    /// Your own prices, which replace the built-in file as a whole
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
 
-    /// Write the built-in prices to standard output, to be changed and given with `--prices`
+    /// Write the built-in prices to standard output; change them and use them with `--prices`
     #[arg(long)]
     print_prices: bool,
 
-    /// Where lines come from: CloudFront's real-time logs come in a stream of their own, a line a record
+    /// Where lines come from: CloudFront delivers real-time logs into a stream of their own, a line
+    /// a record
     #[arg(long, value_enum, default_value_t = From::Cloudfront)]
     from: From,
 
@@ -82,11 +84,11 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     linger: Duration,
 
-    /// Readers of the last stream of a design that share what its shards give
+    /// Readers of a design's last stream that share what its shards give
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     consumers: u32,
 
-    /// Further readers of it with enhanced fan-out
+    /// More readers of that stream, with enhanced fan-out
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50))]
     fan_out: u32,
 
@@ -94,20 +96,23 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "PRESET|LIST|@FILE")]
     fields: Vec<String>,
 
-    /// Threads to measure speed with [default: one a core]
+    /// Threads to measure the speed with [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
-    /// Play a day against the limits: diurnal, flash-crowd, or a file, CSV rows of `second,events` or a log whose times
-    /// are counted. A file is scaled to the rate, or gives it when there is none
+    /// Simulate a day against the limits: diurnal, flash-crowd, or a file, which is CSV rows of
+    /// `second,events` or a log whose times are counted. A file is scaled to the rate, or sets the
+    /// rate if none is given
     #[arg(long, value_name = "diurnal|flash-crowd|TRACE")]
     simulate: Option<PathBuf>,
 
-    /// Which shard a line goes to in a stream with a line a record: even, random, zipf:EXPONENT[:KEYS]
+    /// Which shard a line goes to in a stream with a line a record: even, random,
+    /// zipf:EXPONENT[:KEYS]
     #[arg(long, value_name = "SPREAD", default_value = "random", requires = "simulate")]
     keys: Spread,
 
-    /// What a shard lets through at once after a rest, in seconds of its limit
+    /// What a shard lets through at once after a rest, as the time in which it normally takes that
+    /// much
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time, requires = "simulate")]
     burst: Duration,
 
@@ -115,11 +120,11 @@ pub(crate) struct Plan {
     #[arg(long, alias = "spool", value_name = "SIZE", value_parser = parse_size, requires = "simulate")]
     max_backlog: Option<u64>,
 
-    /// The longest that a line may wait, for the search of the fewest shards
+    /// How long a line may wait, for the search for the fewest shards
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time, requires = "simulate")]
     max_delay: Duration,
 
-    /// Play with this many shards in each stream, in place of those of the plan
+    /// Simulate this many shards in each stream, in place of the plan's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), requires = "simulate")]
     shards: Option<u32>,
 
@@ -131,7 +136,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "PATH")]
     html: Option<PathBuf>,
 
-    /// Everything as JSON, in place of the table
+    /// Write everything as JSON instead of the table
     #[arg(long)]
     json: bool,
 }
@@ -145,7 +150,7 @@ const DEFAULT_PEAK: f64 = 2.0;
 enum From {
     /// CloudFront real-time logs
     Cloudfront,
-    /// Programs of your own, beside which the engine runs
+    /// Your own programs, beside which the engine runs
     Producers,
 }
 
@@ -204,7 +209,7 @@ impl Plan {
             }
         }
         if let Some(path) = &self.html
-            && let Err(error) = fs::write(path, html::Page(&plan).to_string())
+            && let Err(error) = fs::write(path, page::page(&plan))
         {
             return failed(&format!("{}: {error}", path.display()));
         }

@@ -1,9 +1,9 @@
 //! What this machine can do, and how much of AWS it fills.
 //!
-//! [`VariantCapacity`] turns what was measured into figures; [`Capacity`] is all of them with the machine: as text, as
-//! JSON, and as a page with charts. The limits are those of the quota pages of the two services.
+//! [`VariantCapacity`] turns what was measured into figures; [`Capacity`] is all of them with the
+//! machine: as text, as JSON, and as a page with charts. The limits are those of the quota pages of
+//! the two services.
 
-mod chart;
 mod page;
 mod text;
 
@@ -12,22 +12,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pixel_engine::kpl::HashKeys;
+use pixel_engine::limits::firehose::DirectPutQuota;
+use pixel_engine::limits::kinesis;
 use pixel_engine::sink::limits::Api;
 use serde::Serialize;
 
 use crate::machine::{self, Machine};
 use crate::{RECORD, is_quick, is_set, results};
 
-const MEBIBYTE: f64 = 1_048_576.0;
+/// What a shard of a provisioned stream takes in a second.
+const SHARD: [(u64, Limit); 2] =
+    [(kinesis::SHARD_BYTES_PER_SECOND, Limit::Bytes), (kinesis::SHARD_RECORDS_PER_SECOND, Limit::Records)];
 
-/// What a shard of a provisioned stream takes: 1 MiB and 1,000 records a second. Source: CreateStream, and the quota
-/// page of Kinesis Data Streams.
-const SHARD: [(f64, Limit); 2] = [(MEBIBYTE, Limit::Bytes), (1_000.0, Limit::Records)];
-
-/// What a delivery stream takes by Direct PUT before anything was raised, in us-east-1, us-west-2 and eu-west-1: 5 MiB,
-/// 2,000 requests and 500,000 records a second. Source: the quota page of Amazon Data Firehose.
-const DELIVERY_STREAM: [(f64, Limit); 3] =
-    [(5.0 * MEBIBYTE, Limit::Bytes), (500_000.0, Limit::Records), (2_000.0, Limit::Requests)];
+/// What a delivery stream takes by Direct PUT in a second, before AWS raised anything.
+const DELIVERY_STREAM: [(u64, Limit); 3] = {
+    let quota = DirectPutQuota::LARGE_REGION;
+    [(quota.bytes, Limit::Bytes), (quota.records, Limit::Records), (quota.requests, Limit::Requests)]
+};
 
 /// Which limit of a service is reached first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -90,8 +91,9 @@ pub struct Filled {
 
 impl Filled {
     /// Of what takes that much a second; `demand` says how much of each limit a second needs.
-    fn of(limits: &[(f64, Limit)], demand: impl Fn(Limit) -> f64) -> Filled {
-        let filled = limits.iter().map(|&(most, limit)| Filled { count: demand(limit) / most, limited_by: limit });
+    fn of(limits: &[(u64, Limit)], demand: impl Fn(Limit) -> f64) -> Filled {
+        let filled =
+            limits.iter().map(|&(most, limit)| Filled { count: demand(limit) / most as f64, limited_by: limit });
         filled.max_by(|a, b| a.count.total_cmp(&b.count)).expect("a service has limits")
     }
 }
@@ -134,8 +136,8 @@ pub struct VariantCapacity {
     pub lines_per_shard_unpacked: f64,
     /// Lines a second that one shard takes in the records of this variant.
     pub lines_per_shard_packed: f64,
-    /// Direct PUT quotas of Firehose that one core fills. None for KPL aggregates, which Direct PUT does not take
-    /// apart.
+    /// Direct PUT quotas of Firehose that one core fills. None for KPL aggregates, which Direct PUT
+    /// does not take apart.
     pub firehose_quotas: Option<Filled>,
     /// What was compared with the input.
     pub checked: String,
@@ -229,8 +231,8 @@ impl Capacity {
         self.variants.push(variant);
     }
 
-    /// Writes `capacity-<cpu>-<date>.json` and the page of the same name: to `benches/results` when [`RECORD`] is set,
-    /// else to `folder`. The paths of both.
+    /// Writes `capacity-<cpu>-<date>.json` and the page of the same name: to `benches/results` when
+    /// [`RECORD`] is set, else to `folder`. The paths of both.
     ///
     /// # Errors
     /// The files cannot be written.
@@ -286,7 +288,8 @@ mod tests {
         let unpacked = |line: u64, lines| {
             variant(Made { bytes: line * 1_000, encoded_bytes: line * 1_000, ..MADE }, lines).shards_unpacked
         };
-        // With its key of 4 B a line of 1,044 B is just below 1 MiB by 1,000, one of 1,045 B just above.
+        // With its key of 4 B a line of 1,044 B is just below 1 MiB by 1,000, one of 1,045 B just
+        // above.
         assert_eq!(unpacked(1_044, 1_000.0), filled(1.0, Limit::Records));
         assert_eq!(unpacked(1_045, 1_048_576.0), filled(1_049.0, Limit::Bytes));
         assert_eq!(unpacked(100, 50_000.0), filled(50.0, Limit::Records));

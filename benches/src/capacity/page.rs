@@ -1,135 +1,116 @@
-//! The capacity as a page: one file, no scripts, nothing from the network, light and dark as the reader's system is.
+//! The capacity as a page.
 
-use std::fmt::Write;
+use maud::{Markup, html};
+use pixel_engine_html::chart::{Bar, Bars, Colour, Fill, Group, Part, legend};
+use pixel_engine_html::{Align, Page, Table};
 
-use super::chart::{Chart, Group};
 use super::text::{ABOUT_FILLING, INCORRECT, about_speed, filled, grouped};
 use super::{Capacity, Filled, Rate, VariantCapacity};
-
-const STYLE: &str = "\
-:root { color-scheme: light dark; --text: #1c2126; --faint: #5b6570; --line: #d8dde2; --ground: #fff; --bar: #1a6fb5; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e4e8ec; --faint: #9aa5b0; --line: #363d45; --ground: #14181c; --bar: #5aa9e6; }
-}
-body { max-width: 800px; margin: 2rem auto; padding: 0 1rem; background: var(--ground); color: var(--text);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin-bottom: .25rem; } h2 { font-size: 1.1rem; margin: 2.5rem 0 .25rem; }
-p, li { color: var(--faint); margin: .25rem 0; } ul { padding-left: 1.2rem; }
-.warning { color: var(--text); border: 1px solid; padding: .25rem .75rem; border-radius: 4px; }
-svg { display: block; width: 100%; height: auto; margin: .75rem 0; }
-svg text { fill: var(--text); font: 13px system-ui, sans-serif; }
-svg .name { font-weight: 600; } .bar { fill: var(--bar); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; margin: .75rem 0; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; vertical-align: bottom; } td { white-space: nowrap; }
-th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
-tr.first td { border-top: 2px solid var(--line); }
-";
 
 impl Capacity {
     /// The page.
     pub(super) fn to_html(&self) -> String {
-        let title = format!("Capacity: {}", escaped(&self.machine.cpu));
         let machine = &self.machine;
+        let title = format!("Capacity: {}", machine.cpu);
         let load = self.load_average.map_or_else(|| "unknown".to_owned(), |load| load.to_string());
-        let mut page = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width\">\n\
-             <title>{title}</title>\n<style>\n{STYLE}</style>\n\
-             <h1>{title}</h1>\n<p>{} cores, {}, {}. pixel-engine {}, {}; load average before it {load}.</p>\n\
-             <p>{}</p>\n",
-            machine.cores,
-            escaped(&machine.kernel),
-            escaped(&machine.rustc),
-            escaped(&machine.commit),
-            escaped(&self.time),
-            escaped(&self.data),
-        );
-        if self.quick {
-            page += "<p class=\"warning\">A quick run: the figures mean little.</p>\n";
-        }
-        for (about, chart) in self.charts() {
-            let _ = write!(page, "<h2>{}</h2>\n<p>{about}</p>\n{}", escaped(chart.title), chart.to_svg());
-        }
-        page + &self.tables() + "</html>\n"
+        let body = html! {
+            h1 { (title) }
+            p {
+                (machine.cores) " cores, " (machine.kernel) ", " (machine.rustc) ". pixel-engine " (machine.commit) ", "
+                (self.time) "; load average before it " (load) "."
+            }
+            p { (self.data) }
+            @if self.quick { p.warning { "A quick run: the figures mean little." } }
+            @for chart in self.charts() {
+                h2 { (chart.title) }
+                p { (chart.about) }
+                (chart.drawn())
+            }
+            h2 { "Speeds" }
+            (self.speeds())
+            (notes(&about_speed(machine.cores)))
+            h2 { "What one core fills" }
+            (self.filling())
+            (notes(&ABOUT_FILLING))
+        };
+        Page { title, body, footer: html! {} }.into_string()
     }
 
-    /// Each with a sentence about it.
-    fn charts(&self) -> [(&'static str, Chart<'_>); 5] {
+    fn charts(&self) -> [Chart<'_>; 5] {
         let cores = self.machine.cores;
         let more_threads: Vec<usize> = self
             .variants
             .first()
             .map_or(Vec::new(), |variant| variant.by_threads[1..].iter().map(|of| of.threads).collect());
         [
-            (
+            self.chart(
+                "Lines a second",
                 "One core counts the CPU time of all threads; all cores are measured by the clock.",
-                self.chart("Lines a second", ["one core".to_owned(), format!("{cores} threads")], |variant| {
+                ["one core".to_owned(), format!("{cores} threads")],
+                |variant| {
                     let rates = [variant.one_core, variant.all_cores().rate];
                     let text = |lines, megabytes| format!("{} ({} MB/s)", grouped(lines), grouped(megabytes));
                     rates.map(|rate| {
                         (Some(rate.lines_per_second), text(rate.lines_per_second, rate.megabytes_per_second))
                     })
-                }),
-            ),
-            (
-                "The speed with more worker threads by that with one. Full width is perfect scaling.",
-                Chart {
-                    full: cores as f64,
-                    ..self.chart(
-                        "Scaling",
-                        more_threads.iter().map(|threads| format!("{threads} threads")),
-                        |variant| {
-                            let scaling = variant.by_threads[1..].iter().map(|threads| threads.scaling);
-                            scaling.map(|times| (Some(times), format!("{times:.2}x"))).collect::<Vec<_>>()
-                        },
-                    )
                 },
             ),
-            (
+            Chart {
+                full: cores as f64,
+                ..self.chart(
+                    "Scaling",
+                    "The speed with more worker threads by that with one. Full width is perfect scaling.",
+                    more_threads.iter().map(|threads| format!("{threads} threads")),
+                    |variant| {
+                        let scaling = variant.by_threads[1..].iter().map(|threads| threads.scaling);
+                        scaling.map(|times| (Some(times), format!("{times:.2}x"))).collect::<Vec<_>>()
+                    },
+                )
+            },
+            self.chart(
+                "Kinesis shards that one core fills",
                 "Provisioned Kinesis shards, of 1 MiB and 1,000 records a second, that the lines of one core fill.",
-                self.chart("Kinesis shards that one core fills", by_packing(), |variant| {
-                    [variant.shards_unpacked, variant.shards_packed].map(bar)
-                }),
+                by_packing(),
+                |variant| [variant.shards_unpacked, variant.shards_packed].map(bar),
             ),
-            (
+            self.chart(
+                "Lines a second in one shard",
                 "How many lines a second one shard takes: the more, the fewer shards for the same load.",
-                self.chart("Lines a second in one shard", by_packing(), |variant| {
+                by_packing(),
+                |variant| {
                     let lines = [variant.lines_per_shard_unpacked, variant.lines_per_shard_packed];
                     lines.map(|lines| (Some(lines), grouped(lines)))
-                }),
+                },
             ),
-            (
+            self.chart(
+                "Firehose quotas that one core fills",
                 "Direct PUT of one delivery stream: 5 MiB, 2,000 requests and 500,000 records a second.",
-                self.chart("Firehose quotas that one core fills", ["packed".to_owned()], |variant| {
-                    [variant.firehose_quotas.map_or_else(|| (None, "none: see below".to_owned()), bar)]
-                }),
+                ["packed".to_owned()],
+                |variant| [variant.firehose_quotas.map_or_else(|| (None, "none: see below".to_owned()), bar)],
             ),
         ]
     }
 
     fn chart<'a, B: IntoIterator<Item = (Option<f64>, String)>>(
         &'a self,
-        title: &'a str,
+        title: &'static str,
+        about: &'static str,
         series: impl IntoIterator<Item = String>,
         bars: impl Fn(&VariantCapacity) -> B,
     ) -> Chart<'a> {
         let group = |variant: &'a VariantCapacity| {
             let bars = bars(variant).into_iter();
             let bars = bars.map(|bar| if variant.correct { bar } else { (None, INCORRECT.to_owned()) });
-            Group { name: &variant.name, bars: bars.collect() }
+            (variant.name.as_str(), bars.collect())
         };
-        Chart {
-            title,
-            full: 0.0,
-            series: series.into_iter().collect(),
-            groups: self.variants.iter().map(group).collect(),
-        }
+        let series = series.into_iter().collect();
+        Chart { title, about, full: 0.0, series, groups: self.variants.iter().map(group).collect() }
     }
 
-    fn tables(&self) -> String {
-        let speeds = self.rows(4, |variant| {
+    fn speeds(&self) -> Table {
+        let table = Table::new("Speeds").column("variant", Align::Text).column("", Align::Text);
+        let mut table = table.numbers(["lines/s", "MB/s", "x"]).column("same", Align::Text);
+        self.push_rows(&mut table, 4, |variant| {
             let cells = |name: String, rate: Rate, scaling: String| {
                 vec![name, grouped(rate.lines_per_second), grouped(rate.megabytes_per_second), scaling]
             };
@@ -140,7 +121,22 @@ impl Capacity {
             }));
             rows
         });
-        let filling = self.rows(6, |variant| {
+        table
+    }
+
+    fn filling(&self) -> Table {
+        let mut table = Table::new("What one core fills")
+            .column("variant", Align::Text)
+            .numbers([
+                "B a record",
+                "shards, one a line",
+                "shards, packed",
+                "lines/s a shard, one a line",
+                "lines/s a shard, packed",
+                "Firehose quotas, packed",
+            ])
+            .column("same", Align::Text);
+        self.push_rows(&mut table, 6, |variant| {
             vec![vec![
                 grouped(variant.record_bytes),
                 filled(variant.shards_unpacked),
@@ -150,39 +146,53 @@ impl Capacity {
                 variant.firehose_quotas.map_or_else(|| "-".to_owned(), filled),
             ]]
         });
-        let columns = [
-            "variant",
-            "B a record",
-            "shards, one a line",
-            "shards, packed",
-            "lines/s a shard, one a line",
-            "lines/s a shard, packed",
-            "Firehose quotas, packed",
-            "same",
-        ];
-        let about_speed = about_speed(self.machine.cores);
-        table(
-            "Speeds",
-            &["variant", "", "lines/s", "MB/s", "x", "same"],
-            &speeds,
-            about_speed.iter().map(String::as_str),
-        ) + &table("What one core fills", &columns, &filling, ABOUT_FILLING)
+        table
     }
 
-    /// The rows of each variant, with its name before and what was checked after its figures.
-    fn rows(&self, figures: usize, rows: impl Fn(&VariantCapacity) -> Vec<Vec<String>>) -> String {
-        let mut text = String::new();
+    /// The rows of each variant, with its name before its figures and what was checked after them.
+    fn push_rows(&self, table: &mut Table, figures: usize, rows: impl Fn(&VariantCapacity) -> Vec<Vec<String>>) {
         for variant in &self.variants {
             let rows = if variant.correct { rows(variant) } else { vec![vec![INCORRECT.to_owned(); figures]] };
             let same = format!("{}{}", variant.checked, if variant.correct { "" } else { ": NO" });
-            for (index, row) in rows.iter().enumerate() {
-                let class = if index == 0 { " class=\"first\"" } else { "" };
-                let cells = std::iter::once(&variant.name).chain(row).chain([&same]);
-                let cells: String = cells.map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
-                let _ = writeln!(text, "<tr{class}>{cells}</tr>");
+            table.begin_group();
+            for row in rows {
+                let cells = std::iter::once(&variant.name).chain(&row).chain([&same]);
+                table.push_row(cells.map(|cell| html! { (cell) }));
             }
         }
-        text
+    }
+}
+
+/// Bars of one unit, in groups of one bar for each of the series.
+struct Chart<'a> {
+    title: &'static str,
+    about: &'static str,
+    /// What a bar of full width stands for, if none is longer.
+    full: f64,
+    series: Vec<String>,
+    /// By name: a bar's length and what stands at its end; without a length there is only the text.
+    groups: Vec<(&'a str, Vec<(Option<f64>, String)>)>,
+}
+
+impl Chart<'_> {
+    fn drawn(&self) -> Markup {
+        let fill = |place: usize| Fill::shade(Colour::Blue, place, self.series.len());
+        let bar = |(place, (length, end)): (usize, &(Option<f64>, String))| {
+            let title = format!("{}: {end}", self.series[place]);
+            let parts = length.map(|length| Part { fill: fill(place), length, title }).into_iter().collect();
+            Bar { parts, end: end.clone() }
+        };
+        let groups = self
+            .groups
+            .iter()
+            .map(|(name, bars)| Group { name: (*name).to_owned(), bars: bars.iter().enumerate().map(bar).collect() });
+        let bars = Bars { title: self.title.to_owned(), full: self.full, groups: groups.collect() };
+        html! {
+            @if self.series.len() > 1 {
+                (legend(self.series.iter().enumerate().map(|(place, name)| (fill(place), name.as_str()))))
+            }
+            (bars)
+        }
     }
 }
 
@@ -194,17 +204,8 @@ fn bar(filled_by_one_core: Filled) -> (Option<f64>, String) {
     (Some(filled_by_one_core.count), filled(filled_by_one_core))
 }
 
-fn table<'a>(title: &str, header: &[&str], rows: &str, about: impl IntoIterator<Item = &'a str>) -> String {
-    let header: String = header.iter().map(|name| format!("<th>{}</th>", escaped(name))).collect();
-    let about: String = about.into_iter().map(|about| format!("<li>{}</li>\n", escaped(about))).collect();
-    format!(
-        "<h2>{title}</h2>\n<div class=\"wide\"><table>\n<tr>{header}</tr>\n{rows}</table></div>\n<ul>\n{about}</ul>\n"
-    )
-}
-
-/// For text and attributes in double quotes.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+fn notes<T: AsRef<str>>(notes: &[T]) -> Markup {
+    html! { ul { @for note in notes { li { (note.as_ref()) } } } }
 }
 
 #[cfg(test)]
@@ -223,7 +224,8 @@ mod tests {
     #[test]
     fn what_is_wrong_has_no_figure() {
         let page = capacity().to_html();
-        // Bars of four charts with two series and of one with one, and the rest of two rows of tables.
+        // Bars of four charts with two series and of one with one, and the rest of two rows of
+        // tables.
         assert!(page.matches(super::INCORRECT).count() >= 8, "{page}");
         assert!(page.contains("lines: NO"));
     }

@@ -6,7 +6,6 @@ use std::fmt::{self, Display, Formatter};
 use indicatif::HumanCount as Count;
 use pixel_engine::plan::Plan;
 use pixel_engine::plan::designs::{Caveat, Design, LinesFrom, Mode, Service, Stream, Way};
-use pixel_engine::plan::simulate::spread::Spread;
 use pixel_engine::plan::simulate::{Lanes, Simulation};
 use pixel_engine::plan::workload::Origin;
 
@@ -185,7 +184,7 @@ fn simulated(out: &mut Formatter<'_>, simulation: &Simulation) -> fmt::Result {
         scenario.demand.name,
         amount(scenario.demand.rates.len() as f64 / 3_600.0),
         amount(scenario.demand.peak()),
-        keys(scenario.keys),
+        scenario.keys,
         scenario.seed,
     )?;
     let fewest = format!("delay <= {}", time(scenario.max_delay.as_secs_f64()));
@@ -210,14 +209,6 @@ fn simulated(out: &mut Formatter<'_>, simulation: &Simulation) -> fmt::Result {
         )?;
     }
     Ok(())
-}
-
-pub(super) fn keys(keys: Spread) -> String {
-    match keys {
-        Spread::Even => "even".to_owned(),
-        Spread::Random => "random".to_owned(),
-        Spread::Zipf { exponent, keys } => format!("zipf:{exponent}:{keys}"),
-    }
 }
 
 pub(super) fn lanes(count: usize, lanes: Lanes) -> String {

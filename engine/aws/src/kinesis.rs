@@ -15,6 +15,7 @@ use super::connection::send_instead;
 use super::failure::{answered, of_record, of_request};
 use pixel_engine_core::config::Stream;
 use pixel_engine_core::deliver::{Answer, Description, Failure};
+use pixel_engine_core::limits::kinesis::DEFAULT_MAX_RECORD_SIZE;
 use pixel_engine_kpl::{Shard, ShardMap, SharedShardMap};
 
 /// A reshard takes seconds; ListShards takes 1,000 calls a second, for all of an account's programs together.
@@ -137,7 +138,8 @@ fn description(stream: &StreamDescriptionSummary) -> Result<Description, Failure
     description.kind = if mode == Some(&StreamMode::OnDemand) { "on-demand" } else { "provisioned" }.to_owned();
     description.encryption = if is_encrypted { format!("encrypted ({key})") } else { "not encrypted".to_owned() };
     // Streams are made with 1 MiB; older endpoints do not tell the limit.
-    description.max_record_size = stream.max_record_size_in_kib().map_or(1 << 20, |kib| kib as usize * 1024);
+    description.max_record_size =
+        stream.max_record_size_in_kib().map_or(DEFAULT_MAX_RECORD_SIZE, |kib| kib as usize * 1024);
     description.ignores_keys = stream.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto);
     Ok(description)
 }

@@ -1,7 +1,7 @@
 //! The numbers of AWS that this engine goes by, each once, with its source.
 //!
-//! Sizes are in bytes; a KiB is 2^10 bytes and a MiB 2^20. Where AWS writes "KB" or "MB" and means these, the comment
-//! says so. A limit of one service that AWS raises on request is called a quota.
+//! Sizes are in bytes; a KiB is 2^10 bytes and a MiB 2^20. Where AWS writes "KB" or "MB" and means
+//! these, the comment says so. A limit of one service that AWS raises on request is called a quota.
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -17,7 +17,8 @@ pub mod firehose {
     /// Source: Firehose quotas; `Data` of the `Record` type in the Firehose API reference.
     pub const MAX_RECORD_SIZE: usize = 1_000 * KIB;
 
-    /// Firehose bills each record as if it were rounded up to a multiple of this: "5 KB", which is 5,120 B.
+    /// Firehose bills each record as if it were rounded up to a multiple of this: "5 KB", which is
+    /// 5,120 B.
     ///
     /// Source: Firehose quotas and pricing pages.
     pub const BILLING_STEP: u64 = 5 * KIB as u64;
@@ -35,7 +36,8 @@ pub mod firehose {
 
     /// How long Firehose buffers before it delivers an object to S3, unless told otherwise.
     ///
-    /// Source: `BufferingHints` in the Firehose API reference. Hints: Firehose may deliver earlier or later.
+    /// Source: `BufferingHints` in the Firehose API reference. Hints: Firehose may deliver earlier
+    /// or later.
     pub const DEFAULT_BUFFER_TIME: Duration = Duration::from_secs(300);
 
     /// How much Firehose buffers before it delivers an object to S3, unless told otherwise.
@@ -43,8 +45,8 @@ pub mod firehose {
     /// Source: `BufferingHints` in the Firehose API reference.
     pub const DEFAULT_BUFFER_SIZE: usize = 5 * MIB;
 
-    /// What a stream takes from producers in a second, before AWS raises it. AWS raises the three together, in
-    /// proportion. A stream that reads from Kinesis has no such quota.
+    /// What a stream takes from producers in a second, before AWS raises it. AWS raises the three
+    /// together, in proportion. A stream that reads from Kinesis has no such quota.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct DirectPutQuota {
@@ -84,8 +86,8 @@ pub mod kinesis {
 
     use super::{KIB, MIB, is_large_region};
 
-    /// The largest record, data and partition key, of a stream whose limit was not raised. `DescribeStreamSummary` says
-    /// it as `MaxRecordSizeInKiB`.
+    /// The largest record, data and partition key, of a stream whose limit was not raised.
+    /// `DescribeStreamSummary` says it as `MaxRecordSizeInKiB`.
     ///
     /// Source: "large records" in the Kinesis developer guide.
     pub const DEFAULT_MAX_RECORD_SIZE: usize = MIB;
@@ -103,12 +105,14 @@ pub mod kinesis {
     /// The largest PutRecords request that every endpoint takes. Kinesis took 5 MiB before it took
     /// [`MAX_REQUEST_SIZE`], compatible endpoints still do, and the KPL keeps to it.
     ///
-    /// Source: `CollectionMaxSize` in `KinesisProducerConfiguration.java` of awslabs/amazon-kinesis-producer.
+    /// Source: `CollectionMaxSize` in `KinesisProducerConfiguration.java` of
+    /// awslabs/amazon-kinesis-producer.
     pub const COMPATIBLE_REQUEST_SIZE: usize = 5 * MIB;
 
     /// Bytes of data and partition keys that a shard takes in a second.
     ///
-    /// Source: "1 MiB per second" in CreateStream of the Kinesis API reference; the limiter of the KPL counts the same.
+    /// Source: "1 MiB per second" in CreateStream of the Kinesis API reference; the limiter of the
+    /// KPL counts the same.
     pub const SHARD_BYTES_PER_SECOND: u64 = MIB as u64;
 
     /// Records that a shard takes in a second.
@@ -121,19 +125,21 @@ pub mod kinesis {
     /// Source: Kinesis quotas.
     pub const SHARD_READ_BYTES_PER_SECOND: u64 = 2 * MIB as u64;
 
-    /// The average time from a put to a reader without enhanced fan-out, for each reader that shares the shard: 200 ms
-    /// with one reader, a second with five, since a shard answers five GetRecords calls a second.
+    /// The average time from a put to a reader without enhanced fan-out, for each reader that
+    /// shares the shard: 200 ms with one reader, a second with five, since a shard answers five
+    /// GetRecords calls a second.
     ///
     /// Source: "enhanced fan-out consumers" in the Kinesis developer guide.
     pub const SHARED_READ_DELAY: Duration = Duration::from_millis(200);
 
-    /// A provisioned stream is billed by PUT payload units of this size, at least one for each record: "25 KB", which is
-    /// 25,600 B.
+    /// A provisioned stream is billed by PUT payload units of this size, at least one for each
+    /// record: "25 KB", which is 25,600 B.
     ///
     /// Source: Kinesis Data Streams pricing page.
     pub const PUT_PAYLOAD_UNIT: u64 = 25 * KIB as u64;
 
-    /// An on-demand stream is billed as if each record were rounded up to a multiple of this: "1 KB", which is 1,024 B.
+    /// An on-demand stream is billed as if each record were rounded up to a multiple of this: "1
+    /// KB", which is 1,024 B.
     ///
     /// Source: Kinesis Data Streams pricing page.
     pub const ON_DEMAND_STEP: u64 = KIB as u64;
@@ -155,7 +161,8 @@ pub mod lambda {
 
     /// The most bytes of data in a batch: with base64 and metadata they fill the 6 MB of a payload.
     ///
-    /// Source: event source mappings in the Lambda developer guide; "large records" in the Kinesis developer guide.
+    /// Source: event source mappings in the Lambda developer guide; "large records" in the Kinesis
+    /// developer guide.
     pub const MAX_BATCH_DATA: usize = 4_400_000;
 }
 

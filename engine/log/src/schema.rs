@@ -247,14 +247,9 @@ impl Schema {
 
 /// The field whose name shares the most letter pairs with `name`, if that is at least half of them.
 pub(crate) fn most_similar(name: &str) -> Option<Field> {
-    let pairs = |text: &str| -> Vec<[u8; 2]> { json_name(text).as_bytes().windows(2).map(|w| [w[0], w[1]]).collect() };
-    let wanted = pairs(name);
-    let score = |field: Field| {
-        let own = pairs(field.name());
-        let shared = wanted.iter().filter(|pair| own.contains(pair)).count();
-        2 * shared * 100 / (own.len() + wanted.len()).max(1)
-    };
-    Field::ALL.iter().copied().max_by_key(|&field| score(field)).filter(|&field| score(field) >= 50)
+    let wanted = json_name(name);
+    let scored = Field::ALL.iter().map(|field| (strsim::sorensen_dice(&wanted, &field.json_name()), *field));
+    scored.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|&(score, _)| score >= 0.5).map(|(_, field)| field)
 }
 
 /// The schemas that are accepted at once, told apart by their column count.
@@ -330,6 +325,8 @@ mod tests {
             "unknown field `cs-uri-qurey`, did you mean `cs-uri-query`?; \
              write `+cs-uri-qurey` to accept it as a column that this version does not know"
         );
+        let error = Schema::parse(LogKind::RealTime, "zzzz").unwrap_err();
+        assert_eq!(error, SchemaError::UnknownField { name: "zzzz".to_owned(), suggestion: None });
         let accepted = Schema::parse(LogKind::RealTime, "timestamp +brand-new").unwrap();
         assert_eq!(accepted.columns()[1], Column::Unknown("brand-new".into()));
     }

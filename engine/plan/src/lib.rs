@@ -5,9 +5,10 @@
 //! sample ──► measure ──► workload ─┼──► designs ──► simulate
 //! rate ───────────────────────────┘
 //! ```
-//! [`measure`] packs a sample of the user's own log, [`designs`] says what each way of carrying such lines at such a
-//! rate needs and costs, and [`simulate`] plays a day of it against the limits. Amounts are bytes, seconds, and lines
-//! or records a second. `docs/capacity.md` has the formulas and the source of each limit.
+//! [`measure`] packs a sample of the user's own log, [`designs`] says what each way of carrying
+//! such lines at such a rate needs and costs, and [`simulate`] plays a day of it against the
+//! limits. Amounts are bytes, seconds, and lines or records a second. `docs/capacity.md` has the
+//! formulas and the source of each limit.
 //!
 //! ```
 //! use pixel_engine_plan::Plan;

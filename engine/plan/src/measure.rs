@@ -142,7 +142,8 @@ impl Sample {
             sizes.push(Size { lines: full, data: full / ratio });
         }
 
-        // Lines that come again within a record would compress to nothing, so no record is longer than the sample.
+        // Lines that come again within a record would compress to nothing, so no record is longer
+        // than the sample.
         let no_repetition = (0.9 * sample_bytes as f64 / ratio) as usize;
         let record_size = no_repetition.clamp(smallest_record(line_bytes), limit);
         let timed = self.pack(Packing { codec, ..Packing::lines(record_size, Amount::SpeedTime) })?.summary;
@@ -346,7 +347,8 @@ mod tests {
         assert!((1.0..1.001).contains(&rounding), "{rounding}");
         assert_eq!(workload.kpl.full_billed.unwrap().put_payload_units.round(), 2.0);
         for compressed in &workload.compressed {
-            // Noise of 62 letters has 6 bits a byte, so these lines cannot shrink twofold; nor does a repeated sample.
+            // Noise of 62 letters has 6 bits a byte, so these lines cannot shrink twofold; nor does
+            // a repeated sample.
             assert!((1.1..2.5).contains(&compressed.ratio()), "{compressed:?}");
             let [small, full] = [compressed.sizes[0], compressed.full()];
             assert!(small.lines / small.data < full.lines / full.data, "{compressed:?}");

@@ -1,8 +1,9 @@
-//! Prices are data: a file says what each item costs, where the price is from, of which date it is, and whether it was
-//! confirmed.
+//! Prices are data: a file says what each item costs, where the price is from, of which date it is,
+//! and whether it was confirmed.
 //!
-//! The built-in file, `prices.json` beside this one, has the prices for which a source was found. A figure that depends on
-//! an unconfirmed price says so in every output, see [`Caveat`](super::designs::Caveat).
+//! The built-in file, `prices.json` beside this one, has the prices for which a source was found. A
+//! figure that depends on an unconfirmed price says so in every output, see
+//! [`Caveat`](super::designs::Caveat).
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! What the lines are like: how long they are, how they pack and compress, and how fast this machine does it.
+//! What the lines are like: how long they are, how they pack and compress, and how fast this
+//! machine does it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -101,12 +102,13 @@ pub struct PackedLines {
     /// What a record is made of.
     #[serde(rename = "name")]
     pub kind: RecordKind,
-    /// Bytes of lines in a record, and the bytes of data that they become, from small records to full ones.
+    /// Bytes of lines in a record, and the bytes of data that they become, from small records to
+    /// full ones.
     pub sizes: Vec<Size>,
     /// Bytes of partition key, which Kinesis counts with the data.
     pub key_bytes: f64,
-    /// What a full record is billed on average, when it was measured: the packer ends records where the rounding costs
-    /// least, so the mean size does not tell.
+    /// What a full record is billed on average, when it was measured: the packer ends records where
+    /// the rounding costs least, so the mean size does not tell.
     pub full_billed: Option<PerRecord>,
     /// How fast this machine packs; `None` when it was not measured.
     pub speed: Option<Speed>,
@@ -165,7 +167,8 @@ impl Workload {
     }
 }
 
-/// The bytes that whole lines fill: the line that does not fit any more leaves half a line free on average.
+/// The bytes that whole lines fill: the line that does not fit any more leaves half a line free on
+/// average.
 fn full_of_whole_lines(limit: f64, line: f64) -> f64 {
     (limit - line / 2.0).max(line)
 }
@@ -219,8 +222,8 @@ impl PackedLines {
         *self.sizes.last().expect("there is a size at least")
     }
 
-    /// The record that `available` bytes of lines become when no more come in time: at least a line, at most a
-    /// full record. Sizes between the known ones are interpolated.
+    /// The record that `available` bytes of lines become when no more come in time: at least a
+    /// line, at most a full record. Sizes between the known ones are interpolated.
     pub(crate) fn record(&self, available: f64, line_bytes: f64) -> Size {
         let full = self.full();
         let lines = available.clamp(line_bytes.min(full.lines), full.lines);
@@ -247,7 +250,8 @@ impl PackedLines {
     }
 }
 
-/// What a record of this many bytes of data and key is billed; a mean size is rounded as if every record had it.
+/// What a record of this many bytes of data and key is billed; a mean size is rounded as if every
+/// record had it.
 pub(crate) fn billed(data: f64, key: f64) -> PerRecord {
     let mut billed = Billed::default();
     billed.add(data.round() as usize, key.round() as usize);

@@ -118,8 +118,6 @@ pub struct Settings {
 
 /// The least bytes of a record of lines: room for a line and for what a codec adds to it.
 const MIN_LINES_RECORD_SIZE: usize = 1_024;
-/// What Firehose rounds each record up to when it bills. Source: the price list of Firehose.
-const DEFAULT_ALIGN: usize = 5_120;
 /// More threads or requests at a time than any machine has use for.
 const MAX_THREADS: usize = 1_024;
 const MAX_CONCURRENCY: usize = 1_024;
@@ -210,8 +208,8 @@ impl Settings {
         let max = lines::MAX_RECORD_SIZE;
         let record_size = size(Key::RecordSize, self.record_size, MIN_LINES_RECORD_SIZE, max, "a record of lines")?;
         let record_size = record_size.unwrap_or(max);
-        let align = size(Key::Align, self.align, 1, record_size.max(DEFAULT_ALIGN), "this record size")?;
-        let align = NonZeroUsize::new(align.unwrap_or(DEFAULT_ALIGN)).expect("0 was refused");
+        let align = size(Key::Align, self.align, 1, record_size.max(lines::DEFAULT_ALIGN), "this record size")?;
+        let align = NonZeroUsize::new(align.unwrap_or(lines::DEFAULT_ALIGN)).expect("0 was refused");
         Ok(Container::Lines { record_size, align, reorder: self.reorder.unwrap_or_default(), codec })
     }
 

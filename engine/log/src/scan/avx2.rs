@@ -32,36 +32,19 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn zero() -> Avx2 {
-        // SAFETY: the caller vouches for AVX2.
-        unsafe { Avx2(_mm256_setzero_si256(), _mm256_setzero_si256()) }
-    }
-
-    #[inline(always)]
     unsafe fn equal(self, byte: u8) -> u64 {
         // SAFETY: the caller vouches for AVX2.
         unsafe {
             let wanted = _mm256_set1_epi8(byte as i8);
-            Avx2(_mm256_cmpeq_epi8(self.0, wanted), _mm256_cmpeq_epi8(self.1, wanted)).high_bits()
+            let low = _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.0, wanted));
+            let high = _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.1, wanted));
+            u64::from(low as u32) | u64::from(high as u32) << 32
         }
-    }
-
-    #[inline(always)]
-    unsafe fn or(self, other: Avx2) -> Avx2 {
-        // SAFETY: the caller vouches for AVX2.
-        unsafe { Avx2(_mm256_or_si256(self.0, other.0), _mm256_or_si256(self.1, other.1)) }
     }
 
     #[inline(always)]
     unsafe fn minimum(self, other: Avx2) -> Avx2 {
         // SAFETY: the caller vouches for AVX2.
         unsafe { Avx2(_mm256_min_epu8(self.0, other.0), _mm256_min_epu8(self.1, other.1)) }
-    }
-
-    #[inline(always)]
-    unsafe fn high_bits(self) -> u64 {
-        // SAFETY: the caller vouches for AVX2.
-        let (low, high) = unsafe { (_mm256_movemask_epi8(self.0), _mm256_movemask_epi8(self.1)) };
-        u64::from(low as u32) | u64::from(high as u32) << 32
     }
 }

@@ -42,33 +42,15 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn zero() -> Avx512 {
-        // SAFETY: the caller vouches for AVX-512.
-        unsafe { Avx512(_mm512_setzero_si512()) }
-    }
-
-    #[inline(always)]
     unsafe fn equal(self, byte: u8) -> u64 {
         // SAFETY: the caller vouches for AVX-512.
         unsafe { _mm512_cmpeq_epi8_mask(self.0, _mm512_set1_epi8(byte as i8)) }
     }
 
     #[inline(always)]
-    unsafe fn or(self, other: Avx512) -> Avx512 {
-        // SAFETY: the caller vouches for AVX-512.
-        unsafe { Avx512(_mm512_or_si512(self.0, other.0)) }
-    }
-
-    #[inline(always)]
     unsafe fn minimum(self, other: Avx512) -> Avx512 {
         // SAFETY: the caller vouches for AVX-512.
         unsafe { Avx512(_mm512_min_epu8(self.0, other.0)) }
-    }
-
-    #[inline(always)]
-    unsafe fn high_bits(self) -> u64 {
-        // SAFETY: the caller vouches for AVX-512.
-        unsafe { _mm512_movepi8_mask(self.0) }
     }
 
     /// Compressing to a register and storing it whole: `vpcompressb` straight to memory is microcoded on

@@ -22,35 +22,17 @@ pub(super) trait Vector: Copy {
     /// - The machine has the instruction set.
     unsafe fn load(from: *const u8) -> Self;
 
-    /// All bytes zero.
-    ///
-    /// # Safety
-    /// The machine has the instruction set.
-    unsafe fn zero() -> Self;
-
     /// Bit `i` is set where byte `i` is `byte`.
     ///
     /// # Safety
     /// The machine has the instruction set.
     unsafe fn equal(self, byte: u8) -> u64;
 
-    /// Byte-wise OR.
-    ///
-    /// # Safety
-    /// The machine has the instruction set.
-    unsafe fn or(self, other: Self) -> Self;
-
     /// Byte-wise unsigned minimum.
     ///
     /// # Safety
     /// The machine has the instruction set.
     unsafe fn minimum(self, other: Self) -> Self;
-
-    /// Bit `i` is set where the highest bit of byte `i` is.
-    ///
-    /// # Safety
-    /// The machine has the instruction set.
-    unsafe fn high_bits(self) -> u64;
 
     /// Writes `base + i` for every set bit `i` of `mask`, rising.
     ///
@@ -89,7 +71,7 @@ const BATCH: usize = 64 * WIDTH;
 #[inline(always)]
 pub(super) unsafe fn scan<V: Vector>(bytes: &[u8], positions: &mut Positions) {
     // SAFETY: the caller vouches for the instruction set.
-    let (mut any, mut least) = unsafe { (V::zero(), V::load([b' '; WIDTH].as_ptr())) };
+    let mut least = unsafe { V::load([b' '; WIDTH].as_ptr()) };
     let mut base = 0;
     for batch in bytes.chunks(BATCH) {
         positions.hits.reserve(BATCH + SLACK);
@@ -111,7 +93,7 @@ pub(super) unsafe fn scan<V: Vector>(bytes: &[u8], positions: &mut Positions) {
                 (vector, newlines, vector.equal(b'\t') | newlines)
             };
             // SAFETY: the caller vouches for the instruction set.
-            (any, least) = unsafe { (any.or(vector), least.minimum(vector)) };
+            least = unsafe { least.minimum(vector) };
 
             let mut left = newlines;
             loop {
@@ -138,8 +120,5 @@ pub(super) unsafe fn scan<V: Vector>(bytes: &[u8], positions: &mut Positions) {
         }
     }
     // SAFETY: the caller vouches for the instruction set.
-    unsafe {
-        positions.ascii = any.high_bits() == 0;
-        positions.has_nul = least.equal(0) != 0;
-    }
+    positions.has_nul = unsafe { least.equal(0) } != 0;
 }

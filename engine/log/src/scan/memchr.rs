@@ -10,5 +10,4 @@ pub(super) fn scan(bytes: &[u8], positions: &mut Positions) {
         }
     }
     positions.has_nul = memchr::memchr(0, bytes).is_some();
-    positions.ascii = bytes.is_ascii();
 }

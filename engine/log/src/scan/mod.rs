@@ -12,7 +12,7 @@
 //! | `avx2`, `neon` | a `tzcnt` loop, four at a time without a branch |
 //! | `memchr` | the `memchr2` iterator: no code of ours, the oracle of the tests |
 //!
-//! The same pass notes whether any byte was NUL (a sign of a torn file) and whether all were ASCII.
+//! The same pass notes whether any byte was NUL, a sign of a torn file.
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
@@ -40,7 +40,6 @@ pub struct Positions {
     /// For each newline, how many hits there are up to and including it.
     line_hits: Vec<u32>,
     has_nul: bool,
-    ascii: bool,
 }
 
 impl Positions {
@@ -57,11 +56,6 @@ impl Positions {
     /// Whether any byte is NUL: log lines have none, the holes of a torn file are made of them.
     pub fn has_nul(&self) -> bool {
         self.has_nul
-    }
-
-    /// Whether every byte is below 0x80, so that the text is valid UTF-8 without a look.
-    pub fn ascii(&self) -> bool {
-        self.ascii
     }
 
     /// Each line that ends in a newline: where it begins, and the ends of its columns. The number of columns
@@ -83,7 +77,6 @@ impl Positions {
         self.hits.clear();
         self.line_hits.clear();
         self.has_nul = false;
-        self.ascii = true;
     }
 }
 
@@ -127,7 +120,7 @@ mod tests {
     use super::*;
 
     fn naive(bytes: &[u8]) -> Positions {
-        let mut positions = Positions { ascii: true, ..Positions::default() };
+        let mut positions = Positions::default();
         for (index, &byte) in bytes.iter().enumerate() {
             if byte == b'\t' || byte == b'\n' {
                 positions.hits.push(index as u32);
@@ -136,7 +129,6 @@ mod tests {
                 positions.line_hits.push(positions.hits.len() as u32);
             }
             positions.has_nul |= byte == 0;
-            positions.ascii &= byte < 0x80;
         }
         positions
     }

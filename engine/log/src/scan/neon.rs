@@ -42,12 +42,6 @@ impl Vector for Neon {
     }
 
     #[inline(always)]
-    unsafe fn zero() -> Neon {
-        // SAFETY: every aarch64 machine has NEON.
-        unsafe { Neon([vdupq_n_u8(0); 4]) }
-    }
-
-    #[inline(always)]
     unsafe fn equal(self, byte: u8) -> u64 {
         // SAFETY: every aarch64 machine has NEON.
         unsafe {
@@ -57,23 +51,8 @@ impl Vector for Neon {
     }
 
     #[inline(always)]
-    unsafe fn or(self, other: Neon) -> Neon {
-        // SAFETY: every aarch64 machine has NEON.
-        self.zip(other, |one, two| unsafe { vorrq_u8(one, two) })
-    }
-
-    #[inline(always)]
     unsafe fn minimum(self, other: Neon) -> Neon {
         // SAFETY: every aarch64 machine has NEON.
         self.zip(other, |one, two| unsafe { vminq_u8(one, two) })
-    }
-
-    #[inline(always)]
-    unsafe fn high_bits(self) -> u64 {
-        // SAFETY: every aarch64 machine has NEON.
-        unsafe {
-            let high = vdupq_n_u8(0x80);
-            Neon(self.0.map(|quarter| vcgeq_u8(quarter, high))).to_mask()
-        }
     }
 }

@@ -16,11 +16,13 @@ pub(super) const LAMBDA_LINES_PER_SECOND: f64 = 25_000.0;
 /// What an invocation of it takes beside that, in seconds.
 pub(super) const LAMBDA_INVOCATION_SECONDS: f64 = 0.01;
 
-/// The smallest machine that an instance of this engine is billed as, in vCPUs and GB: the smallest of Fargate.
+/// The smallest machine that an instance of this engine is billed as, in vCPUs and GB: the smallest
+/// of Fargate.
 const MIN_VCPUS: f64 = 0.25;
 const MIN_MEMORY_GB: f64 = 0.5;
 
-/// What records of one size cost in a month because of how they are rounded, whatever else a design costs.
+/// What records of one size cost in a month because of how they are rounded, whatever else a design
+/// costs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BySize {
@@ -34,8 +36,8 @@ pub struct BySize {
     pub put_payload_units: f64,
 }
 
-/// What the average rate costs in records of whole lines of the mean length, from one line up to a full record. The
-/// steps are the roundings of Firehose and Kinesis.
+/// What the average rate costs in records of whole lines of the mean length, from one line up to a
+/// full record. The steps are the roundings of Firehose and Kinesis.
 pub(crate) fn by_record_size(workload: &Workload, setup: &Setup) -> Vec<BySize> {
     const POINTS: i32 = 120;
     let line = workload.line_bytes;

@@ -251,8 +251,8 @@ fn per_core(speed: &Speed) -> f64 {
     speed.lines_per_second / speed.threads as f64
 }
 
-/// Bytes of memory of all instances, from the peaks measured in docs/architecture.md: so much for each instance, and so
-/// much for each thread.
+/// Bytes of memory of all instances, from the peaks measured in docs/architecture.md: so much for
+/// each instance, and so much for each thread.
 fn memory(kind: RecordKind, threads: f64, instances: f64) -> f64 {
     let (instance, thread) = match kind {
         RecordKind::Line | RecordKind::Lines(Codec::None) => (20e6, 5e6),

@@ -1,4 +1,5 @@
-//! The ways of carrying lines, side by side: what each needs at the peak, and what it costs in a month.
+//! The ways of carrying lines, side by side: what each needs at the peak, and what it costs in a
+//! month.
 //!
 //! | design | way |
 //! |---|---|
@@ -8,11 +9,13 @@
 //! | 4 | the same, compressed |
 //! | 5 | this engine > Kinesis, KPL aggregates |
 //!
-//! CloudFront delivers real-time logs into a Kinesis stream, a line a record, whatever reads it. With
-//! [`LinesFrom::CloudFront`] that stream and CloudFront's price for each line are part of every design; with
-//! [`LinesFrom::Producers`] the engine runs where the lines are made, and designs 3 to 5 have no such stream.
+//! CloudFront delivers real-time logs into a Kinesis stream, a line a record, whatever reads it.
+//! With [`LinesFrom::CloudFront`] that stream and CloudFront's price for each line are part of
+//! every design; with [`LinesFrom::Producers`] the engine runs where the lines are made, and
+//! designs 3 to 5 have no such stream.
 //!
-//! `model` has what a design is and what it comes to, `draft` puts one together, `cost` adds up its bill.
+//! `model` has what a design is and what it comes to, `draft` puts one together, `cost` adds up its
+//! bill.
 
 mod cost;
 mod draft;

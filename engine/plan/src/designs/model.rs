@@ -35,7 +35,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// One instance of the engine that packs CloudFront's lines with a linger of a second, for one reader.
+    /// One instance of the engine that packs CloudFront's lines with a linger of a second, for one
+    /// reader.
     pub fn new(load: Load, prices: Prices) -> Setup {
         Setup {
             load,
@@ -265,8 +266,9 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// The records that `rate` lines a second become when `fillers` share them and fill records, each of which waits for
-    /// `linger` seconds at most: at low rates a record is sent long before it is full.
+    /// The records that `rate` lines a second become when `fillers` share them and fill records,
+    /// each of which waits for `linger` seconds at most: at low rates a record is sent long before
+    /// it is full.
     pub(crate) fn packed(packed: &PackedLines, line_bytes: f64, rate: f64, fillers: f64, linger: f64) -> Flow {
         let record = packed.record(rate / fillers * linger * line_bytes, line_bytes);
         let records = rate * line_bytes / record.lines;
@@ -279,8 +281,8 @@ impl Flow {
         self.bytes + self.records * self.key_bytes
     }
 
-    /// Calls in a second that carry these records: as few as the API allows, but each producer makes one whenever its
-    /// linger is over.
+    /// Calls in a second that carry these records: as few as the API allows, but each producer
+    /// makes one whenever its linger is over.
     pub(crate) fn calls(&self, api: Api, producers: u32, linger: Duration) -> f64 {
         let bytes_in_call = match api {
             Api::PutRecords => self.record.data + self.key_bytes,
@@ -370,7 +372,8 @@ pub struct Firehose {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Engine {
-    /// Cores that packing keeps busy at the peak; sending is not included. `None` when the speed is unknown.
+    /// Cores that packing keeps busy at the peak; sending is not included. `None` when the speed is
+    /// unknown.
     pub cores: Option<f64>,
     /// Bytes of memory of all instances.
     pub memory: f64,

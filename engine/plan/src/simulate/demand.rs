@@ -48,7 +48,8 @@ pub enum TraceError {
         #[source]
         error: std::io::Error,
     },
-    /// A row is not `second,events`; usually it has other columns or a separator that is not a comma.
+    /// A row is not `second,events`; usually it has other columns or a separator that is not a
+    /// comma.
     #[error("{path}: line {line}: `{text}` is not `second,events`")]
     Row {
         /// The file.
@@ -80,13 +81,15 @@ impl Demand {
         Demand { name: "constant".to_owned(), rates: vec![rate; seconds] }
     }
 
-    /// A day that is busiest at 20:00: a bell curve around the clock, `e^(k cos)`, with the load's average and peak.
+    /// A day that is busiest at 20:00: a bell curve around the clock, `e^(k cos)`, with the load's
+    /// average and peak.
     pub fn diurnal(load: Load) -> Demand {
         let angle = |second: usize| std::f64::consts::TAU * (second as f64 / DAY as f64 - 20.0 / 24.0);
         let (average, peak) = (load.average.get(), load.peak.get());
         let shape = |sharpness: f64| (0..DAY).map(move |second| (sharpness * (angle(second).cos() - 1.0)).exp());
-        // The sharper the bell, the lower its mean, which has to be average / peak. Its reciprocal grows at least as the
-        // root of 2 pi sharpness, so this is sharp enough for any factor that a load takes.
+        // The sharper the bell, the lower its mean, which has to be average / peak. Its reciprocal
+        // grows at least as the root of 2 pi sharpness, so this is sharp enough for any factor that
+        // a load takes.
         let (mut flat, mut sharp) = (0.0, 1e7);
         for _ in 0..60 {
             let middle = (flat + sharp) / 2.0;
@@ -96,8 +99,8 @@ impl Demand {
         Demand { name: "diurnal".to_owned(), rates: shape(flat).map(|part| peak * part).collect() }
     }
 
-    /// A day at the average rate with a crowd at noon, which rises to the peak within 30 s, stays for ten minutes, and
-    /// then halves every ten minutes.
+    /// A day at the average rate with a crowd at noon, which rises to the peak within 30 s, stays
+    /// for ten minutes, and then halves every ten minutes.
     pub fn flash_crowd(load: Load) -> Demand {
         const NOON: f64 = 43_200.0;
         const RISE: f64 = 30.0;
@@ -114,8 +117,8 @@ impl Demand {
         Demand { name: "flash-crowd".to_owned(), rates }
     }
 
-    /// Reads a file: CSV rows of `second,events`, with or without a header, or a log whose times are counted. Seconds
-    /// that do not occur have no lines.
+    /// Reads a file: CSV rows of `second,events`, with or without a header, or a log whose times
+    /// are counted. Seconds that do not occur have no lines.
     ///
     /// # Errors
     /// The file cannot be read, or is neither.

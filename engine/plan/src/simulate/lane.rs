@@ -1,15 +1,17 @@
 //! One shard, or one Direct PUT quota, and the lines that wait for it.
 //!
-//! Work is counted in seconds of the lane: a line costs the part of a second that it takes of the tightest limit. So
-//! the limits are one token bucket that fills by a second a second and holds `burst` seconds, and a lane serves in the
-//! order of arrival. Lines arrive evenly within a tick of one second.
+//! Work is counted in seconds of the lane: a line costs the part of a second that it takes of the
+//! tightest limit. So the limits are one token bucket that fills by a second a second and holds
+//! `burst` seconds, and a lane serves in the order of arrival. Lines arrive evenly within a tick of
+//! one second.
 //!
-//! - While nothing waits and the bucket does not run dry, a tick is a subtraction. This is exact: the level of the
-//!   bucket is a straight line within the tick.
-//! - When the bucket runs dry, at a moment within the tick that is computed and not rounded, the sender is refused,
-//!   waits with jitter, and tries again: each try is an event with a time of its own.
-//! - When more than a few seconds of work wait, every moment of the tick is used, and single tries change nothing: the
-//!   tick is served as a whole.
+//! - While nothing waits and the bucket does not run dry, a tick is a subtraction. This is exact:
+//!   the level of the bucket is a straight line within the tick.
+//! - When the bucket runs dry, at a moment within the tick that is computed and not rounded, the
+//!   sender is refused, waits with jitter, and tries again: each try is an event with a time of its
+//!   own.
+//! - When more than a few seconds of work wait, every moment of the tick is used, and single tries
+//!   change nothing: the tick is served as a whole.
 
 use std::collections::VecDeque;
 
@@ -216,7 +218,8 @@ impl Lane {
             now += (to - now) * here as f64 / left as f64;
             cohort.lines -= here;
             left -= here;
-            // They came evenly and leave evenly: the longest delay is at either end, the mean stands for all.
+            // They came evenly and leave evenly: the longest delay is at either end, the mean
+            // stands for all.
             let (one, other) = (begun - first, now - cohort.from);
             tally.worst(one.max(other));
             tally.delivered(here, (one + other) / 2.0);

@@ -1,17 +1,20 @@
-//! A day of lines against the limits of shards and quotas: what is refused, what waits, and for how long.
+//! A day of lines against the limits of shards and quotas: what is refused, what waits, and for how
+//! long.
 //!
 //! # The model
-//! Time goes in ticks of a second, within which lines come evenly. Lines become the records that they would become at
-//! that rate: with a linger, low rates give small records. A *lane* is a shard or a Direct PUT quota: a token bucket for
-//! the tightest of its limits with `burst` of credit, and a queue in order of arrival. When a lane refuses, its sender
-//! waits and tries again as delivery does. What is refused waits in a backlog and is never dropped, unless the backlog
-//! is full. All random numbers come from one seed.
+//! Time goes in ticks of a second, within which lines come evenly. Lines become the records that
+//! they would become at that rate: with a linger, low rates give small records. A *lane* is a shard
+//! or a Direct PUT quota: a token bucket for the tightest of its limits with `burst` of credit, and
+//! a queue in order of arrival. When a lane refuses, its sender waits and tries again as delivery
+//! does. What is refused waits in a backlog and is never dropped, unless the backlog is full. All
+//! random numbers come from one seed.
 //!
 //! # Why a day of millions a second takes seconds
-//! - Lanes with the same share of lines that do not depend on chance are all alike: one of them is computed.
-//! - Where chance matters, a lane is computed only in ticks in which it can be refused: a lane whose load, plus eight
-//!   times the standard deviation of what chance adds, is below its limit cannot. Lanes are sorted by share, so those
-//!   that can are the first ones.
+//! - Lanes with the same share of lines that do not depend on chance are all alike: one of them is
+//!   computed.
+//! - Where chance matters, a lane is computed only in ticks in which it can be refused: a lane
+//!   whose load, plus eight times the standard deviation of what chance adds, is below its limit
+//!   cannot. Lanes are sorted by share, so those that can are the first ones.
 //! - Within a tick there are events only where a bucket runs dry; `lane.rs` says how.
 
 pub mod demand;
@@ -92,8 +95,8 @@ pub struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    /// Lines of so many bytes, packed by one producer with a linger of a second and spread evenly over shards that
-    /// forgive a second of their limits.
+    /// Lines of so many bytes, packed by one producer with a linger of a second and spread evenly
+    /// over shards that forgive a second of their limits.
     pub fn new(demand: &'a Demand, packed: &'a PackedLines, line_bytes: f64) -> Model<'a> {
         Model {
             demand,
@@ -162,11 +165,11 @@ impl Model<'_> {
         self.play(lanes, None).expect("only a delay that is too long ends it early")
     }
 
-    /// The fewest lanes with which no line waits longer than `max_delay`; `None` when even `most` are too few, as with a
-    /// key that alone is more than a lane takes.
+    /// The fewest lanes with which no line waits longer than `max_delay`; `None` when even `most`
+    /// are too few, as with a key that alone is more than a lane takes.
     ///
-    /// With [`Spread::Even`], more lanes never delay more, so the search is exact. Where chance takes part, another seed
-    /// may need a lane more or less.
+    /// With [`Spread::Even`], more lanes never delay more, so the search is exact. Where chance
+    /// takes part, another seed may need a lane more or less.
     pub fn smallest(&self, max_delay: Duration, most: usize) -> Option<Outcome> {
         let max_delay = max_delay.as_secs_f64();
         let work = |(&rate, line): (&f64, Line)| rate * line.cost;
@@ -310,7 +313,8 @@ impl Model<'_> {
     }
 }
 
-/// The whole part of the number and what was carried over; the rest is carried over to the next call.
+/// The whole part of the number and what was carried over; the rest is carried over to the next
+/// call.
 fn whole(number: f64, carry: &mut f64) -> u64 {
     *carry += number;
     let whole = carry.floor().max(0.0);
@@ -352,14 +356,16 @@ mod tests {
 
     #[test]
     fn above_capacity_the_backlog_grows_by_the_difference() {
-        // 12,000 lines/s on 10 shards of 1,000: after t seconds 2,000 t wait, but for the buckets' 10,000.
+        // 12,000 lines/s on 10 shards of 1,000: after t seconds 2,000 t wait, but for the buckets'
+        // 10,000.
         let (demand, packed) = (Demand::constant(12_000.0, 500), unpacked());
         let outcome = model(&demand, &packed).run(10);
         adds_up(&outcome);
         assert_eq!(outcome.arrived, 6_000_000);
         assert!(outcome.waiting.abs_diff(2_000 * 500 - 10_000) <= 20, "{}", outcome.waiting);
         assert_eq!(outcome.waiting, outcome.most_waiting);
-        // And the line that is served then came when the backlog was as long as it has waited: 990,000 / 12,000 s ago.
+        // And the line that is served then came when the backlog was as long as it has waited:
+        // 990,000 / 12,000 s ago.
         assert!((outcome.worst_delay - 82.5).abs() < 1.0, "{}", outcome.worst_delay);
         assert!((outcome.peak_utilisation - 1.2).abs() < 1e-9);
         assert_eq!(outcome.lost, 0);
@@ -379,7 +385,8 @@ mod tests {
 
     #[test]
     fn a_burst_beyond_the_bucket_waits_as_long_as_the_rest_takes() {
-        // 10 s at twice the capacity of 10 shards: 200,000 lines, of which 110,000 are through by then.
+        // 10 s at twice the capacity of 10 shards: 200,000 lines, of which 110,000 are through by
+        // then.
         let packed = unpacked();
         for (burst, wanted) in [(1.0, 9.0), (4.0, 6.0), (10.0, 0.0)] {
             let demand = demand(&[&[20_000.0; 10][..], &[0.0; 30]].concat());
@@ -392,7 +399,8 @@ mod tests {
         }
     }
 
-    /// The delay of a fluid that is served in order, by steps of a millisecond: nothing but the definition.
+    /// The delay of a fluid that is served in order, by steps of a millisecond: nothing but the
+    /// definition.
     fn fluid(rates: &[f64], capacity: f64, burst: f64) -> f64 {
         let (mut bucket, mut waiting, mut worst) = (burst * capacity, 0.0, 0.0_f64);
         for rate in rates {

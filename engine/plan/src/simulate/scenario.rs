@@ -22,7 +22,8 @@ const MAX_LANES: usize = 100_000;
 pub struct Scenario {
     /// Lines by the second.
     pub demand: Demand,
-    /// Which shard a line goes to in streams with a line a record; this engine spreads its own records evenly.
+    /// Which shard a line goes to in streams with a line a record; this engine spreads its own
+    /// records evenly.
     pub keys: Spread,
     /// How much a lane's bucket holds, as the time in which it fills.
     #[serde(serialize_with = "crate::seconds")]
@@ -40,7 +41,8 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// The shards of the plan, which forgive a second of their limits, random keys, and a delay of at most a second.
+    /// The shards of the plan, which forgive a second of their limits, random keys, and a delay of
+    /// at most a second.
     pub fn new(demand: Demand) -> Scenario {
         Scenario {
             demand,
@@ -150,8 +152,8 @@ pub struct TooManyLanes {
     pub lanes: f64,
 }
 
-/// Plays every target of a plan that has a limit of its own: provisioned streams and Direct PUT. On-demand streams grow
-/// by rules that AWS does not state to the second, and are left out.
+/// Plays every target of a plan that has a limit of its own: provisioned streams and Direct PUT.
+/// On-demand streams grow by rules that AWS does not state to the second, and are left out.
 pub(crate) fn simulate(plan: &Plan, scenario: Scenario) -> Result<Simulation, TooManyLanes> {
     let mut streams = Vec::new();
     for carries in [Carries::Lines, Carries::Aggregates] {
@@ -165,7 +167,8 @@ pub(crate) fn simulate(plan: &Plan, scenario: Scenario) -> Result<Simulation, To
     Ok(Simulation { streams, scenario })
 }
 
-/// The provisioned stream with such records that needs the most shards, for all designs that have one.
+/// The provisioned stream with such records that needs the most shards, for all designs that have
+/// one.
 fn stream(plan: &Plan, scenario: &Scenario, carries: Carries) -> Result<Option<Simulated>, TooManyLanes> {
     // How a Lambda function fills aggregates is not known by the second.
     let is_known = |way: Way| carries == Carries::Lines || !matches!(way, Way::Repacked(Packer::Lambda, _));

@@ -1,5 +1,6 @@
 //! How lines fall on shards.
 
+use std::fmt;
 use std::str::FromStr;
 
 use fastrand::Rng;
@@ -8,8 +9,10 @@ use serde::Serialize;
 /// Which shard a line goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Spread {
-    /// Each in turn, as this engine's explicit hash keys do: every shard has the same share at every moment.
+    /// Each in turn, as this engine's explicit hash keys do: every shard has the same share at
+    /// every moment.
     Even,
     /// A key for each line: the same share in the long run, and chance in every second.
     Random,
@@ -22,7 +25,17 @@ pub enum Spread {
     },
 }
 
-/// A spread that cannot be read.
+impl fmt::Display for Spread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spread::Even => formatter.write_str("even"),
+            Spread::Random => formatter.write_str("random"),
+            Spread::Zipf { exponent, keys } => write!(formatter, "zipf:{exponent}:{keys}"),
+        }
+    }
+}
+
+/// Text that is not a spread; usually a number is out of range.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("`{0}` is not even, random, zipf:EXPONENT or zipf:EXPONENT:KEYS, as in zipf:1.1:10000")]
 pub struct UnknownSpread(String);
@@ -92,6 +105,9 @@ mod tests {
         assert_eq!("zipf:1.1".parse(), Ok(Spread::Zipf { exponent: 1.1, keys: 10_000 }));
         assert_eq!("zipf:0.8:500".parse(), Ok(Spread::Zipf { exponent: 0.8, keys: 500 }));
         assert_eq!("random".parse(), Ok(Spread::Random));
+        for text in ["even", "random", "zipf:1.1:10000"] {
+            assert_eq!(text.parse::<Spread>().unwrap().to_string(), text);
+        }
         for text in ["", "zipf", "zipf:", "zipf:x", "zipf:-1", "zipf:nan", "zipf:1:0", "zipf:1:2:3", "Even"] {
             assert!(text.parse::<Spread>().is_err(), "{text}");
         }

@@ -1,0 +1,101 @@
+//! Pages with charts and tables: one file, no script, nothing from a network.
+//!
+//! A page follows the reader's system into light or dark, fits a phone, prints, and says in text
+//! what its charts show: every chart has a name and, unless a table beside it has the same numbers,
+//! a table of its own below it.
+//!
+//! - [`Page`] is the frame: the document with its style sheet.
+//! - [`Table`] and [`facts`] are text in columns.
+//! - [`chart`] draws [`Bars`](chart::Bars), [`Curves`](chart::Curves) and a
+//!   [`Histogram`](chart::Histogram) as inline SVG.
+//!
+//! The pages themselves are written with [`maud::html`], which escapes all text.
+//!
+//! ```
+//! use maud::html;
+//! use pixel_engine_html::{Align, Page, Table};
+//!
+//! let mut table = Table::new("Shards").column("design", Align::Text).numbers(["shards"]);
+//! table.push_row([html! { "1a" }, html! { (20) }]);
+//! let body = html! { h2 { "Shards" } (table) };
+//! let page = Page { title: "Shards & more".to_owned(), body, footer: html! {} };
+//! assert!(page.into_string().contains("<title>Shards &amp; more</title>"));
+//! ```
+
+pub mod chart;
+mod table;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+pub use table::{Align, Table};
+
+const STYLE: &str = include_str!("page.css");
+
+/// A whole document.
+pub struct Page {
+    /// What the browser shows above the page.
+    pub title: String,
+    /// Everything but the footer.
+    pub body: Markup,
+    /// What stands below it in small print.
+    pub footer: Markup,
+}
+
+impl Page {
+    /// The text of the file.
+    pub fn into_string(self) -> String {
+        let Page { title, body, footer } = self;
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { (title) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    main { (body) }
+                    footer { (footer) }
+                }
+            }
+        };
+        page.into_string() + "\n"
+    }
+}
+
+/// Names with what there is to say of each, below each other.
+pub fn facts(facts: impl IntoIterator<Item = (String, String)>) -> Markup {
+    html! {
+        dl {
+            @for (name, fact) in facts {
+                dt { (name) }
+                dd { (fact) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_needs_nothing_else_and_escapes_its_text() {
+        let page = Page {
+            title: "<lines> & \"more\"".to_owned(),
+            body: facts([("a<b".to_owned(), "c&d".to_owned())]),
+            footer: html! { "e>f" },
+        };
+        let page = page.into_string();
+        for absent in ["http", "<script", "<link", "<img", "@import", "url(", "<lines>"] {
+            assert!(!page.contains(absent), "{absent}");
+        }
+        for part in
+            ["<!DOCTYPE html>", "&lt;lines&gt; &amp; ", "<dt>a&lt;b</dt><dd>c&amp;d</dd>", "e&gt;f", "</html>\n"]
+        {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        assert!(page.contains("prefers-color-scheme: dark") && page.contains("@media print"));
+    }
+}
