@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 7] = [
     &["pixel-engine-core"],
     &["pixel-engine-aws", "pixel-engine-plan"],
     &["pixel-engine"],
-    &["pixel-engine-bench-data"],
+    &["pixel-engine-bench-data", "pixel-engine-html"],
     &["pixel-engine-cli"],
 ];
 

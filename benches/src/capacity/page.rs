@@ -170,14 +170,17 @@ struct Chart<'a> {
     /// What a bar of full width stands for, if none is longer.
     full: f64,
     series: Vec<String>,
-    /// By name: a bar's length and what stands at its end; without a length there is only the text.
-    groups: Vec<(&'a str, Vec<(Option<f64>, String)>)>,
+    /// The bars of each group, by its name.
+    groups: Vec<(&'a str, Vec<LabelledLength>)>,
 }
+
+/// A bar's length and what stands at its end; without a length there is only the text.
+type LabelledLength = (Option<f64>, String);
 
 impl Chart<'_> {
     fn drawn(&self) -> Markup {
         let fill = |place: usize| Fill::shade(Colour::Blue, place, self.series.len());
-        let bar = |(place, (length, end)): (usize, &(Option<f64>, String))| {
+        let bar = |(place, (length, end)): (usize, &LabelledLength)| {
             let title = format!("{}: {end}", self.series[place]);
             let parts = length.map(|length| Part { fill: fill(place), length, title }).into_iter().collect();
             Bar { parts, end: end.clone() }

@@ -284,7 +284,7 @@ fn prices(plan: &Plan) -> Markup {
     let mut table = Table::new("Prices")
         .column("price", Align::Text)
         .column(prices.currency.as_str(), Align::Number)
-        .column("a", Align::Text)
+        .column("a", Align::Prose)
         .column("source", Align::Prose)
         .column("of", Align::Number);
     for item in Item::ALL {
