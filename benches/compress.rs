@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         let compressed = ours()?;
         let same = decompressed(codec, &compressed)? == text;
-        let mean = |length: usize| text.len() as f64 / length as f64;
+        let mean = |len: usize| text.len() as f64 / len as f64;
         stage.note(format!("{codec}: ours {:.3} times smaller, {name} {:.3}", mean(compressed.len()), mean(rival())));
         stage.contest(
             Contest::new(codec.to_string(), text.len())

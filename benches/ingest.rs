@@ -1,7 +1,8 @@
 //! The whole pipeline from the page cache to nowhere: speed, scaling, and peak memory.
 //!
-//! Paths other than the chosen one, and peak memory, need a process of their own: this program starts itself again
-//! with [`CHILD`] set, and the child runs the pipeline and prints what it measured.
+//! Paths other than the chosen one, and peak memory, need a process of their own: this program
+//! starts itself again with [`CHILD`] set, and the child runs the pipeline and prints what it
+//! measured.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -44,22 +45,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut file = tempfile::NamedTempFile::new()?;
     let log = data::log("realtime-46", (megabytes * MEGABYTE) as usize);
     file.write_all(&log)?;
-    let length = log.len() as u64;
+    let len = log.len() as u64;
     let lines = log.iter().filter(|&&byte| byte == b'\n').count() as u64;
     drop(log);
 
     let path = file.path();
     for variant in Variant::ALL {
-        speed(&mut stage, &variant, path, length, lines)?;
+        speed(&mut stage, &variant, path, len, lines)?;
     }
     if stage.is_measuring() {
-        other_paths(&mut stage, path, length, lines)?;
-        memory(&mut stage, file.as_file_mut(), length, lines)?;
+        other_paths(&mut stage, path, len, lines)?;
+        memory(&mut stage, file.as_file_mut(), len, lines)?;
     }
     stage.finish()
 }
 
-fn speed(stage: &mut Stage, variant: &Variant, path: &Path, length: u64, lines: u64) -> io::Result<()> {
+fn speed(stage: &mut Stage, variant: &Variant, path: &Path, len: u64, lines: u64) -> io::Result<()> {
     let path_in_use = Isa::chosen();
     let input = Input::File(path.to_owned());
     let file = File::open(path)?;
@@ -68,20 +69,20 @@ fn speed(stage: &mut Stage, variant: &Variant, path: &Path, length: u64, lines: 
         let input = input.clone();
         move || variant.run(input.clone(), threads)
     };
-    let mut contest = Contest::new(format!("{}, {THREADS} threads", variant.name), length as usize)
+    let mut contest = Contest::new(format!("{}, {THREADS} threads", variant.name), len as usize)
         .ours(path_in_use, run(THREADS))
         .rival("ours with 1 thread", run(1))
-        .checked("lines and bytes counted", is_complete(&summary, length, lines));
+        .checked("lines and bytes counted", is_complete(&summary, len, lines));
     let file = &file;
     match variant.name {
         "raw" => {
             contest = contest.speed_target(path_in_use, 3.0).rival("reading the file, 1 MiB at a time", move || {
-                on_threads(file, length, 1 << 20, || |chunk: &[u8]| u64::from(chunk[0]))
+                on_threads(file, len, 1 << 20, || |chunk: &[u8]| u64::from(chunk[0]))
             });
         }
         "kpl" => {
             contest = contest.rival("md-5 of 51,200 B at a time", move || {
-                on_threads(file, length, 51_200, || |chunk: &[u8]| u64::from(Md5::digest(chunk)[0]))
+                on_threads(file, len, 51_200, || |chunk: &[u8]| u64::from(Md5::digest(chunk)[0]))
             });
         }
         "zstd:1" => {
@@ -90,7 +91,7 @@ fn speed(stage: &mut Stage, variant: &Variant, path: &Path, length: u64, lines: 
             let rival = format!("zstd:1 of {chunk} B at a time");
             contest = contest
                 .target(path_in_use, &rival, 0.85)
-                .rival(&rival, move || on_threads(file, length, chunk, || zstd_work(chunk)));
+                .rival(&rival, move || on_threads(file, len, chunk, || zstd_work(chunk)));
         }
         _ => {}
     }
@@ -108,8 +109,9 @@ fn zstd_work(chunk: usize) -> impl FnMut(&[u8]) -> u64 {
     }
 }
 
-/// Hands `work` chunks of the file on [`THREADS`] threads, read from the page cache into a buffer of each thread.
-fn on_threads<W: FnMut(&[u8]) -> u64>(file: &File, length: u64, chunk: usize, work: impl Fn() -> W + Sync) -> u64 {
+/// Hands `work` chunks of the file on [`THREADS`] threads, read from the page cache into a buffer
+/// of each thread.
+fn on_threads<W: FnMut(&[u8]) -> u64>(file: &File, len: u64, chunk: usize, work: impl Fn() -> W + Sync) -> u64 {
     let next = AtomicU64::new(0);
     let (next, work) = (&next, &work);
     thread::scope(|scope| {
@@ -119,10 +121,10 @@ fn on_threads<W: FnMut(&[u8]) -> u64>(file: &File, length: u64, chunk: usize, wo
             let mut sum = 0;
             loop {
                 let start = next.fetch_add(chunk as u64, Ordering::Relaxed);
-                if start >= length {
+                if start >= len {
                     return sum;
                 }
-                let bytes = &mut buffer[..chunk.min((length - start) as usize)];
+                let bytes = &mut buffer[..chunk.min((len - start) as usize)];
                 file.read_exact_at(bytes, start).expect("the file is there");
                 sum += work(bytes);
             }
@@ -148,7 +150,8 @@ struct Measured {
     peak_memory: u64,
 }
 
-/// Runs one variant over the file that stands in the first argument, a few times, or once over standard input.
+/// Runs one variant over the file that stands in the first argument, a few times, or once over
+/// standard input.
 fn child(name: &str) -> Result<(), Box<dyn Error>> {
     let variant = Variant::ALL.into_iter().find(|variant| variant.name == name).ok_or("no such variant")?;
     let path = std::env::args().nth(1);

@@ -1,7 +1,7 @@
 //! How many instructions the hot kernels take: the same in every run, however busy the machine is.
 //!
-//! Valgrind's callgrind runs this program once for each kernel, with [`CHILD`] set, and counts only what happens inside
-//! of [`measured`]. The counts are compared with those in `instructions.json`.
+//! Valgrind's callgrind runs this program once for each kernel, with [`CHILD`] set, and counts only
+//! what happens inside of [`measured`]. The counts are compared with those in `instructions.json`.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -101,20 +101,21 @@ fn run_query() {
     let queries: Vec<&[u8]> = lines.iter().filter_map(|line| line.get(Field::CsUriQuery)).collect();
     let mut buffer = Vec::new();
     count(|| {
-        let mut length = 0;
+        let mut len = 0;
         for query in &queries {
             for parameter in Query::new(query) {
                 buffer.clear();
                 parameter.decode_name_into(&mut buffer);
                 parameter.decode_value_into(&mut buffer);
-                length += buffer.len();
+                len += buffer.len();
             }
         }
-        length
+        len
     });
 }
 
-/// A block as the pool takes it, for lines as they came: scan, match the schema, judge each line, count.
+/// A block as the pool takes it, for lines as they came: scan, match the schema, judge each line,
+/// count.
 fn run_block() {
     let mut blocks = data::blocks(&data::log(SHAPE, 2 << 20)).into_iter();
     let rules = data::raw_rules(MAX_RECORD_SIZE);
@@ -144,11 +145,11 @@ fn run_pack() {
     let blocks = data::encoded_blocks(&data::log(SHAPE, 8 << 20), RECORD_SIZE);
     count(|| {
         let mut packer = LinesPacker::new(RECORD_SIZE, RECORD_SIZE);
-        let mut length = 0;
-        let mut emit = |packed: Packed| length += packed.lines.length();
+        let mut len = 0;
+        let mut emit = |packed: Packed| len += packed.lines.byte_len();
         blocks.iter().for_each(|(block, token)| packer.add(block, token, &mut emit));
         packer.flush(&mut emit);
-        length
+        len
     });
 }
 

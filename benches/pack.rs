@@ -76,21 +76,21 @@ fn speed(stage: &mut Stage, name: &str, log: &[u8]) {
     for record_size in [MAX_RECORD_SIZE, ALIGN] {
         let cut = || {
             let mut packer = LinesPacker::new(record_size, ALIGN);
-            let mut length = 0;
-            let mut emit = |packed: pixel_engine_core::pack::Packed| length += packed.lines.length();
+            let mut len = 0;
+            let mut emit = |packed: pixel_engine_core::pack::Packed| len += packed.lines.byte_len();
             for (block, token) in &blocks {
                 packer.add(block, token, &mut emit);
             }
             packer.flush(&mut emit);
-            length
+            len
         };
         let copy = || {
-            let mut length = 0;
+            let mut len = 0;
             for (block, _) in &blocks {
                 let lines = (0..block.line_count()).map(|index| block.lines(index..index + 1));
-                fill(record_size, lines, |record| length += record.len());
+                fill(record_size, lines, |record| len += record.len());
             }
-            length
+            len
         };
         let same = cut() == log.len() && copy() == log.len();
         stage.contest(

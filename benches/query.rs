@@ -54,33 +54,33 @@ fn contest<'a>(what: &str, queries: &'a [Cow<'a, [u8]>], escaping: Escaping, tar
     let mut buffer = Vec::new();
     let contest = Contest::new(what, bytes)
         .ours(INTO_BUFFER, move || {
-            let mut length = 0;
+            let mut len = 0;
             for query in queries {
                 for parameter in Query::with_escaping(query, escaping) {
                     buffer.clear();
                     parameter.decode_name_into(&mut buffer);
                     parameter.decode_value_into(&mut buffer);
-                    length += buffer.len();
+                    len += buffer.len();
                 }
             }
-            length
+            len
         })
         .ours(AS_COWS, move || {
-            let mut length = 0;
+            let mut len = 0;
             for query in queries {
                 for parameter in Query::with_escaping(query, escaping) {
-                    length += parameter.name_decoded().len();
-                    length += parameter.value_decoded().map_or(0, |value| value.len());
+                    len += parameter.name_decoded().len();
+                    len += parameter.value_decoded().map_or(0, |value| value.len());
                 }
             }
-            length
+            len
         })
         .rival(rival, move || {
-            let mut length = 0;
+            let mut len = 0;
             for query in queries {
-                for_each_pair(query, escaping, |name, value| length += name.len() + value.len());
+                for_each_pair(query, escaping, |name, value| len += name.len() + value.len());
             }
-            length
+            len
         })
         .checked(checked, different == 0);
     match target {

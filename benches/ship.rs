@@ -1,8 +1,9 @@
 //! Delivery over HTTP: how much log a second of CPU time ships, and a second of wall time.
 //!
-//! The strict fake of AWS takes the requests, in this process. The producer is a process of its own, so that its CPU
-//! time is its own: this program starts itself again with [`CHILD`] set. Rivals are the AWS SDK used as its
-//! documentation shows, one record a line, and Vector where it is installed.
+//! The strict fake of AWS takes the requests, in this process. The producer is a process of its
+//! own, so that its CPU time is its own: this program starts itself again with [`CHILD`] set.
+//! Rivals are the AWS SDK used as its documentation shows, one record a line, and Vector where it
+//! is installed.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -202,7 +203,8 @@ fn ours(variant: &Variant, log: &Path) -> Result<Child, Box<dyn Error>> {
     })
 }
 
-/// The SDK as its documentation shows it: a record for each line, 500 in a request, one request after the other.
+/// The SDK as its documentation shows it: a record for each line, 500 in a request, one request
+/// after the other.
 fn sdk(log: &Path) -> Result<Child, Box<dyn Error>> {
     use aws_sdk_firehose::primitives::Blob;
     use aws_sdk_firehose::types::Record;
@@ -242,8 +244,8 @@ fn sdk(log: &Path) -> Result<Child, Box<dyn Error>> {
     })
 }
 
-/// Vector where it is installed, a record a line, as its documentation configures it. (Fluent Bit speaks TLS only to
-/// an endpoint of its own choosing, which this one does not.)
+/// Vector where it is installed, a record a line, as its documentation configures it. (Fluent Bit
+/// speaks TLS only to an endpoint of its own choosing, which this one does not.)
 fn vector(log: &Path, wanted: &Wanted) -> Result<Option<(String, Shipped)>, Box<dyn Error>> {
     let Ok(version) = Command::new("vector").arg("--version").output() else { return Ok(None) };
     let aws = FakeAws::builder().verify_signatures(false).start();
@@ -278,8 +280,8 @@ fn vector(log: &Path, wanted: &Wanted) -> Result<Option<(String, Shipped)>, Box<
     Ok(Some((name, shipped)))
 }
 
-/// Seconds of CPU time of the processes that this one started and waited for: `cutime` and `cstime` of proc(5), in
-/// hundredths.
+/// Seconds of CPU time of the processes that this one started and waited for: `cutime` and `cstime`
+/// of proc(5), in hundredths.
 fn cpu_of_children() -> Result<f64, Box<dyn Error>> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(13).take(2);

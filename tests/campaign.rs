@@ -1,9 +1,9 @@
-//! Faults of every kind, and a producer that is killed again and again: nothing is lost, and nothing that was acknowledged
-//! comes twice.
+//! Faults of every kind, and a producer that is killed again and again: nothing is lost, and
+//! nothing that was acknowledged comes twice.
 //!
-//! The lines of a file have unique ids. A run ships it with a checkpoint and is killed at some moment; the next one goes on.
-//! Between two runs, what has arrived is held against the checkpoint, and what came twice against what the server told the
-//! producer.
+//! The lines of a file have unique ids. A run ships it with a checkpoint and is killed at some
+//! moment; the next one goes on. Between two runs, what has arrived is held against the checkpoint,
+//! and what came twice against what the server told the producer.
 
 use std::collections::BTreeSet;
 use std::process::Child;
@@ -68,7 +68,8 @@ impl Log {
         log
     }
 
-    /// Every bad line is in the quarantine, and each of them with its true place, whichever run found it.
+    /// Every bad line is in the quarantine, and each of them with its true place, whichever run
+    /// found it.
     #[track_caller]
     fn check_quarantine(&self, workspace: &Workspace) {
         let found: BTreeSet<_> = workspace.quarantine().iter().map(|bad| (bad.line, bad.offset)).collect();
@@ -101,8 +102,8 @@ impl Ledger<'_> {
         Ledger { log, came: vec![0; count], in_run: vec![None; count], safe: vec![false; count], seen: 0 }
     }
 
-    /// Takes what a run delivered, which left that checkpoint; how many of its records were stored without
-    /// the producer being told.
+    /// Takes what a run delivered, which left that checkpoint; how many of its records were stored
+    /// without the producer being told.
     fn close(&mut self, delivered: &[Delivered], saved: &Saved, again: &mut Again) -> u64 {
         let new = &delivered[self.seen..];
         for record in new {
@@ -178,12 +179,12 @@ impl Target<'_> {
         }
     }
 
-    /// Kills the run, and takes what it delivered into the ledger; how many of its records were stored without the
-    /// producer being told.
+    /// Kills the run, and takes what it delivered into the ledger; how many of its records were
+    /// stored without the producer being told.
     ///
-    /// Of what had arrived before the last save, no more may come again than the requests that were on the way
-    /// then, one for each worker: what waits in the queue has not been sent. Of what arrived since, all may. That is
-    /// added to `may_come`.
+    /// Of what had arrived before the last save, no more may come again than the requests that were
+    /// on the way then, one for each worker: what waits in the queue has not been sent. Of what
+    /// arrived since, all may. That is added to `may_come`.
     fn kill(
         &self,
         child: Child,
@@ -193,7 +194,8 @@ impl Target<'_> {
         samples: &Samples,
         may_come: &mut u64,
     ) -> u64 {
-        // Longer than it takes from a look at what is acknowledged to the first byte of the file, in which that is saved.
+        // Longer than it takes from a look at what is acknowledged to the first byte of the file,
+        // in which that is saved.
         const SLACK: Duration = Duration::from_millis(150);
         signal(&child, "KILL");
         let killed = workspace.wait(child);
@@ -244,8 +246,8 @@ impl Campaign<'_> {
         let most = (log.text.len() / RECORD / KILLS) as u64;
         let (mut again, mut untold, mut may_come) = (Again::default(), 0, 0);
         for kill in 0..KILLS {
-            // The last run is to have half of the log, however fast the machine is: the more of the other half is delivered,
-            // the sooner comes the kill.
+            // The last run is to have half of the log, however fast the machine is: the more of the
+            // other half is delivered, the sooner comes the kill.
             let saved = Saved::read(&workspace);
             let ahead: u64 = saved.ahead.iter().map(|range| range.end - range.start).sum();
             let share_done = (saved.offset + ahead) as f64 / log.text.len() as f64;
@@ -306,7 +308,8 @@ impl Campaign<'_> {
     }
 }
 
-/// A producer that lives for 0.8 s gets on until it is done, and sends no more than what was in flight a second time.
+/// A producer that lives for 0.8 s gets on until it is done, and sends no more than what was in
+/// flight a second time.
 fn finishes_though_it_is_killed(target: &Target<'_>, is_compressed: bool) {
     const LIFE: Duration = Duration::from_millis(800);
     const MAX_LIVES: usize = 100;
@@ -318,7 +321,8 @@ fn finishes_though_it_is_killed(target: &Target<'_>, is_compressed: bool) {
     loop {
         let mut child = target.start(&workspace);
         let (begun, from, mut samples) = (Instant::now(), (target.arrived)(), Samples::new());
-        // Where the machine is so busy that 0.8 s do not suffice to start, the life is as long as it takes to send something.
+        // Where the machine is so busy that 0.8 s do not suffice to start, the life is as long as
+        // it takes to send something.
         let is_over = || begun.elapsed() >= LIFE && (target.arrived)() > from;
         if target.wait(&mut child, &mut samples, is_over) {
             workspace.wait(child).ok();
@@ -416,7 +420,8 @@ fn a_producer_of_partitions_that_is_killed_every_0_8_s_finishes_though_records_a
     to_partitions(true);
 }
 
-/// A seed, which is told, so that a failure can be looked into: `CAMPAIGN_SEED` sets it. Threads still differ.
+/// A seed, which is told, so that a failure can be looked into: `CAMPAIGN_SEED` sets it. Threads
+/// still differ.
 fn random() -> Rng {
     let seed =
         std::env::var("CAMPAIGN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));

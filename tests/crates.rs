@@ -5,7 +5,8 @@ use std::str::SplitWhitespace;
 
 use serde_json::{Value, json};
 
-/// The crates of the product in layers, lowest first. A crate depends only on crates of lower layers.
+/// The crates of the product in layers, lowest first. A crate depends only on crates of lower
+/// layers.
 const LAYERS: [&[&str]; 7] = [
     &["pixel-engine-simd"],
     &["pixel-engine-log", "pixel-engine-kpl"],
@@ -57,8 +58,8 @@ fn workspace() -> Value {
     serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])).expect("JSON")
 }
 
-/// Every dependency of a product crate on a workspace crate that does not stand below it, and every crate of `engine/`
-/// without a layer.
+/// Every dependency of a product crate on a workspace crate that does not stand below it, and every
+/// crate of `engine/` without a layer.
 fn wrong_arrows(metadata: &Value) -> Vec<String> {
     let layers: BTreeMap<&str, usize> =
         LAYERS.iter().enumerate().flat_map(|(layer, names)| names.iter().map(move |name| (*name, layer))).collect();

@@ -1,5 +1,5 @@
-//! Delivery to emulators that others wrote: moto and kinesis-local. What they enforce is little, but nobody here told
-//! them what a request looks like.
+//! Delivery to emulators that others wrote: moto and kinesis-local. What they enforce is little,
+//! but nobody here told them what a request looks like.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,7 +84,8 @@ fn read_back(emulator: &Emulator, stream: &str) -> Vec<ShardContent> {
         .collect()
 }
 
-/// Every line once, as PyPI `aws_kinesis_agg` unpacks them; all of an aggregate belong to the shard that has it.
+/// Every line once, as PyPI `aws_kinesis_agg` unpacks them; all of an aggregate belong to the shard
+/// that has it.
 #[track_caller]
 fn everything_once(shards: &[ShardContent]) {
     let mut seen = Seen::new(LINES);
@@ -132,7 +133,8 @@ fn objects_that_moto_delivers_are_the_lines() {
             "BucketARN": "arn:aws:s3:::delivered",
             "Prefix": format!("{name}/"),
         });
-        // Without it, moto's description of the stream has no CompressionFormat, which every one of AWS's has.
+        // Without it, moto's description of the stream has no CompressionFormat, which every one of
+        // AWS's has.
         if name != "raw" {
             destination["CompressionFormat"] = json!("UNCOMPRESSED");
         }

@@ -169,7 +169,8 @@ fn damage_inside_an_archive_ships_what_is_before_it() {
         workspace.write(name, &bytes);
         let run = workspace.ingest(&[name]).exits(1);
         run.says(&[name, "reading stopped at byte"]);
-        // What a damaged stream decodes to need not be what was in it, so only the count of bytes is sure.
+        // What a damaged stream decodes to need not be what was in it, so only the count of bytes
+        // is sure.
         let summary = run.summary();
         assert_eq!(summary.lines_undelivered, 0);
         assert_eq!(summary.lines_in, summary.lines_shipped + summary.lines_quarantined);

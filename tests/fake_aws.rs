@@ -1,4 +1,5 @@
-//! The tests' server against a client that others wrote: AWS's SDK for Python signs, asks and understands.
+//! The tests' server against a client that others wrote: AWS's SDK for Python signs, asks and
+//! understands.
 
 use fake_aws::{Action, FakeAws, Fault};
 use serde_json::{Value, json};

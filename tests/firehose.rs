@@ -155,8 +155,8 @@ fn a_request_that_is_too_large_is_sent_in_halves_and_the_next_ones_are_smaller()
     beacons.delivered().iter().for_each(|record| seen.ids_in(&record.data));
     seen.all();
     run.says(&["are too large; from now on at most"]);
-    // 4 MiB are refused, and three quarters of it with their base64 are still over; those before the lower limit was
-    // known count too.
+    // 4 MiB are refused, and three quarters of it with their base64 are still over; those before
+    // the lower limit was known count too.
     let refused = run.summary().shipping.expect("it was shipped").requests_failed["InvalidArgumentException"];
     assert!((1..=4).contains(&refused), "{refused} of {} requests", run.summary().requests);
 }

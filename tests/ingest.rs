@@ -4,7 +4,8 @@ use pixel_engine::log::schema::PRESETS;
 
 use crate::support::*;
 
-/// Ingests with `arguments` and expects exactly `wanted` in the objects, and nothing in the quarantine.
+/// Ingests with `arguments` and expects exactly `wanted` in the objects, and nothing in the
+/// quarantine.
 #[track_caller]
 fn delivers(workspace: &Workspace, arguments: &[&str], stdin: &[u8], wanted: &[u8]) -> Summary {
     let run = workspace.ingest_from(arguments, stdin).ok();

@@ -43,7 +43,8 @@ fn wait_for(what: &str, is_there: impl Fn() -> bool) {
     }
 }
 
-/// The lines of a record that is an aggregate or a line by itself. A consumer of the shard gets all of them.
+/// The lines of a record that is an aggregate or a line by itself. A consumer of the shard gets all
+/// of them.
 #[track_caller]
 fn unpacked(record: &Delivered, shards: &[Shard]) -> Vec<u8> {
     let Decoded::Aggregate(aggregate) = decode(&record.data) else { return record.data.to_vec() };
@@ -347,7 +348,8 @@ fn a_hot_shard_gets_its_quota_and_no_more() {
 
 #[test]
 fn a_shard_that_takes_less_than_its_quota_is_found_out() {
-    // Another producer has three quarters of it; without a limit of its own, ours begins far too fast.
+    // Another producer has three quarters of it; without a limit of its own, ours begins far too
+    // fast.
     for limit in [&[][..], &["--rate-limit", "none"]] {
         let aws = FakeAws::start();
         let hits = aws.stream("hits", 4);
@@ -542,7 +544,8 @@ fn a_check_says_what_there_is() {
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/writer";
 
-/// What is wrong is said in one line, by a check and by a run, of either service; the line has these parts.
+/// What is wrong is said in one line, by a check and by a run, of either service; the line has
+/// these parts.
 #[track_caller]
 fn refused(prepare: fn(&FakeAws), environment: &[(&str, &str)], arguments: &[&str], parts: &[&str]) {
     for stream in ["kinesis://hits", "firehose://beacons"] {

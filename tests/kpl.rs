@@ -29,14 +29,14 @@ fn aggregates(text: &[u8], record_size: usize, arguments: &[&str]) -> Vec<Entry>
     let run = Workspace::new().ingest_from(&arguments, text).ok();
     let requests = requests(&run.stdout);
     crate::lines::billed_as_summarised(&requests, &run.summary());
-    let length = |entry: &Entry| entry.data.len() + entry.partition_key.as_ref().expect("a partition key").len();
+    let len = |entry: &Entry| entry.data.len() + entry.partition_key.as_ref().expect("a partition key").len();
     for request in &requests {
         assert!((1..=500).contains(&request.entries.len()));
-        assert!(request.entries.iter().map(length).sum::<usize>() <= 5 << 20);
+        assert!(request.entries.iter().map(len).sum::<usize>() <= 5 << 20);
     }
     let entries: Vec<Entry> = requests.into_iter().flat_map(|request| request.entries).collect();
     for entry in &entries {
-        assert!(length(entry) <= record_size, "{} bytes in a record of {record_size}", length(entry));
+        assert!(len(entry) <= record_size, "{} bytes in a record of {record_size}", len(entry));
         assert!((1..=256).contains(&entry.partition_key.as_ref().expect("a partition key").chars().count()));
         assert!(entry.explicit_hash_key.is_some());
     }
@@ -113,18 +113,18 @@ fn records_are_filled_to_the_last_line_that_fits() {
         let mut next = 0;
         for entry in &entries[..entries.len().min(40) - 1] {
             next += count_lines(&Workspace::new().decode(entry.json.as_bytes()).ok().stdout) as usize;
-            // The next line would have taken its bytes with their tag and length, two indices with theirs, and
-            // the tag and length of the whole.
-            let data = 1 + length_of_varint(all[next].len()) + all[next].len();
+            // The next line would have taken its bytes with their tag and length, two indices with
+            // theirs, and the tag and length of the whole.
+            let data = 1 + varint_len(all[next].len()) + all[next].len();
             let record = 2 + 2 + data;
-            let longer = entry.data.len() + 1 + length_of_varint(record) + record + 4;
+            let longer = entry.data.len() + 1 + varint_len(record) + record + 4;
             let alone = !entry.data.starts_with(MAGIC);
             assert!(alone || longer > size, "{} bytes, {longer} with one more line, of {size}", entry.data.len());
         }
     }
 }
 
-fn length_of_varint(value: usize) -> usize {
+fn varint_len(value: usize) -> usize {
     1 + value.checked_ilog2().unwrap_or(0) as usize / 7
 }
 
@@ -373,7 +373,8 @@ fn by_viewer(text: &[u8]) -> BTreeMap<&str, Vec<&[u8]>> {
     viewers
 }
 
-/// Every line once, those of a viewer in order, and all of an aggregate in one shard of one of the maps.
+/// Every line once, those of a viewer in order, and all of an aggregate in one shard of one of the
+/// maps.
 #[track_caller]
 fn assert_partitioned(entries: &[Entry], text: &[u8], maps: &[&ShardMap]) {
     let mut unpacked = Vec::new();

@@ -31,7 +31,7 @@ pub(crate) fn billed_as_summarised(requests: &[Request], summary: &Summary) {
 fn firehose_takes(requests: &[Request], record_size: usize) {
     for request in requests {
         assert!((1..=500).contains(&request.entries.len()));
-        assert!(request.length <= 4 << 20, "{} bytes of JSON", request.length);
+        assert!(request.len <= 4 << 20, "{} bytes of JSON", request.len);
         for entry in &request.entries {
             assert!(entry.data.len() <= record_size, "{} bytes", entry.data.len());
             assert_eq!(entry.data.last(), Some(&b'\n'));
@@ -103,7 +103,8 @@ fn small_records_waste_less_when_lines_may_change_places() {
 
 #[test]
 fn records_of_one_billing_step_are_as_few_as_can_be() {
-    // Every record is billed the same, and lines keep their order: nothing beats filling each as far as it goes.
+    // Every record is billed the same, and lines keep their order: nothing beats filling each as
+    // far as it goes.
     let text = log("realtime-46", 10_000);
     let (mut fewest, mut room) = (0, 0);
     for line in lines(&text) {

@@ -93,7 +93,8 @@ fn every_line_is_in_exactly_one_place() {
         assert_eq!(kept.lines_filtered, left.lines_shipped);
         assert!(kept.lines_filtered > 0 && kept.lines_shipped > 0);
 
-        // Shipped, quarantined and (shipped by the opposite filter) filtered: together every id once.
+        // Shipped, quarantined and (shipped by the opposite filter) filtered: together every id
+        // once.
         let mut seen = Seen::new(COUNT);
         for workspace in [&workspace, &rest] {
             for object in workspace.objects(OUT) {

@@ -13,8 +13,8 @@ use crate::support::*;
 /// What `ingest` may take at most, whatever it reads.
 pub(crate) const LIMIT: u64 = 200_000_000;
 
-/// What the queues of two threads can hold without compression: 4 blocks before the packer, 7 groups of about 4 MB
-/// (lines and aggregates) behind it, and the buffers that are kept.
+/// What the queues of two threads can hold without compression: 4 blocks before the packer, 7
+/// groups of about 4 MB (lines and aggregates) behind it, and the buffers that are kept.
 const QUEUES: u64 = 40_000_000;
 
 /// The most memory that the child has had so far, in bytes; `None` where the system does not tell.
@@ -72,8 +72,9 @@ fn memory_does_not_grow_with_the_input() {
         assert!(small <= LIMIT, "{arguments:?}: {small} bytes");
         let large = peak_of(1_500_000_000, arguments);
         assert!(large <= LIMIT, "{arguments:?}: {large} bytes");
-        // How full the queues get is chance, and a short run may end before they ever are: 29 and 46 MB were seen of
-        // the same command. What they hold at most with two threads is no growth; 1,200 MB more of input would be.
+        // How full the queues get is chance, and a short run may end before they ever are: 29 and
+        // 46 MB were seen of the same command. What they hold at most with two threads is no
+        // growth; 1,200 MB more of input would be.
         assert!(large < small + (small / 2).max(QUEUES), "{arguments:?}: {small}, then {large}");
     }
 }
@@ -115,7 +116,8 @@ fn a_file_takes_no_more_than_a_pipe() {
     assert!(peak <= LIMIT, "{peak} bytes");
 }
 
-/// What `ingest` took while its endpoint was slow or dead for a while, with more log than fits into that.
+/// What `ingest` took while its endpoint was slow or dead for a while, with more log than fits into
+/// that.
 fn peak_at_a_bad_endpoint(to: &str, arguments: &[&str], dead: Duration) -> u64 {
     const BYTES: u64 = 400_000_000;
     let (aws, workspace) = (FakeAws::start(), Workspace::new());

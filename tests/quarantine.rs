@@ -5,7 +5,8 @@ use crate::support::*;
 
 /// Good lines with these bad ones between them: `(bad line, part of its reason)`.
 ///
-/// Checks every entry against the input at the offset that it names, and that the good lines came through.
+/// Checks every entry against the input at the offset that it names, and that the good lines came
+/// through.
 #[track_caller]
 fn keeps(arguments: &[&str], good: &[u8], bad: &[(&[u8], &str)]) {
     let mut text = Vec::new();
@@ -129,7 +130,8 @@ fn invalid_utf8_in_a_good_line_is_shipped_as_it_is() {
 
 #[test]
 fn line_numbers_count_the_newlines_of_the_source() {
-    // A header that does not begin a line ends the one before it, but is on the same line of the file.
+    // A header that does not begin a line ends the one before it, but is on the same line of the
+    // file.
     let text = b"#Fields: date time\n2026-01-05\t08:00:00#Fields: date time\nbad\n2026-01-05\t08:00:01\nworse\n";
     let workspace = Workspace::new();
     let summary = workspace.ingest_from(&[], text).ok().summary();
@@ -200,21 +202,21 @@ fn fail_stops_at_a_line_that_never_ends() {
 #[test]
 fn a_line_around_the_size_of_a_block_counts_once() {
     const BLOCK: usize = 1 << 20;
-    for length in [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1] {
+    for len in [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1] {
         for end in [&b""[..], b"\n", b"\nlast\n"] {
-            let text = [&vec![b'x'; length][..], end].concat();
+            let text = [&vec![b'x'; len][..], end].concat();
             let workspace = Workspace::new();
             let summary = workspace.ingest_from(&["--to", "null:"], &text).ok().summary();
             let expected = if end.len() > 1 { 2 } else { 1 };
-            let what = format!("{length} bytes, then {end:?}");
+            let what = format!("{len} bytes, then {end:?}");
             assert_eq!((summary.lines_in, summary.lines_quarantined), (expected, expected), "{what}");
             let entries = workspace.quarantine();
             let (long, rest): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.line == 1);
             let joined: Vec<u8> = long.iter().flat_map(|entry| entry.bytes()).collect();
-            assert!(joined == vec![b'x'; length], "{what}");
+            assert!(joined == vec![b'x'; len], "{what}");
             assert!(long.last().and_then(|entry| entry.last_part).unwrap_or(true), "{what}");
             assert_eq!(rest.len() as u64, expected - 1, "{what}");
-            assert!(rest.iter().all(|entry| (entry.line, entry.offset) == (2, length as u64 + 1)), "{what}");
+            assert!(rest.iter().all(|entry| (entry.line, entry.offset) == (2, len as u64 + 1)), "{what}");
         }
     }
 }

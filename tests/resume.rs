@@ -58,7 +58,8 @@ impl Campaign {
         Campaign { offsets: offsets(text, count), came: vec![0; count as usize], safe: 0 }
     }
 
-    /// Takes what a run delivered: nothing below the checkpoint that it began at, and all below the one that it left.
+    /// Takes what a run delivered: nothing below the checkpoint that it began at, and all below the
+    /// one that it left.
     #[track_caller]
     fn delivered(&mut self, text: &[u8], left_at: u64) {
         for line in lines(text) {
@@ -81,22 +82,22 @@ impl Campaign {
     }
 }
 
-/// Reads so many bytes of what the child writes, waits until the checkpoint has `moved`, sends the signal, and reads
-/// the rest.
+/// Reads so many bytes of what the child writes, waits until the checkpoint has `moved`, sends the
+/// signal, and reads the rest.
 fn stopped_after(child: &mut Child, bytes: usize, moved: impl Fn() -> bool, with: &str) -> Vec<u8> {
     let mut stdout = child.stdout.take().expect("piped");
     let mut output = vec![0; bytes];
-    let mut length = 0;
-    while length < bytes {
-        match stdout.read(&mut output[length..]).expect("a pipe") {
+    let mut len = 0;
+    while len < bytes {
+        match stdout.read(&mut output[len..]).expect("a pipe") {
             0 => break,
-            count => length += count,
+            count => len += count,
         }
     }
-    output.truncate(length);
+    output.truncate(len);
     // Nobody reads now, so the run stands still, and the checkpoint catches up with it.
     let begun = Instant::now();
-    while length == bytes && !moved() && begun.elapsed() < Duration::from_secs(20) {
+    while len == bytes && !moved() && begun.elapsed() < Duration::from_secs(20) {
         thread::sleep(Duration::from_millis(20));
     }
     signal(child, with);
@@ -115,7 +116,8 @@ fn shipped(workspace: &Workspace, output: &[u8], arguments: &[&str]) -> Vec<u8> 
     records(output).into_iter().flat_map(|entry| entry.data).collect()
 }
 
-/// Ships a file in runs that are stopped by the signal; `text` is what is in it, with ids from 0 to `count`.
+/// Ships a file in runs that are stopped by the signal; `text` is what is in it, with ids from 0 to
+/// `count`.
 #[track_caller]
 fn survives(with: &str, text: &[u8], count: u64, file: &[u8], arguments: &[&str]) {
     const RUNS: usize = 4;
@@ -245,7 +247,8 @@ fn objects_survive_both() {
         signal(&child, with);
         let code = workspace.wait(child).code;
         stopped += usize::from(code == Some(130));
-        // An object that was not complete when the run was killed is not there, and its lines are not acknowledged.
+        // An object that was not complete when the run was killed is not there, and its lines are
+        // not acknowledged.
         if with == "KILL" {
             assert_eq!(checkpoint(&workspace)[0].offset, before);
         }
@@ -436,7 +439,8 @@ fn a_truncated_file_is_not_done_and_goes_on_when_it_is_whole() {
 
 #[test]
 fn a_line_longer_than_a_block_is_whole_after_a_crash() {
-    // The checkpoint of a run that was killed inside of it, in the only way that gives one for sure: the file was shorter.
+    // The checkpoint of a run that was killed inside of it, in the only way that gives one for
+    // sure: the file was shorter.
     let long = [&vec![b'l'; 2_500_000][..], b"\n"].concat();
     let workspace = Workspace::new();
     workspace.write("in.log", &[&log("realtime-46", 10), &long[..2_200_000]].concat());

@@ -27,7 +27,8 @@ type Case<'a> = (&'a str, &'a [&'a str], &'a dyn Fn(&FakeAws));
 
 #[test]
 fn no_secret_is_in_any_output() {
-    // The fault's message is AWS's for a signature that does not match: what it would have signed stands behind it.
+    // The fault's message is AWS's for a signature that does not match: what it would have signed
+    // stands behind it.
     let mismatch = format!(
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access \
          Key and signing method.\n\nThe Canonical String for this request should have been\n'POST\n/\n\n\

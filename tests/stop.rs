@@ -14,7 +14,8 @@ fn position(run: &Run, source: &str) -> (usize, u64) {
     (byte.parse().expect("a number"), line.parse().expect("a number"))
 }
 
-/// Feeds stdin in small pieces until it is told to stop, and expects the exit code of a stopped run.
+/// Feeds stdin in small pieces until it is told to stop, and expects the exit code of a stopped
+/// run.
 fn stop_while_feeding(workspace: &Workspace, arguments: &[&str], text: &[u8], with: &str) -> Run {
     let mut command = workspace.ingest_command(arguments);
     let mut child = command.stdin(Stdio::piped()).spawn().expect("it starts");

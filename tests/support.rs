@@ -370,7 +370,7 @@ pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
 /// One API request of `--to stdout:`.
 pub(crate) struct Request {
     /// The length of its JSON.
-    pub(crate) length: usize,
+    pub(crate) len: usize,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -390,7 +390,7 @@ pub(crate) fn requests(stdout: &[u8]) -> Vec<Request> {
         .map(|line| {
             let request: Value = serde_json::from_slice(line).expect("a request is JSON");
             let entries = request["Records"].as_array().expect("Records").iter().map(entry).collect();
-            Request { length: line.len(), entries }
+            Request { len: line.len(), entries }
         })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! Writes a log to standard output: `generate SHAPE SEED BYTES`, such as `generate realtime-46 7 100000000`.
+//! Writes a log to standard output: `generate SHAPE SEED BYTES`, such as
+//! `generate realtime-46 7 100000000`.
 //!
 //! For programs that read files, and for comparisons with other tools.
 

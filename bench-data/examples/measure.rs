@@ -1,4 +1,5 @@
-//! Prints, for each shape and for one with headers in every line, the mean line, the speed of the generator, and how well 100 MB compress.
+//! Prints, for each shape and for one with headers in every line, the mean line, the speed of the
+//! generator, and how well 100 MB compress.
 
 use std::io::Write;
 use std::time::Instant;

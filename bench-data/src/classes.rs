@@ -1,7 +1,7 @@
 //! Data for benchmarks of one property: lines of 46 columns that no viewer would produce.
 //!
-//! Each function returns whole lines, at least `bytes` long together and at most one line longer, the same in every
-//! run.
+//! Each function returns whole lines, at least `bytes` long together and at most one line longer,
+//! the same in every run.
 
 use crate::query::QueryStyle;
 use crate::random::Draw;
@@ -10,7 +10,8 @@ use crate::{Generator, Options};
 const COLUMNS: usize = 46;
 const SEED: u64 = 46;
 
-/// Columns of 1 or 2 digits: as many tabs as a log can have, for scanners that pay for each position.
+/// Columns of 1 or 2 digits: as many tabs as a log can have, for scanners that pay for each
+/// position.
 pub fn dense_tabs(bytes: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes + 3 * COLUMNS);
     let mut line = 0;

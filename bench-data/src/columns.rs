@@ -7,8 +7,9 @@ use crate::random::Draw;
 use crate::tables::TEXTS;
 use crate::text::{push_decimal, push_hex, push_padded, push_seconds, push_short_hex};
 
-/// CloudFront cuts `cs-headers`, `cs-header-names` and `cs-cookie` at this many bytes, inside an escape or not.
-const MOST_HEADER_BYTES: usize = 800;
+/// CloudFront cuts `cs-headers`, `cs-header-names` and `cs-cookie` at this many bytes, inside an
+/// escape or not.
+const MAX_HEADER_BYTES: usize = 800;
 
 /// The texts of real-time and standard logs that differ under the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,15 +190,17 @@ fn push_cookie(out: &mut Vec<u8>, hit: &Hit<'_>, draw: &mut Draw) {
         out.push(b'=');
         push_hex::<8>(out, draw.word());
     }
-    out.truncate(start + MOST_HEADER_BYTES);
+    out.truncate(start + MAX_HEADER_BYTES);
 }
 
-/// Headers that CloudFront adds for the origin stand in the column too, for the trackers that ask for them.
+/// Headers that CloudFront adds for the origin stand in the column too, for the trackers that ask
+/// for them.
 fn has_viewer_headers(hit: &Hit<'_>) -> bool {
     hit.tracker.host.starts_with(b"px.")
 }
 
-/// The names in order: `host`, the agent's own, `accept-language`, `referer`, CloudFront's, `cookie`.
+/// The names in order: `host`, the agent's own, `accept-language`, `referer`, CloudFront's,
+/// `cookie`.
 fn push_headers(out: &mut Vec<u8>, hit: &Hit<'_>) {
     let start = out.len();
     let is_lower = hit.protocol_version != b"HTTP/1.1";
@@ -226,7 +229,7 @@ fn push_headers(out: &mut Vec<u8>, hit: &Hit<'_>) {
         push_address(out, hit.visitor.address);
         out.extend_from_slice(b":443%0A");
     }
-    out.truncate(start + MOST_HEADER_BYTES);
+    out.truncate(start + MAX_HEADER_BYTES);
 }
 
 fn push_header_names(out: &mut Vec<u8>, hit: &Hit<'_>) {
@@ -247,10 +250,11 @@ fn push_header_names(out: &mut Vec<u8>, hit: &Hit<'_>) {
     if has_cookie_header(hit) {
         out.extend_from_slice(if is_lower { b"cookie%0A" } else { b"Cookie%0A" });
     }
-    out.truncate(start + MOST_HEADER_BYTES);
+    out.truncate(start + MAX_HEADER_BYTES);
 }
 
-/// `cs-header-names` and the count have `cookie`, whose value `cs-headers` never shows; `cs-cookie` may lack it too.
+/// `cs-header-names` and the count have `cookie`, whose value `cs-headers` never shows; `cs-cookie`
+/// may lack it too.
 fn has_cookie_header(hit: &Hit<'_>) -> bool {
     hit.has_cookie || hit.visitor.id.is_multiple_of(16)
 }
@@ -291,8 +295,8 @@ fn push_cmcd(out: &mut Vec<u8>, field: Field, draw: &mut Draw) {
 }
 
 fn push_date(out: &mut Vec<u8>, millis: u64) {
-    // Days of the Gregorian calendar counted from 0000-03-01, so that the leap day ends a year; Howard Hinnant's
-    // days algorithm for dates after 1970.
+    // Days of the Gregorian calendar counted from 0000-03-01, so that the leap day ends a year;
+    // Howard Hinnant's days algorithm for dates after 1970.
     let days = millis / 86_400_000 + 719_468;
     let era = days / 146_097;
     let day_of_era = days % 146_097;

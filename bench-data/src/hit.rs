@@ -60,7 +60,8 @@ pub(crate) enum Referer {
 
 impl<'a> Hit<'a> {
     pub(crate) fn draw(tables: &'a Tables, seed: u64, millis: u64, headers_percent: u8, draw: &mut Draw) -> Hit<'a> {
-        // The visitor's own random numbers: the same visitor has the same address, agent and screen in every line.
+        // The visitor's own random numbers: the same visitor has the same address, agent and screen
+        // in every line.
         let visitor_number = draw.skewed(6, 24);
         let mut own = Draw::new(!seed, visitor_number);
         let network = tables.networks.pick(&mut own);

@@ -1,9 +1,10 @@
 //! Generates realistic CloudFront logs of any size from a seed, for benchmarks and tests.
 //!
-//! The same options give the same bytes on every machine, and line `n` is the same whether or not the lines before
-//! it were generated: a log can be made in pieces, or on many threads. Numbers are distributed as in real traffic,
-//! a few hosts, pages and user agents in most of the lines, so that compressors find what they find in real logs.
-//! Every line carries an id that is unique by construction and reads back as its number ([`request_id`]).
+//! The same options give the same bytes on every machine, and line `n` is the same whether or not
+//! the lines before it were generated: a log can be made in pieces, or on many threads. Numbers are
+//! distributed as in real traffic, a few hosts, pages and user agents in most of the lines, so that
+//! compressors find what they find in real logs. Every line carries an id that is unique by
+//! construction and reads back as its number ([`request_id`]).
 //!
 //! ```
 //! use pixel_engine_bench_data::{Generator, Options};
@@ -14,8 +15,8 @@
 //! # Ok::<(), pixel_engine_bench_data::ShapeError>(())
 //! ```
 //!
-//! [`classes`] has data that is not realistic, for benchmarks of one property; [`samples`] names the small logs that
-//! are checked in.
+//! [`classes`] has data that is not realistic, for benchmarks of one property; [`samples`] names
+//! the small logs that are checked in.
 
 pub mod classes;
 mod columns;
@@ -45,8 +46,8 @@ pub struct Options {
     pub shape: Shape,
     /// Everything random follows from it.
     pub seed: u64,
-    /// The number of the first line. A second log of the same seed that begins where the first one ended continues
-    /// it, with ids of its own.
+    /// The number of the first line. A second log of the same seed that begins where the first one
+    /// ended continues it, with ids of its own.
     pub first_line: u64,
     /// The time of line 0, in milliseconds since 1970.
     pub start_millis: u64,
@@ -54,9 +55,9 @@ pub struct Options {
     pub lines_per_second: u64,
     /// How many of 100 lines carry `cs-headers`, `cs-header-names` and `cs-headers-count`.
     ///
-    /// CloudFront fills them in every line once they are configured, which makes lines of about 1,600 bytes in 46
-    /// columns (set 100 for that). The default keeps the mean near the size that AWS states, under 1 KB with all
-    /// fields.
+    /// CloudFront fills them in every line once they are configured, which makes lines of about
+    /// 1,600 bytes in 46 columns (set 100 for that). The default keeps the mean near the size that
+    /// AWS states, under 1 KB with all fields.
     pub headers_percent: u8,
 }
 
@@ -80,7 +81,8 @@ pub struct Generator {
     style: QueryStyle,
     dialect: Dialect,
     columns: Vec<Option<Field>>,
-    /// What stands before each value of a JSON line, and after the last; empty for lines of columns.
+    /// What stands before each value of a JSON line, and after the last; empty for lines of
+    /// columns.
     json_keys: Vec<Box<[u8]>>,
     tables: Tables,
     query: Vec<u8>,
@@ -88,7 +90,8 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// How far a timestamp lies past its line's even share of the second, at most: edges deliver out of order.
+    /// How far a timestamp lies past its line's even share of the second, at most: edges deliver
+    /// out of order.
     const JITTER_MILLIS: u64 = 120;
 
     /// A generator whose next line is `options.first_line`.
@@ -124,7 +127,8 @@ impl Generator {
         self.next_line
     }
 
-    /// Appends the two header lines of a legacy standard log; nothing for the other shapes, which have none.
+    /// Appends the two header lines of a legacy standard log; nothing for the other shapes, which
+    /// have none.
     pub fn append_header(&self, out: &mut Vec<u8>) {
         if self.options.shape == Shape::Standard {
             out.extend_from_slice(b"#Version: 1.0\n#Fields: ");
@@ -140,7 +144,8 @@ impl Generator {
         }
     }
 
-    /// Appends whole lines until at least `bytes` more stand in `out`, and returns how many lines that took.
+    /// Appends whole lines until at least `bytes` more stand in `out`, and returns how many lines
+    /// that took.
     pub fn append_bytes(&mut self, out: &mut Vec<u8>, bytes: usize) -> u64 {
         // The longest realistic line, so that the buffer grows at most once.
         out.reserve(bytes + 4096);
@@ -159,7 +164,8 @@ impl Generator {
         self.next_line += 1;
         let mut draw = Draw::new(seed, line);
         let rate = lines_per_second.max(1);
-        // Line numbers far apart may mark several logs of one seed, so that even the greatest must not overflow.
+        // Line numbers far apart may mark several logs of one seed, so that even the greatest must
+        // not overflow.
         let since_start = (line / rate).saturating_mul(1000).saturating_add(line % rate * 1000 / rate);
         let millis = start_millis.saturating_add(since_start).saturating_add(draw.below(Self::JITTER_MILLIS));
         let hit = Hit::draw(&self.tables, seed, millis, headers_percent, &mut draw);

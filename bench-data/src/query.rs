@@ -1,7 +1,7 @@
 //! The query of a pixel hit: what a page, a mail or an advertisement reports.
 //!
-//! A query follows one of a few templates, as trackers do, and is written in the form that CloudFront logs: the
-//! viewer's own escapes show as `%25XX`.
+//! A query follows one of a few templates, as trackers do, and is written in the form that
+//! CloudFront logs: the viewer's own escapes show as `%25XX`.
 
 use crate::hit::Hit;
 use crate::random::{Draw, Skewed};
@@ -13,7 +13,8 @@ use crate::text::{push_decimal, push_hex, push_uuid};
 pub(crate) enum QueryStyle {
     /// 6 to 20 parameters.
     Realistic,
-    /// A few parameters, one of them a URL of 2 to 7 KB: the length of a URL that CloudFront accepts is 8,192 bytes.
+    /// A few parameters, one of them a URL of 2 to 7 KB: the length of a URL that CloudFront
+    /// accepts is 8,192 bytes.
     LongUrl,
     /// 60 to 120 short parameters.
     ManyParameters,
@@ -66,8 +67,8 @@ const TEMPLATES: [(f64, &str); 9] = [
     (2.0, "e=scroll&p={small}&u={page}&title={title}&uid={visitor}&s={screen}&t={ms}"),
 ];
 
-/// What a query ends with now and then: names without `=`, empty values, repeated names, `+`, broken escapes,
-/// text that was not encoded by the page. One parameter each, at most two.
+/// What a query ends with now and then: names without `=`, empty values, repeated names, `+`,
+/// broken escapes, text that was not encoded by the page. One parameter each, at most two.
 const ODDITIES: [&[u8]; 10] = [
     b"&debug",
     b"&gclid=",

@@ -2,7 +2,8 @@
 
 use fastrand::Rng;
 
-/// A bijection of 64-bit words that spreads every bit over all others (the finalizer of SplitMix64).
+/// A bijection of 64-bit words that spreads every bit over all others (the finalizer of
+/// SplitMix64).
 #[inline]
 pub(crate) fn mix(mut word: u64) -> u64 {
     word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -14,8 +15,8 @@ pub(crate) fn mix(mut word: u64) -> u64 {
 pub(crate) struct Draw(Rng);
 
 impl Draw {
-    /// The numbers that belong to `number` under `seed`, whatever was drawn before: a line can be generated
-    /// without those in front of it.
+    /// The numbers that belong to `number` under `seed`, whatever was drawn before: a line can be
+    /// generated without those in front of it.
     #[inline]
     pub(crate) fn new(seed: u64, number: u64) -> Draw {
         Draw(Rng::with_seed(mix(seed ^ mix(number.wrapping_add(0x9e37_79b9_7f4a_7c15)))))
@@ -26,7 +27,8 @@ impl Draw {
         self.0.u64(..)
     }
 
-    /// A number from 0 to `bound - 1`. The error of not rejecting is below 2^-32, which no log shows.
+    /// A number from 0 to `bound - 1`. The error of not rejecting is below 2^-32, which no log
+    /// shows.
     #[inline]
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         ((self.word() >> 32) * bound) >> 32
@@ -44,8 +46,8 @@ impl Draw {
         self.below(1000) < share
     }
 
-    /// A number below 2^`most_bits`, its number of bits drawn evenly from `least_bits` to `most_bits`: small
-    /// numbers come much more often, as in Zipf's law.
+    /// A number below 2^`most_bits`, its number of bits drawn evenly from `least_bits` to
+    /// `most_bits`: small numbers come much more often, as in Zipf's law.
     #[inline]
     pub(crate) fn skewed(&mut self, least_bits: u64, most_bits: u64) -> u64 {
         let bits = self.between(least_bits, most_bits + 1);
@@ -67,8 +69,8 @@ pub(crate) struct Skewed<T> {
 impl<T> Skewed<T> {
     const SLOTS: usize = 4096;
 
-    /// Item `i`, from 1, has the weight `1 / (i + flatness)`: Zipf's law, milder with more flatness. Only divisions
-    /// and sums, which are the same on every machine; `powf` is not.
+    /// Item `i`, from 1, has the weight `1 / (i + flatness)`: Zipf's law, milder with more
+    /// flatness. Only divisions and sums, which are the same on every machine; `powf` is not.
     pub(crate) fn new(items: Vec<T>, flatness: f64) -> Skewed<T> {
         let weights: Vec<f64> = (1..=items.len()).map(|rank| 1.0 / (rank as f64 + flatness)).collect();
         Skewed::weighted(items, &weights)

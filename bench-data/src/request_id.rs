@@ -1,9 +1,10 @@
 //! `x-edge-request-id`: 56 characters that are unique by construction, and can be read back.
 //!
-//! CloudFront's own ids are 40 bytes in base64url: 54 characters and `==`. Here the first 16 bytes carry the seed and
-//! the line number: both go through four rounds of a Feistel network, which is invertible, so two ids are the same
-//! only when seed and line number are both the same. The other 24 bytes follow from those and look as random.
-//! [`decode`] undoes it, so a test that counts loss and duplicates needs a bit per line and no set of ids.
+//! CloudFront's own ids are 40 bytes in base64url: 54 characters and `==`. Here the first 16 bytes
+//! carry the seed and the line number: both go through four rounds of a Feistel network, which is
+//! invertible, so two ids are the same only when seed and line number are both the same. The other
+//! 24 bytes follow from those and look as random. [`decode`] undoes it, so a test that counts loss
+//! and duplicates needs a bit per line and no set of ids.
 
 use crate::random::mix;
 

@@ -18,16 +18,17 @@ pub const STANDARD_V2_FIELDS: &str = "timestamp(ms) origin-fbl origin-lbl asn c-
 
 /// The format and the columns of a log.
 ///
-/// Its text form is what [`str::parse`] takes: a preset (`realtime-46`), `standard`, `standard-json`, or a list of
-/// real-time columns (`timestamp,c-ip,+new-column`).
+/// Its text form is what [`str::parse`] takes: a preset (`realtime-46`), `standard`,
+/// `standard-json`, or a list of real-time columns (`timestamp,c-ip,+new-column`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Real-time logs with these columns, no header. A column that the engine does not know gets text.
+    /// Real-time logs with these columns, no header. A column that the engine does not know gets
+    /// text.
     RealTime(Arc<Schema>),
     /// Legacy standard logs: [`STANDARD_FIELDS`], tabs, two header lines.
     Standard,
-    /// Standard logs v2 as Firehose delivers them: an object a line, every value a string, `-` for absent ones;
-    /// the keys are [`STANDARD_FIELDS`] and [`STANDARD_V2_FIELDS`].
+    /// Standard logs v2 as Firehose delivers them: an object a line, every value a string, `-` for
+    /// absent ones; the keys are [`STANDARD_FIELDS`] and [`STANDARD_V2_FIELDS`].
     StandardV2Json,
 }
 
@@ -44,7 +45,8 @@ impl Shape {
         }
     }
 
-    /// The names of standard logs as CloudFront spells them, which the engine's own names do not keep.
+    /// The names of standard logs as CloudFront spells them, which the engine's own names do not
+    /// keep.
     pub(crate) fn standard_names(&self) -> impl Iterator<Item = &'static str> + use<> {
         let more = if *self == Shape::StandardV2Json { STANDARD_V2_FIELDS } else { "" };
         STANDARD_FIELDS.split_ascii_whitespace().chain(more.split_ascii_whitespace())

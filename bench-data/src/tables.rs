@@ -1,7 +1,8 @@
 //! The vocabulary that lines are made of: visitors' networks, user agents, pages, trackers.
 //!
-//! Everything is written out once, in the encoding of the log, when the generator is made. All of it is made up:
-//! hosts end in `.example`, addresses are of ranges reserved for documentation and benchmarks, AS numbers too.
+//! Everything is written out once, in the encoding of the log, when the generator is made. All of
+//! it is made up: hosts end in `.example`, addresses are of ranges reserved for documentation and
+//! benchmarks, AS numbers too.
 
 use crate::query::Template;
 use crate::random::{Draw, Skewed};
@@ -26,7 +27,8 @@ pub(crate) struct Agent {
     pub(crate) family: Family,
     pub(crate) accept: &'static [u8],
     pub(crate) accept_encoding: &'static [u8],
-    /// `name:value%0A` from `user-agent` to `accept-encoding`, then `name%0A`; lower case for HTTP/2 and 3.
+    /// `name:value%0A` from `user-agent` to `accept-encoding`, then `name%0A`; lower case for
+    /// HTTP/2 and 3.
     pub(crate) lower_headers: Vec<u8>,
     pub(crate) lower_names: Vec<u8>,
     /// The same for HTTP/1.1.

@@ -74,8 +74,9 @@ pub(crate) fn push_uuid(out: &mut Vec<u8>, high: u64, low: u64) {
     push_hex::<12>(out, low);
 }
 
-/// What CloudFront writes for these bytes: codes up to 32, 127 and above, and the characters that RFC 1738 calls
-/// unsafe become `%XX`. `%` is one of them, so text that was encoded before comes out encoded twice.
+/// What CloudFront writes for these bytes: codes up to 32, 127 and above, and the characters that
+/// RFC 1738 calls unsafe become `%XX`. `%` is one of them, so text that was encoded before comes
+/// out encoded twice.
 pub(crate) fn logged(raw: &[u8]) -> Vec<u8> {
     encode(raw, |byte| byte > 32 && byte < 127 && !b"<>\"#%{}|\\^~[]`'".contains(&byte))
 }

@@ -1,10 +1,11 @@
 //! Several ways to do the same work on the same bytes, timed in turns.
 //!
-//! A machine that is shared, or changes its clock, is fast in one second and slow in the next. So nobody runs his
-//! rounds in one piece: in each round every contestant has a few milliseconds, one after the other, and the order is
-//! turned around from round to round. What disturbs a run only ever makes it slower, so the best round of each
-//! says most about the code; the median over the rounds of the ratio within a round is given beside the ratio of
-//! the best ones, and where the two are far apart, the machine was not quiet.
+//! A machine that is shared, or changes its clock, is fast in one second and slow in the next. So
+//! nobody runs his rounds in one piece: in each round every contestant has a few milliseconds, one
+//! after the other, and the order is turned around from round to round. What disturbs a run only
+//! ever makes it slower, so the best round of each says most about the code; the median over the
+//! rounds of the ratio within a round is given beside the ratio of the best ones, and where the two
+//! are far apart, the machine was not quiet.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -79,8 +80,8 @@ impl<'a> Contest<'a> {
         self
     }
 
-    /// Says what was compared between the outputs of all contestants, and whether it was the same. Without this word
-    /// a contest counts as incorrect.
+    /// Says what was compared between the outputs of all contestants, and whether it was the same.
+    /// Without this word a contest counts as incorrect.
     pub fn checked(mut self, what: impl Into<String>, holds: bool) -> Contest<'a> {
         self.checked = what.into();
         self.is_correct = holds;

@@ -30,13 +30,14 @@ pub fn log(shape: &str, bytes: usize) -> Vec<u8> {
 
 /// As many whole lines as the engine's blocks hold, 1 MiB: what it scans at a time.
 pub fn block(mut lines: Vec<u8>) -> Vec<u8> {
-    let length = lines.len().min(BLOCK_SIZE);
-    let end = lines[..length].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let len = lines.len().min(BLOCK_SIZE);
+    let end = lines[..len].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     lines.truncate(end);
     lines
 }
 
-/// Lines of 46 columns and of 600 to 900 bytes, every length as often as every other; filled up with `x`.
+/// Lines of 46 columns and of 600 to 900 bytes, every length as often as every other; filled up
+/// with `x`.
 pub fn uniform_lines(bytes: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(SEED);
     let mut lines = Vec::with_capacity(bytes + 900);
@@ -124,17 +125,17 @@ pub fn blocks(log: &[u8]) -> Vec<Block> {
     let mut rest = log;
     while !rest.is_empty() {
         let bytes = block(rest[..rest.len().min(BLOCK_SIZE)].to_vec());
-        let (offset, length) = ((log.len() - rest.len()) as u64, bytes.len() as u64);
+        let (offset, len) = ((log.len() - rest.len()) as u64, bytes.len() as u64);
         rest = &rest[bytes.len()..];
         blocks.push(Block {
             bytes,
             origin: Arc::clone(&origin),
             offset,
-            source_bytes: length,
+            source_bytes: len,
             read_at: Instant::now(),
             layout: Layout::RealTime,
             cut: None,
-            token: acknowledgements.token(0, offset..offset + length),
+            token: acknowledgements.token(0, offset..offset + len),
         });
     }
     blocks

@@ -1,7 +1,7 @@
 //! Counts of instructions, and their comparison with committed ones.
 //!
-//! Another compiler writes other instructions, and a machine with other instruction sets takes other paths through the
-//! libraries. With either, the comparison is shown and fails nothing.
+//! Another compiler writes other instructions, and a machine with other instruction sets takes
+//! other paths through the libraries. With either, the comparison is shown and fails nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

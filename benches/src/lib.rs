@@ -1,7 +1,8 @@
-//! What the benchmarks share: contests with rivals in the same run, tables of results, and the data they run on.
+//! What the benchmarks share: contests with rivals in the same run, tables of results, and the data
+//! they run on.
 //!
-//! A [`Stage`] is one benchmark file. It runs [`Contest`]s, prints their table at its end, and adds the table to
-//! `benches/results` when [`RECORD`] is set.
+//! A [`Stage`] is one benchmark file. It runs [`Contest`]s, prints their table at its end, and adds
+//! the table to `benches/results` when [`RECORD`] is set.
 
 pub mod capacity;
 mod contest;
@@ -17,10 +18,12 @@ pub use machine::rustc;
 pub use results::{Row, Target};
 pub use stage::{Mode, Stage};
 
-/// Set to anything but `0`, the results are added to the file of this machine and day in `benches/results`.
+/// Set to anything but `0`, the results are added to the file of this machine and day in
+/// `benches/results`.
 pub const RECORD: &str = "PIXEL_ENGINE_BENCH_RECORD";
 
-/// Set to anything but `0`, everything runs with less data and fewer rounds: a smoke test, not a measurement.
+/// Set to anything but `0`, everything runs with less data and fewer rounds: a smoke test, not a
+/// measurement.
 pub const QUICK: &str = "PIXEL_ENGINE_BENCH_QUICK";
 
 /// The path of code that does not choose one at run time.

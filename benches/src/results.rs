@@ -1,7 +1,7 @@
 //! Rows of figures, their tables, and the files in `benches/results`.
 //!
-//! The JSON file of a machine and day is what is kept; the Markdown file beside it is written anew from it. A stage
-//! that runs again replaces its own rows.
+//! The JSON file of a machine and day is what is kept; the Markdown file beside it is written anew
+//! from it. A stage that runs again replaces its own rows.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};

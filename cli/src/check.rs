@@ -9,8 +9,9 @@ use crate::aws::{Reach, of_aws};
 
 /// Check credentials, permissions and a stream before anything is sent
 ///
-/// Says who the credentials belong to, whether the stream is there and takes records, its limits, shards and encryption.
-/// Writes nothing to the stream; so the permission to put records shows only with the first ones.
+/// Says who the credentials belong to, whether the stream is there and takes records, its limits,
+/// shards and encryption. Writes nothing to the stream; so the permission to put records shows only
+/// with the first ones.
 #[derive(Args)]
 #[command(after_help = "Example:
   pixel-engine check --to kinesis://beacons --region eu-west-1")]

@@ -13,9 +13,10 @@ use crate::{Outcome, output};
 
 /// Unpack KPL aggregates into user records, one a line
 ///
-/// Reads PutRecords requests or entries as `ingest --container kpl` writes them, a Lambda event of a Kinesis
-/// stream, the output of `aws kinesis get-records`, or one record's raw data. A record that is no aggregate is
-/// printed as it is. A damaged aggregate is said on stderr, and what KCL would still deliver of it is printed.
+/// Reads PutRecords requests or entries as `ingest --container kpl` writes them, a Lambda event of
+/// a Kinesis stream, the output of `aws kinesis get-records`, or one record's raw data. A record
+/// that is no aggregate is printed as it is. A damaged aggregate is said on stderr, and what KCL
+/// would still deliver of it is printed.
 #[derive(Args)]
 #[command(after_help = "Example:\n  pixel-engine ingest a.log --to stdout: --container kpl | pixel-engine decode")]
 pub(crate) struct Decode {

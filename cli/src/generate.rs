@@ -32,7 +32,8 @@ pub(crate) struct Generate {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// How fast lines are written: 1000/s, or by /min, /h, /day, /month [default: as fast as they are taken]
+    /// How fast lines are written: 1000/s, or by /min, /h, /day, /month
+    /// [default: as fast as they are taken]
     #[arg(long, value_name = "LINES/TIME", value_parser = rate)]
     rate: Option<Rate>,
 }

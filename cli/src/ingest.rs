@@ -25,9 +25,9 @@ use crate::{Outcome, progress, stop_on_signals, usage_error};
 
 /// Pack CloudFront logs into records and deliver them
 ///
-/// Reads real-time logs, standard logs and standard logs v2 in JSON, plain, gzip or zstd, told apart by content.
-/// Every line is shipped, quarantined or filtered; the summary on stderr shows that the counts add up, and what
-/// the records are billed beside one record a line.
+/// Reads real-time logs, standard logs and standard logs v2 in JSON, plain, gzip or zstd, told
+/// apart by content. Every line is shipped, quarantined or filtered; the summary on stderr shows
+/// that the counts add up, and what the records are billed beside one record a line.
 #[derive(Args)]
 #[command(after_help = "Examples:
   pixel-engine ingest access.log          objects below pixel-engine-out/
@@ -249,7 +249,8 @@ fn is_broken_pipe(error: &Error) -> bool {
 /// The checkpoint, for inputs that can be read again.
 fn checkpoint(config: &Config, inputs: &[Input]) -> Result<Option<Checkpoint>, CheckpointError> {
     let Some(path) = config.checkpoint() else { return Ok(None) };
-    // An input whose metadata cannot be read is not known to be a pipe; opening it reports the error.
+    // An input whose metadata cannot be read is not known to be a pipe; opening it reports the
+    // error.
     let is_pipe = |input: &&Input| match input {
         Input::Stdin => true,
         Input::File(path) => fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
@@ -261,8 +262,8 @@ fn checkpoint(config: &Config, inputs: &[Input]) -> Result<Option<Checkpoint>, C
     Checkpoint::open(path).map(Some)
 }
 
-/// Whether the lines of records are JSON: encoded as such, or left as they came in a format that is JSON. What the format
-/// leaves open, the first file decides.
+/// Whether the lines of records are JSON: encoded as such, or left as they came in a format that is
+/// JSON. What the format leaves open, the first file decides.
 fn is_json(config: &Config, inputs: &[Input]) -> bool {
     match (config.encoding(), config.format(), inputs) {
         (Encoding::Json(_), ..) | (Encoding::Raw, Format::Json, _) => true,

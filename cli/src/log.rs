@@ -19,8 +19,8 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Logs from here on. Only this project's own lines: at their most talkative, the AWS SDK and the HTTP client under it
-/// log headers, and with them session tokens and signatures.
+/// Logs from here on. Only this project's own lines: at their most talkative, the AWS SDK and the
+/// HTTP client under it log headers, and with them session tokens and signatures.
 pub(crate) fn start(format: LogFormat) {
     subscriber(format).init();
     if let (wanted, Err(_)) = wanted_level() {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use pixel_engine::run::Progress;
 
-/// Does the work, and shows how far it is as long as it goes on. `total` is the size of all inputs on disk.
+/// Does the work, and shows how far it is as long as it goes on. `total` is the size of all inputs
+/// on disk.
 pub(crate) fn shown<T>(progress: &Progress, total: Option<u64>, quiet: bool, work: impl FnOnce() -> T) -> T {
     if quiet || !io::stderr().is_terminal() {
         return work();

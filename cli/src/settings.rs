@@ -1,5 +1,5 @@
-//! The flags that are settings of the engine. What was typed becomes [`Settings`], and these a [`Config`]; the engine
-//! knows the rules, and its errors are spelled in flags here.
+//! The flags that are settings of the engine. What was typed becomes [`Settings`], and these a
+//! [`Config`]; the engine knows the rules, and its errors are spelled in flags here.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,14 +22,15 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "FORMAT", value_parser = choice::<Format>())]
     format: Option<Format>,
 
-    /// Accepted fields of real-time logs: a preset, a list, or @FILE with a list; repeatable, told apart by column
-    /// count. With `--format standard`: the fields of logs without a header [default: every preset, which are pixel-4,
-    /// realtime-40, -43, -45, -46, -69, -71]
+    /// Accepted fields of real-time logs: a preset, a list, or @FILE with a list; repeatable, told
+    /// apart by column count. With `--format standard`: the fields of logs without a header
+    /// [default: every preset, which are pixel-4, realtime-40, -43, -45, -46, -69, -71]
     #[arg(long, value_name = "PRESET|LIST|@FILE")]
     fields: Vec<String>,
 
-    /// Where to deliver: `firehose://STREAM` and `kinesis://STREAM` (name or ARN) send, `dir:PATH` writes objects as
-    /// Firehose would, `stdout:[STREAM]` API requests, `null:` nothing [default: dir:pixel-engine-out]
+    /// Where to deliver: `firehose://STREAM` and `kinesis://STREAM` (name or ARN) send, `dir:PATH`
+    /// writes objects as Firehose would, `stdout:[STREAM]` API requests, `null:` nothing
+    /// [default: dir:pixel-engine-out]
     #[arg(long, value_name = "TARGET")]
     to: Option<String>,
 
@@ -37,7 +38,8 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "ENCODING", value_parser = choice::<EncodingKind>())]
     encode: Option<EncodingKind>,
 
-    /// Keep only these: fields, viewer-host, distribution-host, uri-path, query.NAME; separated by commas
+    /// Keep only these: fields, viewer-host, distribution-host, uri-path, query.NAME; separated by
+    /// commas
     #[arg(long, value_name = "FIELDS")]
     select: Option<String>,
 
@@ -49,8 +51,9 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "CONTAINER", value_parser = choice::<ContainerKind>())]
     container: Option<ContainerKind>,
 
-    /// Keep lines with the same value in one shard and in order: a field, viewer-host, distribution-host, uri-path or
-    /// query.NAME; for `--container kpl`. Lines without the value are spread over all shards
+    /// Keep lines with the same value in one shard and in order: a field, viewer-host,
+    /// distribution-host, uri-path or query.NAME; for `--container kpl`. Lines without the value
+    /// are spread over all shards
     #[arg(long, value_name = "FIELD|query.NAME")]
     partition_by: Option<String>,
 
@@ -62,7 +65,8 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     align: Option<u64>,
 
-    /// Let lines change their order within a block of 1 MiB where that fills records better; for small records
+    /// Let lines change their order within a block of 1 MiB where that fills records better; for
+    /// small records
     #[arg(long)]
     reorder: bool,
 
@@ -70,8 +74,8 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "CODEC[:LEVEL]")]
     compress: Option<String>,
 
-    /// How long a line may wait for its record to be filled, from 1ms to 1h; none (or 0) for as long as it takes
-    /// [default: 1s for standard input and pipes, none for files]
+    /// How long a line may wait for its record to be filled, from 1ms to 1h; none (or 0) for as
+    /// long as it takes [default: 1s for standard input and pipes, none for files]
     #[arg(long, value_name = "none|DURATION")]
     linger: Option<Linger>,
 
@@ -79,12 +83,14 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "WHAT", value_parser = choice::<OnBadLine>())]
     on_bad_line: Option<OnBadLine>,
 
-    /// Where bad lines go, as JSON lines; an existing file is added to [default: pixel-engine-quarantine.jsonl]
+    /// Where bad lines go, as JSON lines; an existing file is added to
+    /// [default: pixel-engine-quarantine.jsonl]
     #[arg(long, value_name = "PATH")]
     quarantine: Option<PathBuf>,
 
-    /// Keep in this file how far each input is delivered, and go on there: after a stop or a crash, or when the
-    /// inputs have grown, the same command ships the rest. For files, not for standard input
+    /// Keep in this file how far each input is delivered, and go on there: after a stop or a crash,
+    /// or when the inputs have grown, the same command ships the rest. For files, not for standard
+    /// input
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 
@@ -101,7 +107,8 @@ pub(crate) struct Deliver {
     #[arg(long, value_name = "N")]
     concurrency: Option<u64>,
 
-    /// The most bytes of a request [default: 4 MiB for firehose, 5 MiB for kinesis, which takes up to 10 MiB]
+    /// The most bytes of a request
+    /// [default: 4 MiB for firehose, 5 MiB for kinesis, which takes up to 10 MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     request_size: Option<u64>,
 
@@ -109,12 +116,13 @@ pub(crate) struct Deliver {
     #[arg(long, value_name = "WHAT", value_parser = choice::<Counted>())]
     count_request_size: Option<Counted>,
 
-    /// Bytes a second, of a Firehose stream or of each Kinesis shard; below it, the rate follows throttling [default:
-    /// 1 MiB and 1,000 records a shard; none for firehose until it throttles]
+    /// Bytes a second, of a Firehose stream or of each Kinesis shard; below it, the rate follows
+    /// throttling [default: 1 MiB and 1,000 records a shard; none for firehose until it throttles]
     #[arg(long, value_name = "none|SIZE")]
     rate_limit: Option<RateLimit>,
 
-    /// Stop trying to deliver a record after that time: it goes to the spool, or without one the run ends [default: never]
+    /// Stop trying to deliver a record after that time: it goes to the spool, or without one the
+    /// run ends [default: never]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     give_up_after: Option<Duration>,
 
@@ -188,7 +196,8 @@ impl Keep {
     }
 }
 
-/// The configuration that the settings make. Settings that make none end the program, with the usage of the command.
+/// The configuration that the settings make. Settings that make none end the program, with the
+/// usage of the command.
 pub(crate) fn config(command: &str, settings: &Settings) -> Config {
     settings.validate().unwrap_or_else(|error| usage_error(command, &error.spelled(flag)))
 }

@@ -15,8 +15,8 @@ use crate::{Outcome, stop_on_signals, summary};
 
 /// Send what `ingest --spool` has kept, and remove each batch once all of it has arrived
 ///
-/// Batches go in the order in which they were kept. What cannot be delivered stays for the next time; a damaged batch is
-/// reported and left as it is.
+/// Batches go in the order in which they were kept. What cannot be delivered stays for the next
+/// time; a damaged batch is reported and left as it is.
 #[derive(Args)]
 #[command(after_help = "Example:
   pixel-engine ship spool/ --to firehose://beacons")]
@@ -60,7 +60,8 @@ impl Ship {
             eprintln!("nothing to send in {}", self.folder.display());
             return Ok(Outcome::Done);
         }
-        // Batches were packed for a stream of this service; the size of their records was checked then.
+        // Batches were packed for a stream of this service; the size of their records was checked
+        // then.
         let mut delivery = aws::deliver(&self.to, &self.reach, config.delivery(), None, stop.clone())?;
         let progress = AtomicU64::new(0);
         let drained =

@@ -1,7 +1,8 @@
 //! CloudFront log lines in, well-packed Firehose and Kinesis records out, and none lost.
 //!
-//! pixel-engine reads real-time and standard logs with SIMD and without copies, packs lines into the records that cost least,
-//! and delivers them at least once. This crate is the front of it; each part is a crate of its own.
+//! pixel-engine reads real-time and standard logs with SIMD and without copies, packs lines into
+//! the records that cost least, and delivers them at least once. This crate is the front of it;
+//! each part is a crate of its own.
 //!
 //! # Fields of a line
 //!

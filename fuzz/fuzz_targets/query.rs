@@ -1,4 +1,5 @@
-//! Splitting a query finds what a plain split finds, and every way of decoding gives the same bytes.
+//! Splitting a query finds what a plain split finds, and every way of decoding gives the same
+//! bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

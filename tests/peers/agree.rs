@@ -1,5 +1,5 @@
-//! The peers against each other: a difference between one of them and pixel-engine can then be trusted.
-//! The tests also hold the peers' quirks that `README.md` tells of.
+//! The peers against each other: a difference between one of them and pixel-engine can then be
+//! trusted. The tests also hold the peers' quirks that `README.md` tells of.
 
 use std::fs;
 use std::io::Write;
@@ -128,7 +128,8 @@ fn kcl_drops_the_whole_aggregate_for_one_stray() {
     assert_eq!(kcl_deaggregate(&entries, Some((0, 98))), Some(vec![]));
     assert_eq!(kcl_deaggregate(&entries, Some((11, LAST_HASH_KEY))), Some(vec![]));
 
-    // The aggregate beside it, with one hash key for all, is whole, although its partition keys hash elsewhere.
+    // The aggregate beside it, with one hash key for all, is whole, although its partition keys
+    // hash elsewhere.
     let [first, second] =
         ["a", "b"].map(|key| NewRecord { partition_key: key, explicit_hash_key: Some("20"), data: b"x" });
     let both = entries + &python_aggregate(&[first, second], 1 << 20);
@@ -143,7 +144,8 @@ fn what_is_no_aggregate_passes_through() {
             assert_passed_through(peer, found, body);
         }
     }
-    // The magic, and too few bytes after it to hold a record. Node goes by the magic alone, and refuses it.
+    // The magic, and too few bytes after it to hold a record. Node goes by the magic alone, and
+    // refuses it.
     let short = b"\xF3\x89\x9A\xC20123456789abcdef";
     assert_passed_through("python", python_deaggregate(&entry(short)), short);
     if let Some(found) = kcl_deaggregate(&entry(short), None) {
@@ -172,7 +174,8 @@ fn a_wrong_digest_passes_through_except_in_node() {
 
 #[test]
 fn a_wrong_index_ends_an_aggregate() {
-    // User records a, b and c of one key, the digest right, and the index of b's key past the table.
+    // User records a, b and c of one key, the digest right, and the index of b's key past the
+    // table.
     let damaged = BASE64.decode("84mawgoBaxoFCAAaAWEaBQgFGgFiGgUIABoBYzG+TvEyvM8BNz8MKCikIhU=").expect("base64");
     for found in [Some(python_deaggregate(&entry(&damaged))), kcl_deaggregate(&entry(&damaged), None)] {
         let Some(found) = found else { continue };

@@ -1,4 +1,5 @@
-//! Emulators of AWS that others wrote, each a process on a free port of 127.0.0.1 that ends with its test.
+//! Emulators of AWS that others wrote, each a process on a free port of 127.0.0.1 that ends with
+//! its test.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -32,8 +33,8 @@ pub(crate) fn moto() -> Emulator {
     })
 }
 
-/// kinesis-local, which is kinesis-mock as a program of node; `None` without node. Its certificate for TLS is its own
-/// unless one of [`self_signed`] is given.
+/// kinesis-local, which is kinesis-mock as a program of node; `None` without node. Its certificate
+/// for TLS is its own unless one of [`self_signed`] is given.
 pub(crate) fn kinesis_local(certificate: Option<&Path>) -> Option<Emulator> {
     let package = node_modules()?.join("kinesis-local");
     let certificate = certificate.map_or_else(|| package.join("server.json"), Path::to_owned);
@@ -48,7 +49,8 @@ pub(crate) fn kinesis_local(certificate: Option<&Path>) -> Option<Emulator> {
     }))
 }
 
-/// A key and a certificate for 127.0.0.1 in the form of kinesis-local, and the certificate by itself.
+/// A key and a certificate for 127.0.0.1 in the form of kinesis-local, and the certificate by
+/// itself.
 pub(crate) fn self_signed() -> (String, String) {
     let server = text(run(&mut python("self_signed.py"), b""));
     let value: Value = serde_json::from_str(&server).expect("self_signed.py writes JSON");
@@ -56,8 +58,8 @@ pub(crate) fn self_signed() -> (String, String) {
     (server, certificate)
 }
 
-/// Starts one and waits until it answers. That it ends at once may mean that someone else took its port: then it gets
-/// another.
+/// Starts one and waits until it answers. That it ends at once may mean that someone else took its
+/// port: then it gets another.
 fn started(name: &str, command: impl Fn() -> (Command, u16, Option<String>)) -> Emulator {
     for _ in 0..3 {
         let (mut command, port, tls_url) = command();
@@ -102,7 +104,8 @@ impl Emulator {
         ]
     }
 
-    /// The replies to these calls of a service, each an operation with its parameters; none may fail.
+    /// The replies to these calls of a service, each an operation with its parameters; none may
+    /// fail.
     #[track_caller]
     pub(crate) fn call(&self, service: &str, calls: &[(&str, Value)]) -> Vec<Value> {
         let call = |(operation, parameters): &(&str, Value)| json!({ "service": service, "operation": operation, "parameters": parameters });

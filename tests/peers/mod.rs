@@ -1,8 +1,9 @@
-//! Other people's programs, as black boxes: KPL packers and unpackers, and readers of delivered objects.
+//! Other people's programs, as black boxes: KPL packers and unpackers, and readers of delivered
+//! objects.
 //!
-//! Each is prepared on first use below `target/peers/`: a virtual environment, `npm ci`, a Maven build. A
-//! machine without node or Maven skips those peers and says so, unless [`REQUIRE`] is set, as CI does; python3
-//! is always needed. `README.md` has the contracts.
+//! Each is prepared on first use below `target/peers/`: a virtual environment, `npm ci`, a Maven
+//! build. A machine without node or Maven skips those peers and says so, unless [`REQUIRE`] is set,
+//! as CI does; python3 is always needed. `README.md` has the contracts.
 
 mod agree;
 mod emulator;
@@ -54,7 +55,8 @@ pub(crate) struct UserRecord {
 pub(crate) struct Reading<'a> {
     /// The number of columns of a TSV line; `None` for JSON lines.
     pub(crate) columns: Option<usize>,
-    /// The column whose values to report: its number from 0, or the JSON key; `/a/b` is key `b` of object `a`.
+    /// The column whose values to report: its number from 0, or the JSON key; `/a/b` is key `b` of
+    /// object `a`.
     pub(crate) column: Option<&'a str>,
     /// List the values too, and not only their count and digest.
     pub(crate) values: bool,
@@ -72,11 +74,13 @@ pub(crate) struct Objects {
     pub(crate) rows: u64,
     /// Gzip members and zstd frames; one for an object that is not compressed.
     pub(crate) members: u64,
-    /// Members after which the next one begins in the middle of a line, or the object ends without a newline.
+    /// Members after which the next one begins in the middle of a line, or the object ends without
+    /// a newline.
     pub(crate) members_not_at_line_end: u64,
     /// Decompressed bytes.
     pub(crate) bytes: u64,
-    /// The most memory that a member asks its reader for; past 8 MiB the object counts as unreadable.
+    /// The most memory that a member asks its reader for; past 8 MiB the object counts as
+    /// unreadable.
     pub(crate) largest_window: u64,
     pub(crate) column: Option<Column>,
     pub(crate) sums: BTreeMap<String, Sum>,
@@ -91,7 +95,8 @@ pub(crate) struct Column {
     pub(crate) present: u64,
     pub(crate) absent: u64,
     pub(crate) distinct: u64,
-    /// Over the values in the order of their bytes, each with a newline: `sort | sha256sum` gives the same.
+    /// Over the values in the order of their bytes, each with a newline: `sort | sha256sum` gives
+    /// the same.
     pub(crate) sha256: String,
     /// In the order of their bytes; empty unless [`Reading::values`] asks for them.
     #[serde(default)]
@@ -110,7 +115,8 @@ pub(crate) fn python_deaggregate(entries: &str) -> Vec<UserRecord> {
     from_lines(&run(&mut python("kpl_deaggregate.py"), entries.as_bytes()))
 }
 
-/// PutRecords entries as JSON lines, packed by PyPI `aws_kinesis_agg` into aggregates of at most `max_size` bytes.
+/// PutRecords entries as JSON lines, packed by PyPI `aws_kinesis_agg` into aggregates of at most
+/// `max_size` bytes.
 pub(crate) fn python_aggregate(records: &[NewRecord], max_size: usize) -> String {
     let mut command = python("kpl_aggregate.py");
     text(run(command.args(["--max-size", &max_size.to_string()]), to_lines(records).as_bytes()))
@@ -121,15 +127,17 @@ pub(crate) fn node_deaggregate(entries: &str) -> Option<Vec<UserRecord>> {
     Some(from_lines(&run(&mut node("deaggregate.js")?, entries.as_bytes())))
 }
 
-/// PutRecords entries as JSON lines, packed by npm `aws-kinesis-agg` into aggregates of at most 1 MiB; `None`
-/// without node.
+/// PutRecords entries as JSON lines, packed by npm `aws-kinesis-agg` into aggregates of at most 1
+/// MiB; `None` without node.
 pub(crate) fn node_aggregate(records: &[NewRecord]) -> Option<String> {
     Some(text(run(&mut node("aggregate.js")?, to_lines(records).as_bytes())))
 }
 
-/// The user records that a consumer on the Kinesis Client Library is handed; `None` without a JDK or Maven.
+/// The user records that a consumer on the Kinesis Client Library is handed; `None` without a JDK
+/// or Maven.
 ///
-/// `range` is the first and the last hash key of its shard: of an aggregate that reaches outside, nothing comes.
+/// `range` is the first and the last hash key of its shard: of an aggregate that reaches outside,
+/// nothing comes.
 pub(crate) fn kcl_deaggregate(entries: &str, range: Option<(u128, u128)>) -> Option<Vec<UserRecord>> {
     let mut command = kcl()?;
     if let Some((first, last)) = range {
@@ -138,7 +146,8 @@ pub(crate) fn kcl_deaggregate(entries: &str, range: Option<(u128, u128)>) -> Opt
     Some(from_lines(&run(&mut command, entries.as_bytes())))
 }
 
-/// What AWS's SDK for Python makes of the replies to these calls, with these environment variables; see `README.md`.
+/// What AWS's SDK for Python makes of the replies to these calls, with these environment variables;
+/// see `README.md`.
 pub(crate) fn aws_calls(environment: &[(&'static str, String)], calls: &[Value]) -> Vec<Value> {
     let calls: String = calls.iter().map(|call| format!("{call}\n")).collect();
     let mut command = python("aws_calls.py");
@@ -146,9 +155,11 @@ pub(crate) fn aws_calls(environment: &[(&'static str, String)], calls: &[Value])
     answers.lines().map(|answer| serde_json::from_str(answer).expect("an answer is JSON")).collect()
 }
 
-/// Delivered objects as DuckDB reads them. A path is a file, a folder with all that is below it, or a glob.
+/// Delivered objects as DuckDB reads them. A path is a file, a folder with all that is below it, or
+/// a glob.
 ///
-/// Panics where DuckDB and Python do not find the same lines, and on an object that one of them cannot read.
+/// Panics where DuckDB and Python do not find the same lines, and on an object that one of them
+/// cannot read.
 pub(crate) fn read_objects(paths: &[&Path], reading: &Reading) -> Objects {
     try_read_objects(paths, reading).unwrap_or_else(|message| panic!("{message}"))
 }
@@ -193,8 +204,9 @@ pub(crate) fn try_run(command: &mut Command, stdin: &[u8]) -> Result<Vec<u8>, St
         .map_err(|error| format!("{program} does not start: {error}"))?;
     let mut pipe = child.stdin.take().expect("stdin is piped");
     let output = thread::scope(|scope| {
-        // From a thread of its own: a program that answers while it reads would fill stdout's pipe and stop.
-        // One that ends before it has read everything says why on stderr, so a broken pipe here says nothing.
+        // From a thread of its own: a program that answers while it reads would fill stdout's pipe
+        // and stop. One that ends before it has read everything says why on stderr, so a broken
+        // pipe here says nothing.
         scope.spawn(move || pipe.write_all(stdin));
         child.wait_with_output()
     })
@@ -217,7 +229,8 @@ fn python(script: &str) -> Command {
 fn virtual_environment() -> &'static Path {
     static PREPARED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let prepared = PREPARED.get_or_init(|| {
-        // Part of what must be the same: an environment does not outlive the interpreter that made it.
+        // Part of what must be the same: an environment does not outlive the interpreter that made
+        // it.
         let probe = "import sys, venv, ensurepip; print(sys.base_prefix, sys.version)";
         let version = try_run(Command::new("python3").args(["-c", probe]), b"").map_err(|message| {
             if on_path("python3") {
@@ -287,9 +300,10 @@ fn kcl() -> Option<Command> {
 
 /// A folder below `target/peers` that holds `files` and what `set_up` makes of them.
 ///
-/// It is made anew when the files or the `version` of the tool change. The lock is the file system's, since
-/// several test programs may start at once, and it goes with the process that holds it; the marker is written
-/// last, so that what a killed run left behind is never taken for complete.
+/// It is made anew when the files or the `version` of the tool change. The lock is the file
+/// system's, since several test programs may start at once, and it goes with the process that holds
+/// it; the marker is written last, so that what a killed run left behind is never taken for
+/// complete.
 fn prepare(
     name: &str,
     files: &[(&str, &str)],
@@ -323,7 +337,8 @@ fn prepare(
     Ok(folder)
 }
 
-/// Whether a peer's programs are there; says what is skipped when they are not, or fails where none may be.
+/// Whether a peer's programs are there; says what is skipped when they are not, or fails where none
+/// may be.
 fn installed(peer: &str, programs: &[&str], packages: &str) -> Result<bool, String> {
     let Some(missing) = programs.iter().find(|program| !on_path(program)) else { return Ok(true) };
     let reason = format!("{missing} is not installed (Debian: `apt-get install {packages}`)");

@@ -180,9 +180,9 @@ type LabelledLength = (Option<f64>, String);
 impl Chart<'_> {
     fn drawn(&self) -> Markup {
         let fill = |place: usize| Fill::shade(Colour::Blue, place, self.series.len());
-        let bar = |(place, (length, end)): (usize, &LabelledLength)| {
+        let bar = |(place, (len, end)): (usize, &LabelledLength)| {
             let title = format!("{}: {end}", self.series[place]);
-            let parts = length.map(|length| Part { fill: fill(place), length, title }).into_iter().collect();
+            let parts = len.map(|len| Part { fill: fill(place), len, title }).into_iter().collect();
             Bar { parts, end: end.clone() }
         };
         let groups = self

@@ -77,8 +77,8 @@ const COLOURS: [(Service, Colour); 6] = [
 
 fn money(plan: &Plan) -> Markup {
     let part = |design: &Design, service: Service, colour: Colour| {
-        let length = design.cost_of(service).0;
-        Part { fill: colour.into(), length, title: format!("{}: {}", service.name(), amount(length)) }
+        let len = design.cost_of(service).0;
+        Part { fill: colour.into(), len, title: format!("{}: {}", service.name(), amount(len)) }
     };
     let group = |design: &Design| {
         let (total, caveats) = design.total();

@@ -55,8 +55,8 @@ impl Display for Topic {
     }
 }
 
-/// Asks for everything that delivering to the stream needs: a region, credentials, the stream, its shards. Nothing
-/// is written to it. Blocks; not for callers inside tokio.
+/// Asks for everything that delivering to the stream needs: a region, credentials, the stream, its
+/// shards. Nothing is written to it. Blocks; not for callers inside tokio.
 ///
 /// # Errors
 /// The system gives no thread to work on. What is wrong with the stream is among the findings.
@@ -107,7 +107,8 @@ async fn caller(configuration: &SdkConfig) -> Result<String, Failure> {
         Ok(identity) => Ok(identity.arn().unwrap_or("of an unnamed caller").to_owned()),
         Err(error) => {
             let failure = of_request(&error);
-            // An endpoint that speaks no STS, or a network without a way to it, says nothing about the stream.
+            // An endpoint that speaks no STS, or a network without a way to it, says nothing about
+            // the stream.
             if failure.class() == Class::Permanent && status(&error) == Some(403) {
                 return Err(failure.during("sts:GetCallerIdentity"));
             }

@@ -75,8 +75,8 @@ impl Service for StreamClient {
         }
     }
 
-    /// Firehose needs no more than the permission to put records, and there are endpoints that describe a stream
-    /// otherwise than AWS: what is wrong shows with the first records then.
+    /// Firehose needs no more than the permission to put records, and there are endpoints that
+    /// describe a stream otherwise than AWS: what is wrong shows with the first records then.
     async fn describe(&self) -> Result<Option<Description>, Failure> {
         match (&self.api, self.look().await) {
             (Client::Firehose(_), Err(failure)) if is_no_answer(&failure) => {
@@ -89,7 +89,7 @@ impl Service for StreamClient {
 
     /// Written straight from the blocks that the lines came in: see `sink::entry`.
     fn body(&self, records: &[Record]) -> Vec<u8> {
-        let data: usize = records.iter().map(Record::length).sum();
+        let data: usize = records.iter().map(Record::data_len).sum();
         // 128 B around each: member names, and a key with its explicit hash key.
         let mut body = Vec::with_capacity(data.div_ceil(3) * 4 + records.len() * 128 + 256);
         let api = self.stream.api();

@@ -21,8 +21,8 @@ use pixel_engine_core::config::Stream;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How to reach AWS. What is not given comes from the standard chain: environment, profile, web identity, container,
-/// instance.
+/// How to reach AWS. What is not given comes from the standard chain: environment, profile, web
+/// identity, container, instance.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// The region. It comes before that of the stream's ARN, and that before the chain's.
@@ -60,7 +60,8 @@ impl Connection {
             .http_client(http.clone())
             .app_name(AppName::new("pixel-engine").expect("a valid name"))
             .timeout_config(timeouts.build())
-            // Delivery retries: the SDK would send a whole request again, with the records that had arrived.
+            // Delivery retries: the SDK would send a whole request again, with the records that had
+            // arrived.
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(profile) = &self.profile {

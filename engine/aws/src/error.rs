@@ -9,7 +9,8 @@ use pixel_engine_core::config::Stream;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nothing says which region the stream is in: no setting, no environment, no profile, and a name without an ARN.
+    /// Nothing says which region the stream is in: no setting, no environment, no profile, and a
+    /// name without an ARN.
     #[error("{stream}: no region: set it, set AWS_REGION, or name the stream by its ARN")]
     NoRegion {
         /// The stream.
@@ -29,8 +30,8 @@ pub enum Error {
         /// The stream.
         stream: Stream,
     },
-    /// There are no credentials, or AWS does not accept them: an empty environment, an unknown profile, a role that
-    /// cannot be assumed, a session that has ended.
+    /// There are no credentials, or AWS does not accept them: an empty environment, an unknown
+    /// profile, a role that cannot be assumed, a session that has ended.
     #[error("{stream}: {failure}")]
     Credentials {
         /// The stream.

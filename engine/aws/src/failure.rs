@@ -1,5 +1,5 @@
-//! What AWS's failures mean: the one table that decides between trying again, slowing down, sending less at a time, and
-//! giving up.
+//! What AWS's failures mean: the one table that decides between trying again, slowing down, sending
+//! less at a time, and giving up.
 
 use std::error::Error;
 
@@ -9,9 +9,9 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use pixel_engine_core::deliver::{Class, Failure};
 
-/// The codes that AWS answers with, and those that are made up here for failures without one; `deliver` has some more
-/// of its own. Sources: the error lists of PutRecordBatch, PutRecords and ListShards in the API references, and the
-/// lists of common errors there.
+/// The codes that AWS answers with, and those that are made up here for failures without one;
+/// `deliver` has some more of its own. Sources: the error lists of PutRecordBatch, PutRecords and
+/// ListShards in the API references, and the lists of common errors there.
 const CLASSES: &[(&str, Class)] = &[
     ("ProvisionedThroughputExceededException", Class::Throttled),
     ("ServiceUnavailableException", Class::Throttled),
@@ -73,7 +73,8 @@ const CODE_REQUEST: &str = "InvalidRequest";
 
 /// A record that a reply says has failed.
 pub(super) fn of_record(code: &str, message: Option<&str>) -> Failure {
-    // "InternalFailure": the record may have been written. Source: aws-kinesis documentation of retries.
+    // "InternalFailure": the record may have been written. Source: aws-kinesis documentation of
+    // retries.
     failure(code, message.unwrap_or_default(), None).with_arrival_in_doubt(code == "InternalFailure")
 }
 
@@ -117,8 +118,8 @@ where
         }
         SdkError::ServiceError(context) => {
             let error = context.err();
-            // Behind the first line, a signature that does not match has the whole request as AWS would have signed it,
-            // with the session token.
+            // Behind the first line, a signature that does not match has the whole request as AWS
+            // would have signed it, with the session token.
             let message = error.message().and_then(|message| message.lines().next()).unwrap_or_default();
             let status = status.unwrap_or_default();
             let without_code = format!("HTTP {status}");
@@ -133,8 +134,8 @@ where
     }
 }
 
-/// What an error says, and what its causes say that is new, in one line. (Their debug form, which the SDK offers for
-/// this, fills a screen.)
+/// What an error says, and what its causes say that is new, in one line. (Their debug form, which
+/// the SDK offers for this, fills a screen.)
 pub(super) fn causes(error: &dyn Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -170,7 +171,8 @@ fn failure(code: &str, message: impl Into<String>, status: Option<u16>) -> Failu
 
 /// What a failure means.
 fn class(code: &str, message: &str, status: Option<u16>) -> Class {
-    // One code for many mistakes: "Records size exceeds 4 MB limit" is about the request as a whole.
+    // One code for many mistakes: "Records size exceeds 4 MB limit" is about the request as a
+    // whole.
     if matches!(code, "InvalidArgumentException" | "ValidationException") && message.contains("size exceeds") {
         return Class::TooLarge;
     }

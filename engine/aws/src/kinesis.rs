@@ -18,7 +18,8 @@ use pixel_engine_core::deliver::{Answer, Description, Failure};
 use pixel_engine_core::limits::kinesis::DEFAULT_MAX_RECORD_SIZE;
 use pixel_engine_kpl::{Shard, ShardMap, SharedShardMap};
 
-/// A reshard takes seconds; ListShards takes 1,000 calls a second, for all of an account's programs together.
+/// A reshard takes seconds; ListShards takes 1,000 calls a second, for all of an account's programs
+/// together.
 const MIN_TIME_BETWEEN_REFRESHES: Duration = Duration::from_secs(1);
 
 pub(super) struct Kinesis {
@@ -67,8 +68,8 @@ impl Kinesis {
             return Ok(false);
         }
         let map = self.list_shards().await.map_err(|failure| {
-            // Without a map there is nothing to go by, and it is asked for again at once. With one, a call that failed
-            // is no reason for more of them.
+            // Without a map there is nothing to go by, and it is asked for again at once. With one,
+            // a call that failed is no reason for more of them.
             *refreshed = refreshed.map(|_| Instant::now());
             failure.during("kinesis:ListShards")
         })?;

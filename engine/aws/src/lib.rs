@@ -1,12 +1,12 @@
 //! Firehose and Kinesis: `firehose://STREAM` and `kinesis://STREAM`.
 //!
-//! [`Stream`] is a stream's name and [`Connection`] the way to it: region, credentials, endpoint. [`open`] gives the
-//! sink that delivers to it; callers inside tokio [connect](StreamClient::connect) and open a
-//! [`Delivery`] themselves. [`check`] asks everything beforehand and reports what
-//! is missing.
+//! [`Stream`] is a stream's name and [`Connection`] the way to it: region, credentials, endpoint.
+//! [`open`] gives the sink that delivers to it; callers inside tokio
+//! [connect](StreamClient::connect) and open a [`Delivery`] themselves. [`check`] asks everything
+//! beforehand and reports what is missing.
 //!
-//! Retrying, pacing and the spool are `pixel_engine_core::deliver`'s; this crate sends requests and says what a failure
-//! means, with the one table in `failure`.
+//! Retrying, pacing and the spool are `pixel_engine_core::deliver`'s; this crate sends requests and
+//! says what a failure means, with the one table in `failure`.
 
 mod check;
 mod client;
@@ -27,7 +27,8 @@ pub use error::Error;
 /// Connects, looks at the stream, and starts delivering.
 ///
 /// # Errors
-/// No region or credentials, no such stream, no permission, or a stream that would not take such records.
+/// No region or credentials, no such stream, no permission, or a stream that would not take such
+/// records.
 pub fn open(stream: &Stream, connection: &Connection, options: Options) -> Result<DeliverySink<StreamClient>, Error> {
     DeliverySink::with_threads(options.config.threads, async {
         let client = StreamClient::connect(stream, connection).await?;

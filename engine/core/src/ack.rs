@@ -1,17 +1,20 @@
 //! Which lines of the input are delivered, so that a checkpoint may move on.
 //!
-//! Every block carries an [`AckToken`] that stands for *the rest* of it: all that is in no record, which are headers,
-//! empty, filtered and bad lines. Whoever puts lines of the block into a record takes a token of its own for just those
-//! lines ([`AckToken::of_lines`]). The holder of a token says [`AckToken::delivered`] once what it stands for is safe. A
-//! token that is dropped without that word (an error, a panic, a cancelled record) spoils the block: its other lines
-//! still count, but the block as a whole never does.
+//! Every block carries an [`AckToken`] that stands for *the rest* of it: all that is in no record,
+//! which are headers, empty, filtered and bad lines. Whoever puts lines of the block into a record
+//! takes a token of its own for just those lines ([`AckToken::of_lines`]). The holder of a token
+//! says [`AckToken::delivered`] once what it stands for is safe. A token that is dropped without
+//! that word (an error, a panic, a cancelled record) spoils the block: its other lines still count,
+//! but the block as a whole never does.
 //!
-//! Two things follow from that. The *position* of a source moves over every block that is delivered as a whole, as far as
-//! there is no gap. *Ahead* of it are the whole lines that were delivered beyond the gap, as ranges of bytes. A run that
-//! is killed and begins again at the position leaves those out, so that only what was in flight is sent twice.
+//! Two things follow from that. The *position* of a source moves over every block that is delivered
+//! as a whole, as far as there is no gap. *Ahead* of it are the whole lines that were delivered
+//! beyond the gap, as ranges of bytes. A run that is killed and begins again at the position leaves
+//! those out, so that only what was in flight is sent twice.
 //!
-//! A line is noted with its block, under the block's own lock; the state that is shared by all blocks is touched once when
-//! a block is begun and once when it is done. Whoever saves a checkpoint gathers what the blocks in between have noted.
+//! A line is noted with its block, under the block's own lock; the state that is shared by all
+//! blocks is touched once when a block is begun and once when it is done. Whoever saves a
+//! checkpoint gathers what the blocks in between have noted.
 
 mod completion;
 
@@ -25,11 +28,11 @@ use tokio::sync::oneshot;
 
 pub use completion::{Completion, Outcome};
 
-/// Ranges that are kept ahead of the position of one source, at most. Where there are more the shortest are given up: their
-/// lines are delivered again after a crash.
+/// Ranges that are kept ahead of the position of one source, at most. Where there are more the
+/// shortest are given up: their lines are delivered again after a crash.
 ///
-/// Ranges are many where lines of one block go to many places, such as the shards of `partition_by`. At this bound a source
-/// takes some 2 MiB of memory and 600 KiB of its checkpoint.
+/// Ranges are many where lines of one block go to many places, such as the shards of
+/// `partition_by`. At this bound a source takes some 2 MiB of memory and 600 KiB of its checkpoint.
 pub const MAX_RANGES: usize = 65_536;
 
 /// How far a source is acknowledged without a gap.
@@ -47,7 +50,8 @@ pub struct Position {
 pub struct Acknowledged {
     /// Everything before this is. A line begins here.
     pub position: Position,
-    /// The whole lines beyond it that are, as bytes of the source. In order, with a gap between each two.
+    /// The whole lines beyond it that are, as bytes of the source. In order, with a gap between
+    /// each two.
     pub ahead: Vec<Range<u64>>,
 }
 
@@ -89,8 +93,8 @@ impl Default for Shared {
 }
 
 impl Acknowledgements {
-    /// Begins a source there, and not at its start: everything before was acknowledged in an earlier run, and so were the
-    /// lines ahead.
+    /// Begins a source there, and not at its start: everything before was acknowledged in an
+    /// earlier run, and so were the lines ahead.
     pub fn begin(&self, source: usize, at: impl Into<Acknowledged>) {
         let Acknowledged { position, ahead } = at.into();
         let mut progress = Progress { position, ..Progress::default() };
@@ -133,8 +137,9 @@ impl Acknowledgements {
         completion
     }
 
-    /// Forgets a source that has ended and is acknowledged up to `end`; whether it is gone. A block without bytes, the end
-    /// of a long line, may still be on the way: then it has to be asked again.
+    /// Forgets a source that has ended and is acknowledged up to `end`; whether it is gone. A block
+    /// without bytes, the end of a long line, may still be on the way: then it has to be asked
+    /// again.
     pub(crate) fn forget(&self, source: usize, end: u64) -> bool {
         let mut sources = self.lock();
         let is_done = |progress: &Progress| progress.position.offset >= end && progress.live.is_empty();
@@ -150,8 +155,9 @@ impl Acknowledgements {
         self.lock().get(&source).map_or_else(Position::default, |progress| progress.position)
     }
 
-    /// The same, but moved back to the start of the line that does not end there: a piece of a line longer than a
-    /// block, or a last line without a newline. What is read from here on is read as lines again.
+    /// The same, but moved back to the start of the line that does not end there: a piece of a line
+    /// longer than a block, or a last line without a newline. What is read from here on is read as
+    /// lines again.
     pub fn line_start(&self, source: usize) -> Position {
         self.lock().get(&source).map_or_else(Position::default, Progress::line_start)
     }
@@ -168,7 +174,8 @@ impl Acknowledgements {
         for block in &live {
             block.each_delivered(|range| ahead.push(range));
         }
-        // This may be the last that holds a block, which takes the lock when it goes: so it goes here.
+        // This may be the last that holds a block, which takes the lock when it goes: so it goes
+        // here.
         drop(live);
         merge(&mut ahead);
         ahead.retain(|range| range.end > end);
@@ -207,7 +214,8 @@ struct Progress {
     complete: BTreeMap<u64, Complete>,
     /// The position cannot pass this: the start of the first block that is spoiled.
     spoiled_at: Option<u64>,
-    /// Whole lines that are acknowledged beyond the position, of blocks that are done and of earlier runs.
+    /// Whole lines that are acknowledged beyond the position, of blocks that are done and of
+    /// earlier runs.
     lines: Ranges,
     /// Blocks that are being worked on, by their start.
     live: BTreeMap<u64, Weak<Block>>,
@@ -376,7 +384,8 @@ struct Block {
 /// What is in no record.
 #[derive(Debug)]
 struct Rest {
-    /// Which bytes of the block that is. Until it is known, and for a piece of a line, only the block as a whole counts.
+    /// Which bytes of the block that is. Until it is known, and for a piece of a line, only the
+    /// block as a whole counts.
     bytes: OnceLock<Box<[Range<u32>]>>,
     /// How many tokens stand for it.
     holders: AtomicUsize,
@@ -418,7 +427,8 @@ impl Block {
         self.all.notify();
     }
 
-    /// The whole lines that are delivered, as bytes of the source. A line that does not end in the block is none.
+    /// The whole lines that are delivered, as bytes of the source. A line that does not end in the
+    /// block is none.
     fn each_delivered(&self, mut each: impl FnMut(Range<u64>)) {
         let unended = self.unended.load(Ordering::Acquire);
         let end = self.range.end.saturating_sub(unended);
@@ -506,8 +516,8 @@ enum Share {
 }
 
 impl AckToken {
-    /// Says how many newlines the block has, once they are counted, and which of its bytes belong to no line that will be
-    /// in a record.
+    /// Says how many newlines the block has, once they are counted, and which of its bytes belong
+    /// to no line that will be in a record.
     pub fn describe(&self, newlines: u64, rest: Box<[Range<u32>]>) {
         self.block.newlines.store(newlines, Ordering::Release);
         // It is said once for each block.
@@ -519,14 +529,14 @@ impl AckToken {
         self.block.newlines.store(newlines, Ordering::Release);
     }
 
-    /// Says that the last line does not end with the block, and how many bytes of it, in this block and in those
-    /// before, there were.
+    /// Says that the last line does not end with the block, and how many bytes of it, in this block
+    /// and in those before, there were.
     pub fn leave_unended(&self, bytes: u64) {
         self.block.unended.store(bytes, Ordering::Release);
     }
 
-    /// Lines that an earlier run delivered, as bytes of the block: a line that begins in one of these is not to be
-    /// delivered again. In order; none in nearly all blocks.
+    /// Lines that an earlier run delivered, as bytes of the block: a line that begins in one of
+    /// these is not to be delivered again. In order; none in nearly all blocks.
     pub fn acknowledged_before(&self) -> &[Range<u32>] {
         &self.block.acknowledged_before
     }
@@ -537,15 +547,16 @@ impl AckToken {
         AckToken { block: Arc::clone(&self.block), share: Share::Rest, delivered: false }
     }
 
-    /// A token for lines of the block, none at first. The rest must not have been delivered yet, or the lines be those of
-    /// a token that is [handed on](Self::handed_on) afterwards.
+    /// A token for lines of the block, none at first. The rest must not have been delivered yet, or
+    /// the lines be those of a token that is [handed on](Self::handed_on) afterwards.
     #[inline]
     pub fn of_lines(&self) -> AckToken {
         let share = Share::Lines { last: 0..0, before: Vec::new() };
         AckToken { block: Arc::clone(&self.block), share, delivered: false }
     }
 
-    /// Makes a token [of lines](Self::of_lines) stand for more of them: those at these bytes of the block.
+    /// Makes a token [of lines](Self::of_lines) stand for more of them: those at these bytes of the
+    /// block.
     ///
     /// # Panics
     /// The token is one for the rest.

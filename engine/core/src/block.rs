@@ -11,7 +11,8 @@ use pixel_engine_log::schema::Schema;
 /// Bytes of input in a block, at most; also the length of the longest line that can be shipped.
 pub const BLOCK_SIZE: usize = 1 << 20;
 
-/// What has line numbers and byte offsets of its own: a file, standard input, a connection, a batch.
+/// What has line numbers and byte offsets of its own: a file, standard input, a connection, a
+/// batch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Its number in the run, from 0.
@@ -77,7 +78,8 @@ pub struct Block {
     pub token: AckToken,
 }
 
-/// Buffers of [`BLOCK_SIZE`] that are used again, so that the kernel does not clear fresh pages for each block.
+/// Buffers of [`BLOCK_SIZE`] that are used again, so that the kernel does not clear fresh pages for
+/// each block.
 #[derive(Clone, Debug)]
 pub struct BufferPool {
     give: Sender<Vec<u8>>,
@@ -91,7 +93,8 @@ impl BufferPool {
         BufferPool { give, take }
     }
 
-    /// A buffer of [`BLOCK_SIZE`] bytes and one more for an added newline; its content is what was left in it.
+    /// A buffer of [`BLOCK_SIZE`] bytes and one more for an added newline; its content is what was
+    /// left in it.
     pub fn take(&self) -> Vec<u8> {
         let mut buffer = self.take.try_recv().unwrap_or_default();
         buffer.resize(BLOCK_SIZE + 1, 0);

@@ -1,4 +1,5 @@
-//! Decides the fate of each line of a block: it is shipped, filtered out, or bad. Every one is counted.
+//! Decides the fate of each line of a block: it is shipped, filtered out, or bad. Every one is
+//! counted.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -89,8 +90,8 @@ impl Checks {
         }
         let mut checked = run.checked;
         if !checked.stopped && block.source_bytes < block.bytes.len() as u64 {
-            // The last newline was added: the source goes on in the same line, or ends. A piece from the middle
-            // of a long line counts none anyway.
+            // The last newline was added: the source goes on in the same line, or ends. A piece
+            // from the middle of a long line counts none anyway.
             checked.counts.newlines = checked.counts.newlines.saturating_sub(1);
         }
         checked
@@ -167,7 +168,8 @@ impl<T: Take> Checking<'_, T> {
         }
     }
 
-    /// A line longer than a block counts as one line, when its last piece comes or no more are wanted.
+    /// A line longer than a block counts as one line, when its last piece comes or no more are
+    /// wanted.
     fn piece_of_long_line(&mut self, part: u32, last: bool) {
         self.take.leave_out(0);
         let bytes = self.block.bytes.as_slice();
@@ -193,8 +195,8 @@ impl<T: Take> Checking<'_, T> {
     }
 }
 
-/// Whether one of the ranges has the byte at `start`. They are in order, and so are the bytes that are asked for: ranges
-/// that end before are dropped.
+/// Whether one of the ranges has the byte at `start`. They are in order, and so are the bytes that
+/// are asked for: ranges that end before are dropped.
 fn is_in(ranges: &mut &[Range<u32>], start: u32) -> bool {
     while let [first, rest @ ..] = ranges
         && first.end <= start

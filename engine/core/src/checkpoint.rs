@@ -1,21 +1,24 @@
-//! Where each input file is left, so that the next run goes on there: the file of `ingest --resume`.
+//! Where each input file is left, so that the next run goes on there: the file of
+//! `ingest --resume`.
 //!
-//! A file is known by its device, its inode and a fingerprint, the length and CRC-32 of its first bytes on disk: inodes
-//! are used again, and a new file must never be taken for an old one, or its lines would be skipped. The
-//! fingerprint always spans what was acknowledged, or 4 KiB of it. The path is for people, and may change.
+//! A file is known by its device, its inode and a fingerprint, the length and CRC-32 of its first
+//! bytes on disk: inodes are used again, and a new file must never be taken for an old one, or its
+//! lines would be skipped. The fingerprint always spans what was acknowledged, or 4 KiB of it. The
+//! path is for people, and may change.
 //!
 //! ```text
 //! {"version":2,"crc32":"0f3c5a10"}
 //! {"path":"big.log","device":64768,"inode":1835,"size":943718400,"fingerprint":{"bytes":4096,"crc32":"77e8b1c2"},"offset":558627631,"lines":639667,"ahead":[1024,51200,860,102400],"done":false}
 //! ```
 //!
-//! One line an input behind the first, which has the CRC-32 of all the others in hexadecimal. `size` is on disk; `offset`
-//! is where the next run begins, in bytes after decompression, always the start of a line, and `lines` are the
-//! newlines before it. Everything before is delivered, quarantined or filtered, and so are the whole lines `ahead` of it,
-//! which the next run leaves out: how many bytes to go on from the offset or from the last of these lines, how many bytes of
-//! lines there are, and so on. `done` says that the same is
-//! true of everything in the file when it had `size` bytes; a last line without a newline stands behind `offset`
-//! even then, as it may have been half of one.
+//! One line an input behind the first, which has the CRC-32 of all the others in hexadecimal.
+//! `size` is on disk; `offset` is where the next run begins, in bytes after decompression, always
+//! the start of a line, and `lines` are the newlines before it. Everything before is delivered,
+//! quarantined or filtered, and so are the whole lines `ahead` of it, which the next run leaves
+//! out: how many bytes to go on from the offset or from the last of these lines, how many bytes of
+//! lines there are, and so on. `done` says that the same is true of everything in the file when it
+//! had `size` bytes; a last line without a newline stands behind `offset` even then, as it may have
+//! been half of one.
 //!
 //! Form 1, which is read too, has no `ahead`.
 
@@ -70,8 +73,8 @@ pub enum CheckpointError {
         /// The form's number.
         version: u64,
     },
-    /// An input turned out to be another file than the one of the checkpoint when it had been read: a compressed one whose
-    /// content was replaced. The checkpoint has forgotten it.
+    /// An input turned out to be another file than the one of the checkpoint when it had been read:
+    /// a compressed one whose content was replaced. The checkpoint has forgotten it.
     #[error(
         "{input}: not the file of the checkpoint: it ends at byte {end}, and lines up to byte {acknowledged} were delivered; \
          the next run reads it from its start"
@@ -197,7 +200,8 @@ impl Checkpoint {
         self.lock().find(file).0
     }
 
-    /// Bytes of the file, after decompression, that are delivered beyond the position that it is left at.
+    /// Bytes of the file, after decompression, that are delivered beyond the position that it is
+    /// left at.
     pub fn bytes_ahead(&self, file: &OpenFile) -> u64 {
         match self.lock().find(file) {
             (Standing::Left(_), Some(entry)) => entry.acknowledged().bytes_ahead(),
@@ -205,8 +209,8 @@ impl Checkpoint {
         }
     }
 
-    /// Begins to follow the file as that source of the run; what of it is acknowledged, or `None` when there is nothing to
-    /// read.
+    /// Begins to follow the file as that source of the run; what of it is acknowledged, or `None`
+    /// when there is nothing to read.
     pub(crate) fn begin(&self, source: &Origin, file: &OpenFile) -> Option<Acknowledged> {
         let mut state = self.lock();
         let State { inputs, running, .. } = &*state;
@@ -251,7 +255,8 @@ impl Checkpoint {
         Some(acknowledged)
     }
 
-    /// Says that the source is read from its start after all, as if nothing of it were acknowledged.
+    /// Says that the source is read from its start after all, as if nothing of it were
+    /// acknowledged.
     pub(crate) fn begin_anew(&self, source: usize) {
         if let Some(running) = self.lock().running.get_mut(&source) {
             running.acknowledged_before = 0;
@@ -261,8 +266,8 @@ impl Checkpoint {
     /// Says that the source was read to its end, which is at that offset.
     ///
     /// # Errors
-    /// More than that of it was acknowledged before, so it is another file ([`CheckpointError::OtherFile`]): some of its lines may
-    /// have been left out.
+    /// More than that of it was acknowledged before, so it is another file
+    /// ([`CheckpointError::OtherFile`]): some of its lines may have been left out.
     pub(crate) fn ended(&self, source: &Origin, end: u64) -> Result<(), CheckpointError> {
         let mut state = self.lock();
         let State { inputs, running, saved } = &mut *state;
@@ -322,7 +327,8 @@ impl State {
     fn follow(&mut self, acknowledgements: &Acknowledgements) {
         for (&source, running) in &self.running {
             let entry = &mut self.inputs[running.entry];
-            // First, as what is acknowledged meanwhile must not make it done before the entry says so too.
+            // First, as what is acknowledged meanwhile must not make it done before the entry says
+            // so too.
             let done = running.end == Some(acknowledgements.position(source).offset);
             self.saved &= !entry.set(&acknowledgements.acknowledged(source), done);
         }
@@ -466,7 +472,8 @@ mod tests {
             Checkpoint::open(self.path("checkpoint")).unwrap()
         }
 
-        /// A run that reads the file to its end, or stops before it, and delivers `delivered` bytes of it.
+        /// A run that reads the file to its end, or stops before it, and delivers `delivered` bytes
+        /// of it.
         fn run(&self, file: &OpenFile, delivered: u64, to_end: bool) {
             let (checkpoint, all) = (self.checkpoint(), Acknowledgements::default());
             let acknowledged = checkpoint.begin(&source(0), file).unwrap();
@@ -483,8 +490,8 @@ mod tests {
         }
     }
 
-    /// A run that delivers the first bytes of the file, which has no other lines than [`LINE`], and some of its lines
-    /// beyond a gap.
+    /// A run that delivers the first bytes of the file, which has no other lines than [`LINE`], and
+    /// some of its lines beyond a gap.
     fn run_ahead(folder: &Folder, file: &OpenFile, until: u64, lines: &[Range<u64>]) -> Vec<Range<u64>> {
         let (checkpoint, all) = (folder.checkpoint(), Acknowledgements::default());
         let acknowledged = checkpoint.begin(&source(0), file).unwrap();
@@ -664,15 +671,15 @@ mod tests {
 
     #[test]
     fn another_file_is_never_taken_for_an_old_one() {
-        for length in [11, 44, 4_092, 4_103, 20_009] {
+        for len in [11, 44, 4_092, 4_103, 20_009] {
             let folder = Folder::new();
-            let text: Vec<u8> = LINE.repeat(2_000)[..length].to_vec();
+            let text: Vec<u8> = LINE.repeat(2_000)[..len].to_vec();
             folder.run(&folder.file("a.log", &text), 11, false);
-            for at in (0..length.min(OpenFile::HEAD)).step_by(13) {
+            for at in (0..len.min(OpenFile::HEAD)).step_by(13) {
                 let mut other = [&text[..], b"more\n"].concat();
                 other[at] ^= 1;
                 let standing = folder.checkpoint().standing(&folder.file("a.log", &other));
-                assert!(matches!(standing, Standing::Replaced { .. }), "{length} {at}: {standing:?}");
+                assert!(matches!(standing, Standing::Replaced { .. }), "{len} {at}: {standing:?}");
             }
             let shorter = folder.checkpoint().standing(&folder.file("a.log", &text[..5]));
             assert!(matches!(shorter, Standing::Replaced { .. }), "{shorter:?}");

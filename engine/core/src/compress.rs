@@ -1,8 +1,9 @@
-//! Compresses a record into one complete zstd frame or gzip member, so that the objects that Firehose makes by
-//! joining records are valid streams.
+//! Compresses a record into one complete zstd frame or gzip member, so that the objects that
+//! Firehose makes by joining records are valid streams.
 //!
-//! Athena's zstd reader refuses windows over 8 MiB, so every level is held to that, and a frame states its content
-//! size. Source: ZstdFrameDecompressor of airlift/aircompressor, with which Trino and Athena read.
+//! Athena's zstd reader refuses windows over 8 MiB, so every level is held to that, and a frame
+//! states its content size. Source: ZstdFrameDecompressor of airlift/aircompressor, with which
+//! Trino and Athena read.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -75,7 +76,8 @@ impl Codec {
 
 /// A zstd context with its buffers; each thread keeps one.
 ///
-/// The pieces are copied together first: handing them to a streaming encoder one by one was 4 to 10 % slower.
+/// The pieces are copied together first: handing them to a streaming encoder one by one was 4 to 10
+/// % slower.
 struct Zstd {
     level: i32,
     compressor: Compressor<'static>,

@@ -5,8 +5,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes a file under its [`partial`] name, syncs it, and renames it: whoever opens `path` sees what was there
-/// before or all that `write` wrote. After `Ok` a crash of the machine cannot undo it; an error leaves no partial file.
+/// Writes a file under its [`partial`] name, syncs it, and renames it: whoever opens `path` sees
+/// what was there before or all that `write` wrote. After `Ok` a crash of the machine cannot undo
+/// it; an error leaves no partial file.
 ///
 /// Two processes must not publish the same path at a time: see [`lock`].
 pub(crate) fn publish(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
@@ -54,8 +55,8 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Takes the lock on the file at `path`, which is made and stays; `None` when someone else holds it. It is held as long
-/// as the file is open, and goes with a process that is killed.
+/// Takes the lock on the file at `path`, which is made and stays; `None` when someone else holds
+/// it. It is held as long as the file is open, and goes with a process that is killed.
 pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
     match file.try_lock() {

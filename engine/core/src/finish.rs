@@ -1,7 +1,8 @@
-//! From packed lines to the bytes of records: KPL frames with their MD5 trailers, or compressed streams.
+//! From packed lines to the bytes of records: KPL frames with their MD5 trailers, or compressed
+//! streams.
 //!
-//! This is where the work is, so it runs on the pool, a group of records at a time: enough aggregates for
-//! every lane of the MD5 kernel, or one long run of lines to compress.
+//! This is where the work is, so it runs on the pool, a group of records at a time: enough
+//! aggregates for every lane of the MD5 kernel, or the lines of one large record to compress.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +13,14 @@ use crate::record::Record;
 use pixel_engine_kpl as kpl;
 
 /// Bytes of lines that go into one compressed record at most, however well they compress.
-const MAX_RUN_LEN: usize = 16 << 20;
+const MAX_LINES_LEN: usize = 16 << 20;
 
 /// What records are made of.
 pub enum Container {
     /// The lines as they are.
     Lines,
     /// The lines, compressed.
-    CompressedLines(Compression),
+    CompressedLines(Compressor),
     /// KPL aggregates.
     Kpl,
 }
@@ -32,10 +33,10 @@ impl Container {
     pub fn finish(&self, group: Vec<Packed>) -> io::Result<Vec<Record>> {
         match self {
             Container::Lines => Ok(group.into_iter().map(Record::from_lines).collect()),
-            Container::CompressedLines(compression) => {
+            Container::CompressedLines(compressor) => {
                 let mut records = Vec::with_capacity(group.len());
                 for packed in group {
-                    compression.finish(packed, &mut records)?;
+                    compressor.finish(packed, &mut records)?;
                 }
                 Ok(records)
             }
@@ -44,8 +45,8 @@ impl Container {
     }
 }
 
-/// Frames every aggregate of the group, then hashes all of them at once. A line that is alone in its record
-/// travels unwrapped, as the KPL does it.
+/// Frames every aggregate of the group, then hashes all of them at once. A line that is alone in
+/// its record travels unwrapped, as the KPL does it.
 fn aggregate(group: Vec<Packed>) -> Vec<Record> {
     let mut aggregates = Vec::with_capacity(group.len());
     let mut records = Vec::with_capacity(group.len());
@@ -69,29 +70,31 @@ fn aggregate(group: Vec<Packed>) -> Vec<Record> {
     records.into_iter().map(|record| record.unwrap_or_else(&mut next_aggregate)).collect()
 }
 
-/// Compresses runs of lines into records that never exceed a size.
+/// Compresses lines into records that never exceed a size.
 ///
-/// How much a run shrinks is not known before, so its length is estimated from the runs before it. A record
-/// that comes out too large is cut into equal parts and compressed again; with logs this is rare, as their
-/// ratio moves slowly and the estimate leaves a margin.
-pub struct Compression {
+/// How much lines shrink is not known before, so how many to take is estimated from the records
+/// before. A record that comes out too large is cut into equal parts and compressed again; with
+/// logs this is rare, as their ratio moves slowly and the estimate leaves a margin.
+pub struct Compressor {
     codec: Codec,
     record_size: usize,
-    max_run_len: usize,
+    max_lines_len: usize,
     /// Bits of an `f64`: bytes of lines for each byte of record, in the latest records.
     ratio: AtomicU64,
 }
 
-impl Compression {
-    /// Records of at most `record_size` bytes after compression. `memory` bounds the lines of all the `runs` that
-    /// are worked on at a time; well compressed lines then give smaller records rather than use more memory.
-    pub fn new(codec: Codec, record_size: usize, runs: usize, memory: usize) -> Compression {
-        let max_run_len = (memory / runs.max(1)).min(MAX_RUN_LEN);
-        Compression { codec, record_size, max_run_len, ratio: AtomicU64::new(0f64.to_bits()) }
+impl Compressor {
+    /// Records of at most `record_size` bytes after compression. `memory` bounds the lines of all
+    /// the `records` that are worked on at a time; well compressed lines then give smaller records
+    /// rather than use more memory.
+    pub fn new(codec: Codec, record_size: usize, records: usize, memory: usize) -> Compressor {
+        let max_lines_len = (memory / records.max(1)).min(MAX_LINES_LEN);
+        Compressor { codec, record_size, max_lines_len, ratio: AtomicU64::new(0f64.to_bits()) }
     }
 
-    /// Bytes of lines that a run should have; `sample` stands for them until a record has been made.
-    pub fn run_length(&self, sample: &[u8]) -> usize {
+    /// Bytes of lines that the next record should be made of; `sample` stands for them until there
+    /// is a record.
+    pub fn lines_len(&self, sample: &[u8]) -> usize {
         const MARGIN: f64 = 0.97;
         let mut ratio = f64::from_bits(self.ratio.load(Ordering::Relaxed));
         if ratio == 0.0 {
@@ -99,14 +102,14 @@ impl Compression {
             ratio = compressed.map_or(1.0, |bytes| sample.len() as f64 / bytes.len() as f64);
             self.ratio.store(ratio.to_bits(), Ordering::Relaxed);
         }
-        let length = (self.record_size as f64 * ratio * MARGIN) as usize;
-        length.max(self.record_size).min(self.max_run_len)
+        let len = (self.record_size as f64 * ratio * MARGIN) as usize;
+        len.max(self.record_size).min(self.max_lines_len)
     }
 
     fn finish(&self, packed: Packed, records: &mut Vec<Record>) -> io::Result<()> {
-        let length = packed.lines.length();
-        let bytes = self.codec.compress(packed.lines.chunks(), length)?;
-        self.learn(length as f64 / bytes.len() as f64);
+        let len = packed.lines.byte_len();
+        let bytes = self.codec.compress(packed.lines.chunks(), len)?;
+        self.learn(len as f64 / bytes.len() as f64);
         let lines = packed.lines.line_count();
         if bytes.len() <= self.record_size {
             records.push(Record::from_bytes(bytes, lines, None, packed.tokens).with_oldest(packed.oldest));
@@ -155,8 +158,8 @@ mod tests {
     }
 
     /// A line of that length with its newline: noise, or always the same letter.
-    fn line(length: usize, is_noise: bool, state: &mut u64) -> Vec<u8> {
-        let mut line: Vec<u8> = (1..length)
+    fn line(len: usize, is_noise: bool, state: &mut u64) -> Vec<u8> {
+        let mut line: Vec<u8> = (1..len)
             .map(|_| {
                 *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 if is_noise { (*state >> 56) as u8 } else { b'a' }
@@ -167,7 +170,7 @@ mod tests {
         line
     }
 
-    /// All blocks in one run of the packer, cut where the compression wants it, and finished.
+    /// All blocks in one run of the packer, cut where the compressor wants it, and finished.
     fn records(
         container: &Container,
         record_size: usize,
@@ -179,8 +182,8 @@ mod tests {
         for (number, lines) in blocks.iter().enumerate() {
             let block = encoded(lines);
             let token = all.token(0, number as u64..number as u64 + 1);
-            let Container::CompressedLines(compression) = container else { panic!("compressed") };
-            packer.set_limit(compression.run_length(block.lines(0..block.line_count())));
+            let Container::CompressedLines(compressor) = container else { panic!("compressed") };
+            packer.set_limit(compressor.lines_len(block.lines(0..block.line_count())));
             let mut group = Vec::new();
             packer.add(&block, &token, &mut |packed| group.push(packed));
             token.delivered();
@@ -203,16 +206,16 @@ mod tests {
             let mut state = 7;
             let longest = codec.max_input_len(record_size);
             let blocks: Vec<Vec<Vec<u8>>> = blocks.iter().map(|(is_noise, lengths)| {
-                lengths.iter().map(|&length| line(length.min(longest), *is_noise, &mut state)).collect()
+                lengths.iter().map(|&len| line(len.min(longest), *is_noise, &mut state)).collect()
             }).collect();
             let all = Acknowledgements::default();
-            let container = Container::CompressedLines(Compression::new(codec, record_size, 1, MAX_RUN_LEN));
+            let container = Container::CompressedLines(Compressor::new(codec, record_size, 1, MAX_LINES_LEN));
             let records = records(&container, record_size, &blocks, &all);
             let mut text = Vec::new();
             let mut lines = 0;
             for record in &records {
                 let bytes = bytes_of(record);
-                prop_assert_eq!(bytes.len(), record.length());
+                prop_assert_eq!(bytes.len(), record.data_len());
                 prop_assert!(bytes.len() <= record_size, "{} > {record_size}", bytes.len());
                 let part = unpack(codec, &bytes);
                 prop_assert_eq!(part.last(), Some(&b'\n'));
@@ -237,9 +240,9 @@ mod tests {
         ) {
             let mut state = 3;
             let blocks: Vec<Vec<Vec<u8>>> =
-                lengths.iter().map(|block| block.iter().map(|&length| line(length, true, &mut state)).collect()).collect();
+                lengths.iter().map(|block| block.iter().map(|&len| line(len, true, &mut state)).collect()).collect();
             let all = Acknowledgements::default();
-            let container = Container::CompressedLines(Compression::new(Codec::Zstd(1), 2_000, 1, MAX_RUN_LEN));
+            let container = Container::CompressedLines(Compressor::new(Codec::Zstd(1), 2_000, 1, MAX_LINES_LEN));
             let mut records = records(&container, 2_000, &blocks, &all);
             let lost = records.remove(lost.index(records.len()));
             let text = unpack(Codec::Zstd(1), &bytes_of(&lost));
@@ -254,16 +257,16 @@ mod tests {
 
     #[test]
     fn a_run_is_as_long_as_the_latest_ratio_makes_it() {
-        let compression = Compression::new(Codec::Zstd(1), 100_000, 1, MAX_RUN_LEN);
+        let compressor = Compressor::new(Codec::Zstd(1), 100_000, 1, MAX_LINES_LEN);
         let mut state = 1;
         let noise = line(50_000, true, &mut state);
-        let length = compression.run_length(&noise);
-        assert_eq!(length, 100_000, "at least the size of a record");
-        compression.learn(10.0);
-        compression.learn(10.0);
-        assert!(compression.run_length(&noise) > 3 * length, "it learns");
-        (0..50).for_each(|_| compression.learn(1e9));
-        assert_eq!(compression.run_length(&noise), MAX_RUN_LEN);
+        let len = compressor.lines_len(&noise);
+        assert_eq!(len, 100_000, "at least the size of a record");
+        compressor.learn(10.0);
+        compressor.learn(10.0);
+        assert!(compressor.lines_len(&noise) > 3 * len, "it learns");
+        (0..50).for_each(|_| compressor.learn(1e9));
+        assert_eq!(compressor.lines_len(&noise), MAX_LINES_LEN);
     }
 
     #[test]
@@ -284,7 +287,7 @@ mod tests {
         let mut found = Vec::new();
         for record in &records {
             let bytes = bytes_of(record);
-            assert!(bytes.len() + record.key_length() <= 1_000);
+            assert!(bytes.len() + record.key_len() <= 1_000);
             assert_eq!(bytes.starts_with(&MAGIC), record.lines() > 1);
             match decode(&bytes) {
                 Decoded::Aggregate(aggregate) => found.extend(aggregate.records().map(|record| record.data.to_vec())),

@@ -7,11 +7,13 @@
 //!    │                                                 compress       │
 //!    └────────────────────────────── ack ─────────────────────────────┘
 //! ```
-//! A [`Config`](config::Config) is what a user chose, checked once. A [`Run`](run::Run) of it reads [`Source`](source::Source)s,
-//! shows lines to [`Observer`](observe::Observer)s, and gives records to a [`Sink`](sink::Sink); [`deliver`] is the sink that
-//! sends to a service, retries, and spools. What each line, record and request may be is in [`limits`].
+//! A [`Config`](config::Config) is what a user chose, checked once. A [`Run`](run::Run) of it reads
+//! [`Source`](source::Source)s, shows lines to [`Observer`](observe::Observer)s, and gives records
+//! to a [`Sink`](sink::Sink); [`deliver`] is the sink that sends to a service, retries, and spools.
+//! What each line, record and request may be is in [`limits`].
 //!
-//! The stages in between are for the project's own benchmarks. They are public and hidden, and change without notice.
+//! The stages in between are for the project's own benchmarks. They are public and hidden, and
+//! change without notice.
 
 #[doc(hidden)]
 pub mod ack;

@@ -1,7 +1,8 @@
 //! Looking at the lines of a run while they pass: for reports, measurements, files of another form.
 //!
-//! An [`Observer`] sees each line that is shipped, on whichever thread of the pool has its block, and notes what it wants
-//! in a tally. There are as many tallies as there are threads at work, so none is locked; they are merged at the end.
+//! An [`Observer`] sees each line that is shipped, on whichever thread of the pool has its block,
+//! and notes what it wants in a tally. There are as many tallies as there are threads at work, so
+//! none is locked; they are merged at the end.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -58,15 +59,16 @@ pub trait Observer: Send + Sync {
     /// What is noted of some of the lines.
     type Tally: Default + Send;
 
-    /// Notes a line that is shipped; `text` is the line as it came, without its newline. Lines that are filtered out or bad
-    /// are not shown, and lines come in no particular order.
+    /// Notes a line that is shipped; `text` is the line as it came, without its newline. Lines that
+    /// are filtered out or bad are not shown, and lines come in no particular order.
     fn observe(&self, line: &Line<'_>, text: &[u8], tally: &mut Self::Tally);
 
-    /// Follows the last line of a block, of some 1,000 lines: for what need not be done with each line, such as adding to
-    /// a number that other threads see.
+    /// Follows the last line of a block, of some 1,000 lines: for what need not be done with each
+    /// line, such as adding to a number that other threads see.
     fn end_block(&self, _tally: &mut Self::Tally) {}
 
-    /// Adds what was noted of other lines. The result must not depend on the order in which tallies are merged.
+    /// Adds what was noted of other lines. The result must not depend on the order in which tallies
+    /// are merged.
     fn merge(&self, into: &mut Self::Tally, from: Self::Tally);
 }
 

@@ -3,8 +3,9 @@
 //! ```json
 //! {"reason":"3 columns; accepted: 4, 40","source":"a.log","line":7,"offset":5120,"line_text":"x\ty\tz"}
 //! ```
-//! A line that is not UTF-8 stands in `line_base64` instead of `line_text`. A line longer than a block comes in
-//! several entries with `part` 1, 2, ... and `last_part`: the pieces joined are the line.
+//! A line that is not UTF-8 stands in `line_base64` instead of `line_text`. A line longer than a
+//! block comes in several entries with `part` 1, 2, ... and `last_part`: the pieces joined are the
+//! line.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -21,7 +22,8 @@ use crate::block::{BLOCK_SIZE, Origin};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// No accepted schema has that many columns: usually a field list that the setting `fields` does not name.
+    /// No accepted schema has that many columns: usually a field list that the setting `fields`
+    /// does not name.
     #[error("{found} columns; accepted: {accepted}")]
     ColumnCount {
         /// How many the line has.
@@ -47,10 +49,10 @@ pub enum Reason {
     #[error("not a JSON object of CloudFront fields: {0}")]
     Json(String),
     /// Too long for one record.
-    #[error("{length} bytes do not fit into a record of {limit}")]
+    #[error("{len} bytes do not fit into a record of {limit}")]
     TooLongForRecord {
         /// The bytes as encoded, with the newline.
-        length: usize,
+        len: usize,
         /// The most that fits.
         limit: usize,
     },

@@ -48,7 +48,7 @@ impl Record {
     }
 
     /// Bytes of data.
-    pub fn length(&self) -> usize {
+    pub fn data_len(&self) -> usize {
         self.chunks().map(<[u8]>::len).sum()
     }
 
@@ -77,13 +77,13 @@ impl Record {
     }
 
     /// Bytes of the partition key, which Kinesis counts with the data.
-    pub fn key_length(&self) -> usize {
+    pub fn key_len(&self) -> usize {
         self.key.as_ref().map_or(0, |key| key.key.len())
     }
 
     /// Lets go of the data and keeps what is to be said and counted once it is safe.
     pub fn into_receipt(self) -> Receipt {
-        Receipt { length: self.length(), key_length: self.key_length(), lines: self.lines, tokens: self.tokens }
+        Receipt { len: self.data_len(), key_len: self.key_len(), lines: self.lines, tokens: self.tokens }
     }
 }
 
@@ -91,8 +91,8 @@ impl Record {
 #[derive(Debug)]
 #[must_use = "a receipt dropped without being settled means that the record is lost"]
 pub struct Receipt {
-    length: usize,
-    key_length: usize,
+    len: usize,
+    key_len: usize,
     lines: usize,
     tokens: Vec<AckToken>,
 }
@@ -122,8 +122,8 @@ impl Delivered {
     pub fn settle(&mut self, receipt: Receipt) {
         self.records += 1;
         self.lines += receipt.lines as u64;
-        self.payload_bytes += receipt.length as u64;
-        self.billed.add(receipt.length, receipt.key_length);
+        self.payload_bytes += receipt.len as u64;
+        self.billed.add(receipt.len, receipt.key_len);
         receipt.tokens.into_iter().for_each(AckToken::delivered);
     }
 }

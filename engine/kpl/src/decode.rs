@@ -1,7 +1,8 @@
 //! Reads aggregates as the KCL does, damage included.
 //!
-//! The rules are those of `AggregatorUtil.java` in awslabs/amazon-kinesis-client (KCL 2 and 3) and of the Java
-//! protobuf runtime under it. The KCL reports none of them to its user, so they are types here:
+//! The rules are those of `AggregatorUtil.java` in awslabs/amazon-kinesis-client (KCL 2 and 3) and
+//! of the Java protobuf runtime under it. The KCL reports none of them to its user, so they are
+//! types here:
 //!
 //! | what is wrong | what the KCL delivers | here |
 //! |---|---|---|
@@ -21,9 +22,11 @@ use super::{DIGEST_LEN, MAGIC, hash_of_partition_key};
 pub enum Decoded<'a> {
     /// An aggregate without damage.
     Aggregate(Aggregate<'a>),
-    /// No aggregate: the KCL delivers the data as it is, which for a damaged aggregate means binary rubbish.
+    /// No aggregate: the KCL delivers the data as it is, which for a damaged aggregate means binary
+    /// rubbish.
     Plain(PlainReason),
-    /// An aggregate of which the KCL delivers the first user records; it logs the error and loses the others.
+    /// An aggregate of which the KCL delivers the first user records; it logs the error and loses
+    /// the others.
     Partial {
         /// The tables, and the user records before the error.
         aggregate: Aggregate<'a>,
@@ -118,8 +121,8 @@ impl<'a> Aggregate<'a> {
         })
     }
 
-    /// Whether the KCL delivers the user records when the aggregate comes from the shard with this range of hash
-    /// keys: a single one with a hash key outside the range, and it drops them all.
+    /// Whether the KCL delivers the user records when the aggregate comes from the shard with this
+    /// range of hash keys: a single one with a hash key outside the range, and it drops them all.
     pub fn delivered_within(&self, shard: &RangeInclusive<u128>) -> bool {
         self.records().all(|record| record.hash_key().is_some_and(|hash_key| shard.contains(&hash_key)))
     }
@@ -137,8 +140,8 @@ pub struct UserRecord<'a> {
 }
 
 impl UserRecord<'_> {
-    /// The hash key that the KCL compares with the shard's: the explicit one, else that of the partition key. `None`
-    /// for a number outside the 128-bit space, which is in no shard.
+    /// The hash key that the KCL compares with the shard's: the explicit one, else that of the
+    /// partition key. `None` for a number outside the 128-bit space, which is in no shard.
     pub fn hash_key(&self) -> Option<u128> {
         match self.explicit_hash_key {
             Some(text) => match parse_hash_key(text) {
@@ -259,8 +262,8 @@ enum HashKey {
     NotANumber,
 }
 
-/// Java's `BigInteger(String)`: digits after an optional sign. (It takes the digits of other scripts too, which no
-/// producer writes; they are not numbers here.)
+/// Java's `BigInteger(String)`: digits after an optional sign. (It takes the digits of other
+/// scripts too, which no producer writes; they are not numbers here.)
 fn parse_hash_key(text: &str) -> HashKey {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -315,7 +318,8 @@ fn parse_record(mut reader: Reader<'_>) -> Result<ParsedRecord<'_>, Malformed> {
     }
 }
 
-/// The KPL has never written tags, and the KCL does not deliver them: all that matters is whether they parse.
+/// The KPL has never written tags, and the KCL does not deliver them: all that matters is whether
+/// they parse.
 fn check_tag(mut reader: Reader<'_>) -> Result<(), Malformed> {
     let start = reader.position;
     let mut has_key = false;
@@ -349,7 +353,8 @@ const MAX_DEPTH: usize = 100;
 /// Protobuf's wire format, read as Java reads it.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
-    /// Up to the end of the message, from the beginning of the data: positions are offsets in the data.
+    /// Up to the end of the message, from the beginning of the data: positions are offsets in the
+    /// data.
     bytes: &'a [u8],
     position: usize,
 }
@@ -365,7 +370,8 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let offset = self.position;
-        // Java keeps the lower 32 bits of a varint wherever it wants an `int`, here and for lengths.
+        // Java keeps the lower 32 bits of a varint wherever it wants an `int`, here and for
+        // lengths.
         let tag = self.varint()? as u32;
         let wire = match tag & 7 {
             0 => Wire::Varint,
@@ -399,10 +405,10 @@ impl<'a> Reader<'a> {
     /// The content of a length-delimited field.
     fn delimited(&mut self) -> Result<Reader<'a>, Malformed> {
         let offset = self.position;
-        let length = self.varint()? as u32 as i32;
-        let Ok(length) = usize::try_from(length) else { return Err(Malformed { offset, what: "negative length" }) };
+        let len = self.varint()? as u32 as i32;
+        let Ok(len) = usize::try_from(len) else { return Err(Malformed { offset, what: "negative length" }) };
         let start = self.position;
-        self.advance(offset, length)?;
+        self.advance(offset, len)?;
         Ok(Reader { bytes: &self.bytes[..self.position], position: start })
     }
 
@@ -430,11 +436,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn advance(&mut self, offset: usize, length: usize) -> Result<(), Malformed> {
-        if length > self.remaining().len() {
+    fn advance(&mut self, offset: usize, len: usize) -> Result<(), Malformed> {
+        if len > self.remaining().len() {
             return Err(Malformed { offset, what: "truncated field" });
         }
-        self.position += length;
+        self.position += len;
         Ok(())
     }
 }
@@ -535,13 +541,13 @@ mod tests {
     fn damage_anywhere_is_found() {
         let data = three_records();
         assert!(matches!(decode(&data), Decoded::Aggregate(_)));
-        for length in 0..data.len() {
-            let reason = match length {
+        for len in 0..data.len() {
+            let reason = match len {
                 0..4 => PlainReason::NoMagic,
                 4..=20 => PlainReason::TooShort,
                 _ => PlainReason::DigestMismatch,
             };
-            assert_eq!(decode(&data[..length]), Decoded::Plain(reason), "{length} bytes");
+            assert_eq!(decode(&data[..len]), Decoded::Plain(reason), "{len} bytes");
         }
         for bit in 0..8 * data.len() {
             let mut damaged = data.clone();

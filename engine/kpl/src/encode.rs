@@ -10,14 +10,15 @@ const PARTITION_KEY_TABLE: u8 = 0x0A;
 const EXPLICIT_HASH_KEY_TABLE: u8 = 0x12;
 /// Field 3 of an AggregatedRecord, length-delimited.
 const RECORDS: u8 = 0x1A;
-/// What every record of ours begins with: partition_key_index 0, explicit_hash_key_index 0, and the tag of the data.
-/// Both zeros are written: the first field is required, and without the second there would be no explicit hash key.
+/// What every record of ours begins with: partition_key_index 0, explicit_hash_key_index 0, and the
+/// tag of the data. Both zeros are written: the first field is required, and without the second
+/// there would be no explicit hash key.
 const RECORD_HEAD: [u8; 5] = [0x08, 0x00, 0x10, 0x00, 0x1A];
 
 /// The exact size of an aggregate while it fills: magic, protobuf and MD5, in bytes.
 ///
-/// Kinesis counts the partition key as well: what [`AggregateSize::len_with`] gives, plus the key's length, must not
-/// exceed the record size.
+/// Kinesis counts the partition key as well: what [`AggregateSize::len_with`] gives, plus the key's
+/// length, must not exceed the record size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AggregateSize {
     bytes: usize,
@@ -51,10 +52,11 @@ impl AggregateSize {
     }
 }
 
-/// Appends an aggregate of `records`, all of which have `key`: magic, protobuf, and 16 zeros where [`seal`] puts the
-/// MD5.
+/// Appends an aggregate of `records`, all of which have `key`: magic, protobuf, and 16 zeros where
+/// [`seal`] puts the MD5.
 ///
-/// The records are walked twice: first for their lengths, so that `out` grows once at most, then for their bytes.
+/// The records are walked twice: first for their lengths, so that `out` grows once at most, then
+/// for their bytes.
 pub fn write_aggregate<'a>(out: &mut Vec<u8>, key: &PartitionKey, records: impl Iterator<Item = &'a [u8]> + Clone) {
     let mut size = AggregateSize::new(key);
     records.clone().for_each(|record| size.push(record.len()));
@@ -74,8 +76,8 @@ pub fn write_aggregate<'a>(out: &mut Vec<u8>, key: &PartitionKey, records: impl 
 
 /// Writes the MD5 of each aggregate over its last 16 bytes.
 ///
-/// The more aggregates a call has, the faster it is: see [`md5_many`](crate::md5::md5_many). From 32 on, all lanes of the widest instruction
-/// set are busy.
+/// The more aggregates a call has, the faster it is: see [`md5_many`](crate::md5::md5_many). From
+/// 32 on, all lanes of the widest instruction set are busy.
 ///
 /// # Panics
 /// When one is shorter than magic and MD5 together: it was not written by [`write_aggregate`].

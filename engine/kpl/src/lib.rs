@@ -20,12 +20,13 @@
 //! }
 //! ```
 //!
-//! Source: `aggregation-format.md` of awslabs/amazon-kinesis-producer. The KPL does not wrap a single user record: it
-//! is the Kinesis record as it is, and neither does this module.
+//! Source: `aggregation-format.md` of awslabs/amazon-kinesis-producer. The KPL does not wrap a
+//! single user record: it is the Kinesis record as it is, and neither does this module.
 //!
-//! A consumer drops a whole aggregate when the hash key of one of its user records is outside the shard that it came
-//! from. All user records of an aggregate of ours have one [`PartitionKey`], which is also the Kinesis record's:
-//! they are where the aggregate is, whatever the stream's shards.
+//! A consumer drops a whole aggregate when the hash key of one of its user records is outside the
+//! shard that it came from. All user records of an aggregate of ours have one [`PartitionKey`],
+//! which is also the Kinesis record's: they are where the aggregate is, whatever the stream's
+//! shards.
 
 mod decode;
 mod encode;
@@ -44,7 +45,8 @@ pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 /// The length in bytes of the MD5 that every aggregate ends with.
 pub const DIGEST_LEN: usize = 16;
 
-/// The size in bytes up to which the KPL fills an aggregate unless told otherwise: two PUT payload units of 25 KiB.
+/// The size in bytes up to which the KPL fills an aggregate unless told otherwise: two PUT payload
+/// units of 25 KiB.
 ///
 /// `AggregationMaxSize` in `KinesisProducerConfiguration.java` of awslabs/amazon-kinesis-producer.
 pub const DEFAULT_RECORD_SIZE: usize = 51_200;
@@ -52,13 +54,16 @@ pub const DEFAULT_RECORD_SIZE: usize = 51_200;
 /// The least `AggregationMaxSize` in bytes that the KPL accepts.
 pub const MIN_RECORD_SIZE: usize = 64;
 
-/// The most bytes of data and partition key together that a Kinesis record can have, on a stream that allows it: a
-/// stream's own limit (`MaxRecordSizeInKiB` in `DescribeStreamSummary`) is 1 MiB unless it was raised.
+/// The most bytes of data and partition key together that a Kinesis record can have, on a stream
+/// that allows it: a stream's own limit (`MaxRecordSizeInKiB` in `DescribeStreamSummary`) is 1 MiB
+/// unless it was raised.
 ///
-/// PutRecords in the Kinesis Data Streams API reference, and "large records" in the developer guide.
+/// PutRecords in the Kinesis Data Streams API reference, and "large records" in the developer
+/// guide.
 pub const MAX_RECORD_SIZE: usize = 10 * 1024 * 1024;
 
-/// Where a Kinesis record goes: its partition key, and the hash key that decides on the shard in its place.
+/// Where a Kinesis record goes: its partition key, and the hash key that decides on the shard in
+/// its place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PartitionKey {
     /// 1 to 256 Unicode characters. Counts towards the record's size.
@@ -70,8 +75,9 @@ pub struct PartitionKey {
 impl PartitionKey {
     /// A key for that hash key: its first four hexadecimal digits, [`HashKeys::KEY_LEN`] bytes.
     ///
-    /// The KPL writes the constant `a`, but Lambda spreads the batches of one shard over its `ParallelizationFactor` by
-    /// partition key: with one key for all, one function at a time would get everything.
+    /// The KPL writes the constant `a`, but Lambda spreads the batches of one shard over its
+    /// `ParallelizationFactor` by partition key: with one key for all, one function at a time would
+    /// get everything.
     pub fn of_hash_key(explicit_hash_key: u128) -> PartitionKey {
         PartitionKey { key: format!("{:04x}", explicit_hash_key >> 112), explicit_hash_key }
     }
@@ -82,14 +88,16 @@ impl PartitionKey {
     }
 }
 
-/// Partition keys that take every shard in turn, for aggregates and other records that may go anywhere.
+/// Partition keys that take every shard in turn, for aggregates and other records that may go
+/// anywhere.
 ///
-/// A shard takes 1 MiB/s however wide its range is, so each gets as many records as the others. Inside its range, a
-/// shard's hash keys follow each other at a distance of the range divided by the golden ratio, around its end to its
-/// start (a Weyl sequence): after any number of them, the widest gap between two is less than three times the narrowest.
+/// A shard takes 1 MiB/s however wide its range is, so each gets as many records as the others.
+/// Inside its range, a shard's hash keys follow each other at a distance of the range divided by
+/// the golden ratio, around its end to its start (a Weyl sequence): after any number of them, the
+/// widest gap between two is less than three times the narrowest.
 ///
-/// The default map is one shard that takes everything. Hash keys are then spread evenly over the whole space: any number
-/// of equal shards gets equal shares, without knowing them.
+/// The default map is one shard that takes everything. Hash keys are then spread evenly over the
+/// whole space: any number of equal shards gets equal shares, without knowing them.
 #[derive(Clone, Debug)]
 pub struct HashKeys {
     shards: SharedShardMap,
@@ -103,13 +111,14 @@ impl HashKeys {
     /// The length in bytes of each key's [`PartitionKey::key`].
     pub const KEY_LEN: usize = 4;
 
-    /// 2^128 divided by the golden ratio, rounded to an odd number: all 2^128 positions come before one comes again.
+    /// 2^128 divided by the golden ratio, rounded to an odd number: all 2^128 positions come before
+    /// one comes again.
     const STEP: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
 
     /// Begins `start` 2^128ths of the way through the shards, and through the range of each.
     ///
-    /// Take `start` from the content, so that a repeated run sends the same records to the same shards, and two producers
-    /// do not walk through the shards in step.
+    /// Take `start` from the content, so that a repeated run sends the same records to the same
+    /// shards, and two producers do not walk through the shards in step.
     pub fn new(start: u128, shards: SharedShardMap) -> HashKeys {
         let (_, turn) = start.carrying_mul(shards.current().len() as u128, 0);
         HashKeys { shards, turn: turn as usize, position: start }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// An open shard and the hash keys that it takes: `ListShards` in the Kinesis Data Streams API reference.
+/// An open shard and the hash keys that it takes: `ListShards` in the Kinesis Data Streams API
+/// reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shard {
     /// `ShardId`, such as `shardId-000000000000`.
@@ -48,8 +49,9 @@ impl ShardMap {
     /// A map of the open shards of a stream, in any order.
     ///
     /// # Errors
-    /// A hash key that no shard takes, or more than one. The usual cause is a closed shard in the list (one that
-    /// was split or merged has an `EndingSequenceNumber`), or a page of the list that is missing.
+    /// A hash key that no shard takes, or more than one. The usual cause is a closed shard in the
+    /// list (one that was split or merged has an `EndingSequenceNumber`), or a page of the list
+    /// that is missing.
     pub fn new(mut shards: Vec<Shard>) -> Result<ShardMap, ShardMapError> {
         shards.sort_by_key(|shard| (shard.start, shard.end));
         if let Some(shard) = shards.iter().find(|shard| shard.start > shard.end) {
@@ -119,8 +121,8 @@ pub enum ShardMapError {
     NotToTheEnd(Shard),
 }
 
-/// The map by which records are packed, and which the Kinesis sink replaces when the stream has other shards.
-/// Clones share it.
+/// The map by which records are packed, and which the Kinesis sink replaces when the stream has
+/// other shards. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct SharedShardMap {
     map: Arc<RwLock<Arc<ShardMap>>>,
@@ -154,7 +156,8 @@ pub(crate) mod tests {
         Shard { id: id.to_owned(), start, end }
     }
 
-    /// A map whose shards but the first start at these hash keys; zero and those that come again are left out.
+    /// A map whose shards but the first start at these hash keys; zero and those that come again
+    /// are left out.
     pub(crate) fn map_cut_at(cuts: &[u128]) -> ShardMap {
         let mut starts: Vec<u128> = cuts.iter().copied().chain([0]).collect();
         starts.sort_unstable();

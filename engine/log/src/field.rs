@@ -1,8 +1,8 @@
 //! The fields of CloudFront's real-time and standard logs, under CloudFront's own names.
 //!
-//! Source: the field list of the CloudFront real-time log page, in delivery order, then the fields that
-//! only standard logs have. `viewer-request-log-data` and `viewer-response-log-data` exist since 2026;
-//! AWS does not state their position, so they come last.
+//! Source: the field list of the CloudFront real-time log page, in delivery order, then the fields
+//! that only standard logs have. `viewer-request-log-data` and `viewer-response-log-data` exist
+//! since 2026; AWS does not state their position, so they come last.
 
 use std::fmt;
 
@@ -126,8 +126,8 @@ impl Field {
     /// How many fields there are.
     pub const COUNT: usize = Field::ALL.len();
 
-    /// The field of that name: CloudFront's name, the standard-log form `cs(User-Agent)`, or the name in
-    /// JSON lines, `cs_user_agent`; upper and lower case are the same.
+    /// The field of that name: CloudFront's name, the standard-log form `cs(User-Agent)`, or the
+    /// name in JSON lines, `cs_user_agent`; upper and lower case are the same.
     ///
     /// ```
     /// use pixel_engine_log::field::Field;

@@ -1,9 +1,10 @@
 //! The request headers in `cs-headers`, and the names in `cs-header-names`.
 //!
 //! CloudFront writes each header as `Name:value` with an escaped newline behind it:
-//! `Host:a.example%0AUser-Agent:Mozilla/5.0%20(X11)%0A`. The text is split at `%0A` *before* anything is decoded:
-//! a `%0A` that came from the viewer stands as `%250A`, and must not forge a header. `cs-header-names` is the same
-//! without values. Both are cut at 800 bytes, so the last entry may be a part of one ([`Header::is_complete`]).
+//! `Host:a.example%0AUser-Agent:Mozilla/5.0%20(X11)%0A`. The text is split at `%0A` *before*
+//! anything is decoded: a `%0A` that came from the viewer stands as `%250A`, and must not forge a
+//! header. `cs-header-names` is the same without values. Both are cut at 800 bytes, so the last
+//! entry may be a part of one ([`Header::is_complete`]).
 
 use std::borrow::Cow;
 
@@ -15,9 +16,11 @@ use crate::percent;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Header<'a> {
-    /// What stands before the first `:`, in the viewer's spelling: `User-Agent` in HTTP/1.1, lower case in HTTP/2.
+    /// What stands before the first `:`, in the viewer's spelling: `User-Agent` in HTTP/1.1, lower
+    /// case in HTTP/2.
     pub name: &'a [u8],
-    /// What stands behind it; `None` without a `:`, as in `cs-header-names` and in a name that was cut.
+    /// What stands behind it; `None` without a `:`, as in `cs-header-names` and in a name that was
+    /// cut.
     pub value: Option<&'a [u8]>,
     /// Whether `%0A` follows: if not, CloudFront cut the text here.
     pub is_complete: bool,

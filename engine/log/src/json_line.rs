@@ -1,7 +1,7 @@
 //! Reads the JSON lines of standard logs v2 into the same [`Line`] that tab-separated logs give.
 //!
-//! AWS writes one object a line, every value a string. The keys of the line are its schema; it is kept as long
-//! as the keys stay the same, which they do for a whole file. Parsing is simd-json's.
+//! AWS writes one object a line, every value a string. The keys of the line are its schema; it is
+//! kept as long as the keys stay the same, which they do for a whole file. Parsing is simd-json's.
 
 use std::sync::Arc;
 
@@ -30,7 +30,8 @@ impl JsonLineReader {
     /// A view of the line: columns in the order of its keys. `null` is an absent value.
     ///
     /// # Errors
-    /// Not a JSON object, a key twice, or a value that is an object or an array; the text says which.
+    /// Not a JSON object, a key twice, or a value that is an object or an array; the text says
+    /// which.
     pub fn read(&mut self, line: &[u8]) -> Result<Line<'_>, String> {
         self.text.clear();
         self.text.extend_from_slice(line);

@@ -1,7 +1,8 @@
 //! A zero-copy view of one log line: columns by position, fields by name.
 //!
-//! Nothing is parsed or copied to make a [`Line`]: it is the block's bytes, the positions that `scan` found,
-//! and the schema. A value of `-` is absent ([`Line::get`] gives `None`), whatever the field's kind.
+//! Nothing is parsed or copied to make a [`Line`]: it is the block's bytes, the positions that
+//! `scan` found, and the schema. A value of `-` is absent ([`Line::get`] gives `None`), whatever
+//! the field's kind.
 
 use std::net::IpAddr;
 
@@ -18,8 +19,8 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The line in `bytes` that begins at `start` and whose columns end (exclusive) at `ends`: each at a tab,
-    /// the last one at the newline.
+    /// The line in `bytes` that begins at `start` and whose columns end (exclusive) at `ends`: each
+    /// at a tab, the last one at the newline.
     ///
     /// # Panics
     /// In debug builds, when the column count is not the schema's.
@@ -41,7 +42,8 @@ impl<'a> Line<'a> {
         self.bytes
     }
 
-    /// Where the columns end in these bytes, exclusive; the last may have a carriage return before its end.
+    /// Where the columns end in these bytes, exclusive; the last may have a carriage return before
+    /// its end.
     #[inline]
     pub(crate) fn ends(&self) -> &'a [u32] {
         self.ends
@@ -89,8 +91,8 @@ impl<'a> Line<'a> {
         (text != b"-").then_some(text)
     }
 
-    /// The host that the viewer asked for: `cs-host` in real-time logs, `x-host-header` in standard logs,
-    /// where AWS gives the two names the opposite meaning.
+    /// The host that the viewer asked for: `cs-host` in real-time logs, `x-host-header` in standard
+    /// logs, where AWS gives the two names the opposite meaning.
     pub fn viewer_host(&self) -> Option<&'a [u8]> {
         self.get(match self.schema.kind() {
             LogKind::RealTime => Field::CsHost,
@@ -98,7 +100,8 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The distribution's domain, `dXXXX.cloudfront.net`: the other one of the pair of [`Line::viewer_host`].
+    /// The distribution's domain, `dXXXX.cloudfront.net`: the other one of the pair of
+    /// [`Line::viewer_host`].
     pub fn distribution_host(&self) -> Option<&'a [u8]> {
         self.get(match self.schema.kind() {
             LogKind::RealTime => Field::XHostHeader,
@@ -106,13 +109,15 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The path without the query: real-time logs write `?query` into `cs-uri-stem`, standard logs do not.
+    /// The path without the query: real-time logs write `?query` into `cs-uri-stem`, standard logs
+    /// do not.
     pub fn uri_path(&self) -> Option<&'a [u8]> {
         let stem = self.get(Field::CsUriStem)?;
         Some(memchr::memchr(b'?', stem).map_or(stem, |at| &stem[..at]))
     }
 
-    /// A field that holds one IP address; CloudFront may pad the groups of an IPv6 address with zeros.
+    /// A field that holds one IP address; CloudFront may pad the groups of an IPv6 address with
+    /// zeros.
     pub fn ip(&self, field: Field) -> Option<IpAddr> {
         std::str::from_utf8(self.get(field)?).ok()?.parse().ok()
     }

@@ -1,9 +1,10 @@
 //! Percent-decoding.
 //!
-//! CloudFront percent-encodes every value once when it writes a log line ([`decode`] undoes that), and the
-//! values of a query were encoded by the viewer before that, so they need decoding twice
-//! ([`query`](crate::query)). An escape that is broken (`%zz`) or cut short (`%`, `%2` at the 800 bytes after
-//! which CloudFront cuts some fields) stays as it is: nothing is lost, and nothing is an error.
+//! CloudFront percent-encodes every value once when it writes a log line ([`decode`] undoes that),
+//! and the values of a query were encoded by the viewer before that, so they need decoding twice
+//! ([`query`](crate::query)). An escape that is broken (`%zz`) or cut short (`%`, `%2` at the 800
+//! bytes after which CloudFront cuts some fields) stays as it is: nothing is lost, and nothing is
+//! an error.
 
 use std::borrow::Cow;
 
@@ -50,7 +51,7 @@ pub(crate) const LOGGED_FORM: u8 = 2;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoded {
     /// How many bytes were written.
-    pub(crate) length: usize,
+    pub(crate) len: usize,
     /// An escape stood for `"`, `\` or a byte below 0x20: JSON must escape it.
     pub(crate) needs_json_escape: bool,
     /// An escape stood for a byte of 0x80 or above: perhaps not UTF-8.
@@ -60,8 +61,9 @@ pub(crate) struct Decoded {
 /// The room past the end that [`decode_range`] writes over.
 pub(crate) const SLACK: usize = 32;
 
-/// Decodes `bytes[start..end]` to the front of `out`, which must have room for as many bytes and [`SLACK`] more.
-/// `bytes` may go on past `end`: it is quicker to read there than to look where it stops.
+/// Decodes `bytes[start..end]` to the front of `out`, which must have room for as many bytes and
+/// [`SLACK`] more. `bytes` may go on past `end`: it is quicker to read there than to look where it
+/// stops.
 #[inline]
 pub(crate) fn decode_range<const MODE: u8>(bytes: &[u8], start: usize, end: usize, out: &mut [u8]) -> Decoded {
     let text = &bytes[..end];
@@ -69,8 +71,8 @@ pub(crate) fn decode_range<const MODE: u8>(bytes: &[u8], start: usize, end: usiz
     let mut at = start;
     let mut written = 0;
     while at < end {
-        // The escapes of 64 bytes are found at once, so that where the next one is does not wait for what the one
-        // before it was; a `%` that is part of one already decoded is masked off.
+        // The escapes of 64 bytes are found at once, so that where the next one is does not wait
+        // for what the one before it was; a `%` that is part of one already decoded is masked off.
         let base = at;
         let left = (end - base).min(64);
         let mut found = match bytes[base..].first_chunk() {
@@ -106,7 +108,7 @@ pub(crate) fn decode_range<const MODE: u8>(bytes: &[u8], start: usize, end: usiz
             at = block_end;
         }
     }
-    Decoded { length: written, needs_json_escape: class & ESCAPE != 0, is_high: class & HIGH != 0 }
+    Decoded { len: written, needs_json_escape: class & ESCAPE != 0, is_high: class & HIGH != 0 }
 }
 
 #[inline(always)]
@@ -117,12 +119,12 @@ fn found_in<const MODE: u8>(block: &[u8; 64]) -> u64 {
 /// Copies up to 64 bytes, 32 at a time whatever they are.
 #[inline(always)]
 fn copy_run(bytes: &[u8], start: usize, end: usize, out: &mut [u8], to: usize) {
-    let length = end - start;
+    let len = end - start;
     match bytes[start..].first_chunk::<32>() {
-        Some(block) if length <= 32 => {
+        Some(block) if len <= 32 => {
             *out[to..].first_chunk_mut().expect("the caller gives room enough") = *block;
         }
-        _ => out[to..to + length].copy_from_slice(&bytes[start..end]),
+        _ => out[to..to + len].copy_from_slice(&bytes[start..end]),
     }
 }
 
@@ -139,17 +141,19 @@ pub(crate) fn append<const MODE: u8>(text: &[u8], out: &mut Vec<u8>) {
     } else {
         decode_range::<MODE>(text, 0, text.len(), to)
     };
-    out.truncate(before + decoded.length);
+    out.truncate(before + decoded.len);
 }
 
-/// The byte that the `%` at `at` begins, and where the text goes on; a `%` that begins no escape is itself.
+/// The byte that the `%` at `at` begins, and where the text goes on; a `%` that begins no escape is
+/// itself.
 #[inline(always)]
 fn unescape<const MODE: u8>(text: &[u8], at: usize) -> (u8, usize) {
     let (byte, next) = token(text, at);
     if MODE != LOGGED_FORM || byte != b'%' {
         return (byte, next);
     }
-    // A `%` of the viewer's own, mostly written `%25`: its two digits follow, as they are or escaped in turn.
+    // A `%` of the viewer's own, mostly written `%25`: its two digits follow, as they are or
+    // escaped in turn.
     if next >= text.len() {
         return (byte, next);
     }
@@ -164,7 +168,8 @@ fn unescape<const MODE: u8>(text: &[u8], at: usize) -> (u8, usize) {
     }
 }
 
-/// One byte of the text below the first level, and where the next one begins; `at` lies inside the text.
+/// One byte of the text below the first level, and where the next one begins; `at` lies inside the
+/// text.
 #[inline(always)]
 fn token(text: &[u8], at: usize) -> (u8, usize) {
     if text[at] == b'%'

@@ -1,18 +1,19 @@
 //! The parameters of a query string, as CloudFront logs it.
 //!
-//! CloudFront percent-encodes what it logs, and a `%` of the viewer's becomes `%25`: a log holds the viewer's
-//! query encoded once more, and `url=http%3A%2F%2Fa` stands there as `url=http%253A%252F%252Fa`. So the text is
-//! split at its raw `&` and `=` first, and names and values are decoded twice after that, in one pass:
+//! CloudFront percent-encodes what it logs, and a `%` of the viewer's becomes `%25`: a log holds
+//! the viewer's query encoded once more, and `url=http%3A%2F%2Fa` stands there as
+//! `url=http%253A%252F%252Fa`. So the text is split at its raw `&` and `=` first, and names and
+//! values are decoded twice after that, in one pass:
 //!
 //! - first CloudFront's level: `%` and two hexadecimal digits are a byte;
-//! - then the URL's: `%` and two digits are a byte again, and a `+` is a space, as in the URL standard's form
-//!   decoding and in API Gateway.
+//! - then the URL's: `%` and two digits are a byte again, and a `+` is a space, as in the URL
+//!   standard's form decoding and in API Gateway.
 //!
-//! CloudFront leaves `+`, `&` and `=` as they are, so a `%2B`, `%26` or `%3D` in the log means that its text was
-//! *not* encoded once more (some sources log one level only): the plus stays a plus, `&` and `=` are data. Hence
-//! both forms of the `url` above decode to `http://a`, and one level needs no setting. The price is a value that
-//! is `%41` in clear and was encoded once (`%2541`): it reads as `A`. For text that has one level for sure there
-//! is [`Query::once`].
+//! CloudFront leaves `+`, `&` and `=` as they are, so a `%2B`, `%26` or `%3D` in the log means that
+//! its text was *not* encoded once more (some sources log one level only): the plus stays a plus,
+//! `&` and `=` are data. Hence both forms of the `url` above decode to `http://a`, and one level
+//! needs no setting. The price is a value that is `%41` in clear and was encoded once (`%2541`): it
+//! reads as `A`. For text that has one level for sure there is [`Query::once`].
 //!
 //! Broken escapes stay as they are, as in [`percent`].
 //!
@@ -97,8 +98,9 @@ impl<'a> Parameter<'a> {
     }
 }
 
-/// The parameters of a query in their order, repeated names included. Empty pairs (`a=1&&b=2`, a `&` at either
-/// end) are skipped. A leading `?` is not expected: it would belong to the first name.
+/// The parameters of a query in their order, repeated names included. Empty pairs (`a=1&&b=2`, a
+/// `&` at either end) are skipped. A leading `?` is not expected: it would belong to the first
+/// name.
 #[derive(Clone, Debug)]
 pub struct Query<'a> {
     text: &'a [u8],
@@ -113,8 +115,8 @@ impl<'a> Query<'a> {
         Query::with_escaping(text, Escaping::Logged)
     }
 
-    /// The parameters of a query that is encoded once, as it stands in a URL: what the URL standard calls
-    /// form-urlencoded parsing.
+    /// The parameters of a query that is encoded once, as it stands in a URL: what the URL standard
+    /// calls form-urlencoded parsing.
     ///
     /// ```
     /// let mut query = pixel_engine_log::query::Query::once(b"a=%2541");
@@ -146,8 +148,8 @@ impl<'a> Query<'a> {
 impl<'a> Iterator for Query<'a> {
     type Item = Parameter<'a>;
 
-    // Always: as a call, its result goes through memory in pieces of another size than it is read in, and the
-    // stall of that is longer than the work.
+    // Always: as a call, its result goes through memory in pieces of another size than it is read
+    // in, and the stall of that is longer than the work.
     #[inline(always)]
     fn next(&mut self) -> Option<Parameter<'a>> {
         let span = self.spans.next(self.text)?;
@@ -212,14 +214,15 @@ impl Span {
 
 /// Finds parameters, 64 bytes at a time: the one place that knows how a query is split.
 ///
-/// The bytes are given to each call, so that it can live beside them; they may go on past the query's end, which
-/// spares a copy of the last block.
+/// The bytes are given to each call, so that it can live beside them; they may go on past the
+/// query's end, which spares a copy of the last block.
 #[derive(Clone, Debug)]
 pub(crate) struct Spans {
     /// Where the next parameter begins; past `end` after the last.
     start: usize,
     end: usize,
-    /// What is not yet used up of a block of 64 bytes: bit 0 stands for `start`. An `&` is pretended at `end`.
+    /// What is not yet used up of a block of 64 bytes: bit 0 stands for `start`. An `&` is
+    /// pretended at `end`.
     masks: QueryMasks,
 }
 
@@ -233,8 +236,8 @@ impl Spans {
     #[inline(always)]
     pub(crate) fn next(&mut self, bytes: &[u8]) -> Option<Span> {
         while self.start < self.end {
-            // A parameter of which the block has a part only is looked at again from its beginning: that is
-            // quicker than to put the parts together.
+            // A parameter of which the block has a part only is looked at again from its beginning:
+            // that is quicker than to put the parts together.
             if self.masks.ampersands == 0 {
                 self.masks = block_masks(bytes, self.start, self.end);
                 if self.masks.ampersands == 0 {
@@ -245,24 +248,24 @@ impl Spans {
             }
             let QueryMasks { ampersands, equals, escapes } = self.masks;
             let start = self.start;
-            let length = ampersands.trailing_zeros();
-            let name_length = (ampersands | equals).trailing_zeros();
+            let len = ampersands.trailing_zeros();
+            let name_len = (ampersands | equals).trailing_zeros();
             let below = |bit: u32| (1_u64 << bit) - 1;
             let span = Span {
                 start,
-                name_end: start + name_length as usize,
-                end: start + length as usize,
-                name_is_escaped: escapes & below(name_length) != 0,
-                value_is_escaped: escapes & (below(length) & !below(name_length)) != 0,
+                name_end: start + name_len as usize,
+                end: start + len as usize,
+                name_is_escaped: escapes & below(name_len) != 0,
+                value_is_escaped: escapes & (below(len) & !below(name_len)) != 0,
             };
             // Twice, since all 64 bits may go.
             self.masks = QueryMasks {
-                ampersands: ampersands >> length >> 1,
-                equals: equals >> length >> 1,
-                escapes: escapes >> length >> 1,
+                ampersands: ampersands >> len >> 1,
+                equals: equals >> len >> 1,
+                escapes: escapes >> len >> 1,
             };
             self.start = span.end + 1;
-            if length > 0 {
+            if len > 0 {
                 return Some(span);
             }
         }
@@ -275,14 +278,14 @@ impl Spans {
 fn long_span(bytes: &[u8], start: usize, end: usize) -> Span {
     let text = &bytes[start..end];
     let text = memchr::memchr(b'&', text).map_or(text, |at| &text[..at]);
-    let name_length = memchr::memchr(b'=', text).unwrap_or(text.len());
+    let name_len = memchr::memchr(b'=', text).unwrap_or(text.len());
     let is_escaped = |part: &[u8]| memchr::memchr2(b'%', b'+', part).is_some();
     Span {
         start,
-        name_end: start + name_length,
+        name_end: start + name_len,
         end: start + text.len(),
-        name_is_escaped: is_escaped(&text[..name_length]),
-        value_is_escaped: is_escaped(&text[name_length..]),
+        name_is_escaped: is_escaped(&text[..name_len]),
+        value_is_escaped: is_escaped(&text[name_len..]),
     }
 }
 
@@ -430,12 +433,12 @@ mod tests {
 
     #[test]
     fn parameters_may_lie_across_blocks_of_64_bytes() {
-        for length in 50..140 {
+        for len in 50..140 {
             for text in [
-                format!("{}=v%2541&b=2", "n".repeat(length)),
-                format!("a={}%2541&b=2", "v".repeat(length)),
-                format!("a=1&{}", "f".repeat(length)),
-                format!("{}&a=1", "&".repeat(length)),
+                format!("{}=v%2541&b=2", "n".repeat(len)),
+                format!("a={}%2541&b=2", "v".repeat(len)),
+                format!("a=1&{}", "f".repeat(len)),
+                format!("{}&a=1", "&".repeat(len)),
             ] {
                 assert_eq!(parsed(Query::new(text.as_bytes())), naive(text.as_bytes(), Escaping::Logged), "{text}");
             }
@@ -481,7 +484,7 @@ mod tests {
                 prop_assert_eq!(&all[span.value_start()..span.end], parameter.value.unwrap_or_default());
                 let mut out = vec![0; text.len() + percent::SLACK];
                 let decoded = decode_logged(&all, span.value_start(), span.end, &mut out);
-                prop_assert_eq!(&out[..decoded.length], &*parameter.value_decoded().unwrap_or_default());
+                prop_assert_eq!(&out[..decoded.len], &*parameter.value_decoded().unwrap_or_default());
             }
             prop_assert!(spans.next(&all).is_none());
         }

@@ -1,9 +1,9 @@
 //! Which column of a line is which field.
 //!
 //! Real-time logs carry no header: the order is CloudFront's, and the fields are those the log
-//! configuration chose. Records of the old and the new list overlap for hours after a change, so several
-//! schemas can be accepted at once ([`Schemas`]); the column count tells them apart. Standard logs name their
-//! columns in a `#Fields:` line ([`Schema::from_fields_header`]).
+//! configuration chose. Records of the old and the new list overlap for hours after a change, so
+//! several schemas can be accepted at once ([`Schemas`]); the column count tells them apart.
+//! Standard logs name their columns in a `#Fields:` line ([`Schema::from_fields_header`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -182,8 +182,8 @@ impl Schema {
         Some(Schema::new(LogKind::RealTime, columns).expect("presets list each field once"))
     }
 
-    /// A list of names split by commas or white space, in the order of the columns; `+name` accepts a column
-    /// that this version does not know.
+    /// A list of names split by commas or white space, in the order of the columns; `+name` accepts
+    /// a column that this version does not know.
     ///
     /// ```
     /// use pixel_engine_log::{field::Field, schema::{LogKind, Schema}};
@@ -208,8 +208,8 @@ impl Schema {
         Schema::new(kind, columns)
     }
 
-    /// The schema of a standard log's `#Fields:` line; its names are split by spaces or tabs. CloudFront adds
-    /// columns over time, so an unknown name is a column like any other.
+    /// The schema of a standard log's `#Fields:` line; its names are split by spaces or tabs.
+    /// CloudFront adds columns over time, so an unknown name is a column like any other.
     ///
     /// # Errors
     /// A header without names, or with one twice.
@@ -219,8 +219,8 @@ impl Schema {
         Schema::new(LogKind::Standard, names.map(Column::from_name).collect())
     }
 
-    /// A number that this schema shares with its clones alone, not with equal ones: what is prepared for a schema
-    /// is found again by it without comparing columns for each line.
+    /// A number that this schema shares with its clones alone, not with equal ones: what is
+    /// prepared for a schema is found again by it without comparing columns for each line.
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id

@@ -1,4 +1,5 @@
-//! What the user picks from a line by name: values to keep ([`Selection`]), and lines to keep ([`Matcher`]).
+//! What the user picks from a line by name: values to keep ([`Selection`]), and lines to keep
+//! ([`Matcher`]).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,13 +29,16 @@ pub enum Selector {
     Field(Field),
     /// `+name`: a column that this version does not know, by the name it has in the schema.
     Unknown(Box<str>),
-    /// `viewer-host`: the host that the viewer asked for, in both kinds of log; see [`Line::viewer_host`].
+    /// `viewer-host`: the host that the viewer asked for, in both kinds of log; see
+    /// [`Line::viewer_host`].
     ViewerHost,
-    /// `distribution-host`: the distribution's domain, in both kinds of log; see [`Line::distribution_host`].
+    /// `distribution-host`: the distribution's domain, in both kinds of log; see
+    /// [`Line::distribution_host`].
     DistributionHost,
     /// `uri-path`: the path without a query, in both kinds of log; see [`Line::uri_path`].
     UriPath,
-    /// `query.NAME`: the last parameter of the query whose decoded name is NAME, in the same upper and lower case.
+    /// `query.NAME`: the last parameter of the query whose decoded name is NAME, in the same upper
+    /// and lower case.
     Query(Box<str>),
 }
 
@@ -47,8 +51,8 @@ const CANONICAL: [(&str, Selector); 3] = [
 ];
 
 impl Selector {
-    /// The text of the value as the log has it: still encoded, `None` when it is absent. A parameter without `=`
-    /// is empty text.
+    /// The text of the value as the log has it: still encoded, `None` when it is absent. A
+    /// parameter without `=` is empty text.
     pub fn text<'a>(&self, line: &Line<'a>) -> Option<&'a [u8]> {
         match self {
             Selector::Query(name) => {
@@ -70,7 +74,8 @@ impl Selector {
         }
     }
 
-    /// The key in JSON lines: `c_ip`, `viewer_host`; NAME for `query.NAME`, as it stands inside `query`.
+    /// The key in JSON lines: `c_ip`, `viewer_host`; NAME for `query.NAME`, as it stands inside
+    /// `query`.
     pub fn json_name(&self) -> String {
         match self {
             Selector::Field(field) => field.json_name(),
@@ -80,7 +85,8 @@ impl Selector {
         }
     }
 
-    /// Where the value lies in lines of the schema; `None` when they do not have it, and for `query.NAME`.
+    /// Where the value lies in lines of the schema; `None` when they do not have it, and for
+    /// `query.NAME`.
     pub(crate) fn place(&self, schema: &Schema) -> Option<Place> {
         let real_time = schema.kind() == LogKind::RealTime;
         let field = match self {
@@ -249,10 +255,10 @@ impl FromStr for Selection {
 
 /// Conditions on a line, `FIELD=GLOB` each, that must all hold; none at all holds for every line.
 ///
-/// A glob is matched with the whole text of the value as the log has it; `query.NAME` with the decoded value
-/// of the last parameter of that name. An absent value is `-`. `*` and `?` also match `/`; `[ab]`, `[!ab]`,
-/// `{one,two}` and `\` before a special character are what they are in shells. A clone for each thread is quicker
-/// than one that is shared.
+/// A glob is matched with the whole text of the value as the log has it; `query.NAME` with the
+/// decoded value of the last parameter of that name. An absent value is `-`. `*` and `?` also match
+/// `/`; `[ab]`, `[!ab]`, `{one,two}` and `\` before a special character are what they are in
+/// shells. A clone for each thread is quicker than one that is shared.
 ///
 /// ```
 /// use pixel_engine_log::select::Matcher;

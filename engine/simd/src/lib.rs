@@ -1,8 +1,8 @@
 //! Which instruction set the SIMD kernels use: chosen once, at run time.
 //!
-//! The environment variable `PIXEL_ENGINE_SIMD` (`avx512`, `avx2`, `neon` or `memchr`) forces a slower path
-//! than the best one, for comparisons and to rule a kernel out when something looks wrong. A path that the
-//! machine does not have is refused with a warning, never tried.
+//! The environment variable `PIXEL_ENGINE_SIMD` (`avx512`, `avx2`, `neon` or `memchr`) forces a
+//! slower path than the best one, for comparisons and to rule a kernel out when something looks
+//! wrong. A path that the machine does not have is refused with a warning, never tried.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,8 @@
-//! Who sends a request, and whether they may: Signature Version 4, temporary credentials and denied actions.
+//! Who sends a request, and whether they may: Signature Version 4, temporary credentials and denied
+//! actions.
 //!
-//! The rules are those of "Create a signed AWS API request" in the IAM user guide; the messages are those that people
-//! quote from the services.
+//! The rules are those of "Create a signed AWS API request" in the IAM user guide; the messages are
+//! those that people quote from the services.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -334,8 +335,8 @@ fn format_time(time: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    /// The cases `get-vanilla` and `post-vanilla` of AWS's test suite for Signature Version 4, and one with a body
-    /// and headers to be tidied: `post-x-www-form-urlencoded`.
+    /// The cases `get-vanilla` and `post-vanilla` of AWS's test suite for Signature Version 4, and
+    /// one with a body and headers to be tidied: `post-x-www-form-urlencoded`.
     #[test]
     fn signatures_are_those_of_aws_test_suite() {
         let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";

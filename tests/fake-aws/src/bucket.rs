@@ -4,8 +4,9 @@ use std::time::Instant;
 
 /// Fills at a steady rate up to one second's worth, and is emptied by what is let through.
 ///
-/// An amount larger than a full bucket passes once the bucket is full and leaves a debt: a record of 10 MiB passes a
-/// shard of 1 MiB/s, which then takes nothing for 9 seconds. On average the rate holds.
+/// An amount larger than a full bucket passes once the bucket is full and leaves a debt: a record
+/// of 10 MiB passes a shard of 1 MiB/s, which then takes nothing for 9 seconds. On average the rate
+/// holds.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     per_second: f64,
@@ -31,7 +32,8 @@ impl Bucket {
     }
 }
 
-/// Several buckets, some of them perhaps without a limit, that are taken from together or not at all.
+/// Several buckets, some of them perhaps without a limit, that are taken from together or not at
+/// all.
 pub(crate) fn take_all<const N: usize>(wanted: [(&mut Option<Bucket>, u64); N], now: Instant) -> bool {
     let mut wanted = wanted;
     let passes = wanted.iter_mut().all(|(bucket, amount)| bucket.as_mut().is_none_or(|b| b.has(*amount, now)));

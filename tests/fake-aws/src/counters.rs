@@ -23,8 +23,8 @@ pub struct Counters {
     pub request_errors: BTreeMap<String, u64>,
     /// Records that failed, by the error's code.
     pub record_errors: BTreeMap<String, u64>,
-    /// What the client sent that AWS would never take from anyone, in words: a limit exceeded, bad base64, a bad key,
-    /// a signature of the wrong form. The first 1,000 of them.
+    /// What the client sent that AWS would never take from anyone, in words: a limit exceeded, bad
+    /// base64, a bad key, a signature of the wrong form. The first 1,000 of them.
     pub violations: Vec<String>,
 }
 
@@ -83,7 +83,8 @@ impl Tally {
         }
     }
 
-    /// The records of one request: how many were stored, and the errors' codes of those that were not.
+    /// The records of one request: how many were stored, and the errors' codes of those that were
+    /// not.
     pub(crate) fn records(&self, accepted: usize, failed: impl Iterator<Item = &'static str>) {
         let mut counters = lock(&self.counters);
         counters.records_accepted += accepted as u64;

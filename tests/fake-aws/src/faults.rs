@@ -50,9 +50,10 @@ pub enum Fault {
         /// Whether the records are stored, which the client cannot know.
         stored: bool,
     },
-    /// The connection is reset when only the head was read. As the body names the stream, this meets the next
-    /// request of the action, whichever stream it is for. Drawn by [`fail_requests`](crate::Stream::fail_requests) it
-    /// is a reset after the body, without storing.
+    /// The connection is reset when only the head was read. As the body names the stream, this
+    /// meets the next request of the action, whichever stream it is for. Drawn by
+    /// [`fail_requests`](crate::Stream::fail_requests) it is a reset after the body, without
+    /// storing.
     ResetBeforeBody,
     /// The connection closes in the middle of the reply's body. The records are stored.
     Truncated,
@@ -71,7 +72,8 @@ impl Fault {
         Fault::error(500, "InternalFailure", "The request processing has failed because of an unknown error.")
     }
 
-    /// 400 `LimitExceededException`, as ListShards and the Describe calls answer when called too often.
+    /// 400 `LimitExceededException`, as ListShards and the Describe calls answer when called too
+    /// often.
     pub fn limit_exceeded() -> Fault {
         Fault::error(400, "LimitExceededException", "Rate exceeded.")
     }
@@ -143,10 +145,11 @@ pub(crate) fn spoil(fault: Option<Fault>, reply: Reply, protocol: Protocol) -> R
 pub enum RecordFailure {
     /// `InternalFailure`.
     Internal,
-    /// For good, with a code that the documentation has for requests alone: `InvalidKMSResourceException` of Firehose,
-    /// `KMSDisabledException` of Kinesis.
+    /// For good, with a code that the documentation has for requests alone:
+    /// `InvalidKMSResourceException` of Firehose, `KMSDisabledException` of Kinesis.
     Refused,
-    /// `ServiceUnavailableException` of Firehose, `ProvisionedThroughputExceededException` of Kinesis.
+    /// `ServiceUnavailableException` of Firehose, `ProvisionedThroughputExceededException` of
+    /// Kinesis.
     Throttled,
 }
 

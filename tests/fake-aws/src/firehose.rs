@@ -35,7 +35,8 @@ pub enum Count {
     Raw,
 }
 
-/// The quota of a delivery stream; what is `None` is without a limit. A second's worth may come at once.
+/// The quota of a delivery stream; what is `None` is without a limit. A second's worth may come at
+/// once.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Quota {
     /// Bytes of records before base64, a second.
@@ -47,7 +48,8 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Direct PUT in us-east-1, us-west-2 and eu-west-1: 5 MiB/s, 500,000 records/s, 2,000 requests/s.
+    /// Direct PUT in us-east-1, us-west-2 and eu-west-1: 5 MiB/s, 500,000 records/s, 2,000
+    /// requests/s.
     pub fn large_region() -> Quota {
         Quota { bytes: Some(5 << 20), records: Some(500_000), requests: Some(2000) }
     }
@@ -132,7 +134,8 @@ impl DeliveryStream {
         })
     }
 
-    /// `DeliveryStreamStatus`, `ACTIVE` at first. Only `ACTIVE` and `DELETING` streams take records.
+    /// `DeliveryStreamStatus`, `ACTIVE` at first. Only `ACTIVE` and `DELETING` streams take
+    /// records.
     pub fn status(&self, status: &str) -> &DeliveryStream {
         self.set(|settings| status.clone_into(&mut settings.status))
     }
@@ -152,8 +155,8 @@ impl DeliveryStream {
         self.fault_on(Action::PutRecordBatch, fault)
     }
 
-    /// The next call of that action for this stream meets this. [`Fault::FailRecords`] and [`Fault::WrongCount`] mean
-    /// nothing to calls without records.
+    /// The next call of that action for this stream meets this. [`Fault::FailRecords`] and
+    /// [`Fault::WrongCount`] mean nothing to calls without records.
     pub fn fault_on(&self, action: Action, fault: Fault) -> &DeliveryStream {
         self.shared.queue_fault(&self.inner.faults, action, fault);
         self
@@ -370,11 +373,11 @@ pub(crate) fn put_record_batch(call: &Call<'_>, blobs: &mut Blobs) -> Result<Rep
     let mut constraints = Constraints::default();
     constraints.require_member(input.records.is_some(), "records");
     if input.records.is_some() {
-        constraints.length(records.len(), 1..RECORDS_LIMIT + 1, "records");
+        constraints.check_len(records.len(), 1..RECORDS_LIMIT + 1, "records");
     }
     for ((number, record), data) in (1..).zip(records).zip(blobs.iter()) {
         constraints.require_member(record.data.is_some(), format_args!("records.{number}.member.data"));
-        constraints.length(data.len(), 0..RECORD_LIMIT + 1, format_args!("records.{number}.member.data"));
+        constraints.check_len(data.len(), 0..RECORD_LIMIT + 1, format_args!("records.{number}.member.data"));
     }
     let name = checked_name(input.delivery_stream_name.as_ref(), constraints)?;
     let stream = find(call, name, Action::PutRecordBatch)?;

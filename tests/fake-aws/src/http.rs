@@ -1,4 +1,5 @@
-//! HTTP/1.1 over a socket, as much of it as clients of AWS speak, with a hand on the socket for faults.
+//! HTTP/1.1 over a socket, as much of it as clients of AWS speak, with a hand on the socket for
+//! faults.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -25,7 +26,7 @@ impl Head {
         let mut headers = [httparse::EMPTY_HEADER; Self::HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         let wire_bytes = match request.parse(bytes).map_err(invalid)? {
-            httparse::Status::Complete(length) => length,
+            httparse::Status::Complete(len) => len,
             httparse::Status::Partial => return Ok(None),
         };
         let headers = request.headers.iter().map(|header| {
@@ -69,7 +70,8 @@ impl Connection {
         Connection { stream, buffer: Vec::with_capacity(16 << 10) }
     }
 
-    /// The next request's head; none when the client is done. [`ErrorKind::InvalidData`] is the client's fault.
+    /// The next request's head; none when the client is done. [`ErrorKind::InvalidData`] is the
+    /// client's fault.
     pub(crate) fn read_head(&mut self) -> io::Result<Option<Head>> {
         loop {
             if !self.buffer.is_empty()
@@ -96,20 +98,20 @@ impl Connection {
         if head.has_token("transfer-encoding", "chunked") {
             return self.read_chunks(body);
         }
-        let length = match head.header("content-length") {
+        let len = match head.header("content-length") {
             Some(value) => value.parse().map_err(|_| invalid("content-length is not a number"))?,
             None => 0,
         };
-        self.read_exactly(length, body)?;
-        Ok(length)
+        self.read_exactly(len, body)?;
+        Ok(len)
     }
 
     fn read_chunks(&mut self, body: &mut Vec<u8>) -> io::Result<usize> {
         let mut wire_bytes = 0;
         loop {
-            let (line, length) = loop {
+            let (line, len) = loop {
                 match httparse::parse_chunk_size(&self.buffer).map_err(|_| invalid("a chunk without a size"))? {
-                    httparse::Status::Complete((line, length)) => break (line, length),
+                    httparse::Status::Complete((line, len)) => break (line, len),
                     httparse::Status::Partial if self.buffer.len() > Self::HEAD_LIMIT => {
                         return Err(invalid("a chunk without a size"));
                     }
@@ -118,17 +120,17 @@ impl Connection {
             };
             self.buffer.drain(..line);
             wire_bytes += line;
-            if length == 0 {
+            if len == 0 {
                 return Ok(wire_bytes + self.skip_trailers()?);
             }
-            let length = usize::try_from(length).map_err(invalid)?;
-            self.read_exactly(length, body)?;
+            let len = usize::try_from(len).map_err(invalid)?;
+            self.read_exactly(len, body)?;
             let mut end = Vec::with_capacity(2);
             self.read_exactly(2, &mut end)?;
             if end != b"\r\n" {
                 return Err(invalid("a chunk longer than its size"));
             }
-            wire_bytes += length + 2;
+            wire_bytes += len + 2;
         }
     }
 
@@ -151,13 +153,13 @@ impl Connection {
     }
 
     /// Appends so many bytes to `to`.
-    fn read_exactly(&mut self, length: usize, to: &mut Vec<u8>) -> io::Result<()> {
-        if to.len() + length > Self::BODY_LIMIT {
+    fn read_exactly(&mut self, len: usize, to: &mut Vec<u8>) -> io::Result<()> {
+        if to.len() + len > Self::BODY_LIMIT {
             return Err(invalid("a body of more than 64 MiB"));
         }
-        let buffered = length.min(self.buffer.len());
+        let buffered = len.min(self.buffer.len());
         to.extend(self.buffer.drain(..buffered));
-        let rest = length - buffered;
+        let rest = len - buffered;
         to.reserve(rest);
         // Into spare capacity: no byte is written twice.
         let read = (&self.stream).take(rest as u64).read_to_end(to)?;
@@ -178,8 +180,8 @@ impl Connection {
     /// Writes a reply, or the first half of its body.
     pub(crate) fn write(&mut self, reply: &Reply, envelope: &Envelope, whole: bool) -> io::Result<()> {
         let mut bytes = envelope.head(reply).into_bytes();
-        let length = if whole { reply.body.len() } else { reply.body.len() / 2 };
-        bytes.extend_from_slice(&reply.body[..length]);
+        let len = if whole { reply.body.len() } else { reply.body.len() / 2 };
+        bytes.extend_from_slice(&reply.body[..len]);
         self.stream.write_all(&bytes)
     }
 
@@ -214,10 +216,10 @@ impl Envelope {
     fn head(&self, reply: &Reply) -> String {
         let Envelope { request_id, date, keep_alive } = self;
         let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT");
-        let (status, content_type, length) = (reply.status, reply.content_type, reply.body.len());
+        let (status, content_type, len) = (reply.status, reply.content_type, reply.body.len());
         let mut head = format!(
             "HTTP/1.1 {status} {}\r\nx-amzn-RequestId: {request_id}\r\nContent-Type: {content_type}\r\n\
-             Content-Length: {length}\r\nDate: {date}\r\n",
+             Content-Length: {len}\r\nDate: {date}\r\n",
             reason(status)
         );
         if let Some(code) = reply.error.as_deref().filter(|_| content_type.ends_with("json-1.1")) {

@@ -75,8 +75,8 @@ impl Stream {
         self.set(|state| state.shards.set_quota(quota))
     }
 
-    /// Bytes of a PutRecords request, data and partition keys, in MiB: 10 at first, which is what AWS's pages say
-    /// today; 5 until 2025.
+    /// Bytes of a PutRecords request, data and partition keys, in MiB: 10 at first, which is what
+    /// AWS's pages say today; 5 until 2025.
     pub fn request_limit_mib(&self, limit: usize) -> &Stream {
         self.set(|state| state.request_limit = limit << 20)
     }
@@ -113,7 +113,8 @@ impl Stream {
         self.set(|state| state.page = shards)
     }
 
-    /// Closes a shard and opens two in its place, each with half of its hash keys. Returns their ids.
+    /// Closes a shard and opens two in its place, each with half of its hash keys. Returns their
+    /// ids.
     pub fn split_shard(&self, id: &str) -> [Arc<str>; 2] {
         let mut state = lock(&self.inner.state);
         let sequence = state.next_sequence();
@@ -137,8 +138,8 @@ impl Stream {
         self.fault_on(Action::PutRecords, fault)
     }
 
-    /// The next call of that action for this stream meets this. [`Fault::FailRecords`] and [`Fault::WrongCount`] mean
-    /// nothing to calls without records.
+    /// The next call of that action for this stream meets this. [`Fault::FailRecords`] and
+    /// [`Fault::WrongCount`] mean nothing to calls without records.
     pub fn fault_on(&self, action: Action, fault: Fault) -> &Stream {
         self.shared.queue_fault(&self.inner.faults, action, fault);
         self
@@ -478,7 +479,7 @@ pub(crate) fn put_records(call: &Call<'_>, blobs: &mut Blobs) -> Result<Reply, R
     let mut constraints = Constraints::default();
     constraints.require_member(input.records.is_some(), "records");
     if input.records.is_some() {
-        constraints.length(records.len(), 1..RECORDS_LIMIT + 1, "records");
+        constraints.check_len(records.len(), 1..RECORDS_LIMIT + 1, "records");
     }
     let mut total = 0;
     for ((number, record), data) in (1..).zip(records).zip(blobs.iter()) {
@@ -488,7 +489,11 @@ pub(crate) fn put_records(call: &Call<'_>, blobs: &mut Blobs) -> Result<Reply, R
         match &record.partition_key {
             Some(key) => {
                 size += key.0.len();
-                constraints.length(key.0.chars().count(), 1..257, format_args!("records.{number}.member.partitionKey"));
+                constraints.check_len(
+                    key.0.chars().count(),
+                    1..257,
+                    format_args!("records.{number}.member.partitionKey"),
+                );
             }
             None => constraints.require_member(!keys_needed, member("partitionKey")),
         }
@@ -497,7 +502,7 @@ pub(crate) fn put_records(call: &Call<'_>, blobs: &mut Blobs) -> Result<Reply, R
             constraints.require(is_hash_key(&key.0), member("explicitHashKey"), constraint);
         }
         if size > record_limit {
-            constraints.length(size, 0..record_limit + 1, member("data"));
+            constraints.check_len(size, 0..record_limit + 1, member("data"));
         }
         total += size;
     }

@@ -1,8 +1,9 @@
-//! A strict fake of Amazon Data Firehose, Kinesis Data Streams and STS over real HTTP, for tests and benchmarks.
+//! A strict fake of Amazon Data Firehose, Kinesis Data Streams and STS over real HTTP, for tests
+//! and benchmarks.
 //!
-//! It enforces AWS's limits with AWS's error codes and messages, checks signatures, keeps quotas with token buckets, and plays
-//! faults to order. What a client did wrong is counted apart ([`Counters::violations`]), so that a test can ask for
-//! none of it.
+//! It enforces AWS's limits with AWS's error codes and messages, checks signatures, keeps quotas
+//! with token buckets, and plays faults to order. What a client did wrong is counted apart
+//! ([`Counters::violations`]), so that a test can ask for none of it.
 //!
 //! ```
 //! use fake_aws::{Fault, FakeAws};

@@ -1,5 +1,5 @@
-//! From a request's body to checked values, in the order in which the services check: the JSON and its types, then
-//! every constraint of the service model, all failures in one message.
+//! From a request's body to checked values, in the order in which the services check: the JSON and
+//! its types, then every constraint of the service model, all failures in one message.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -43,12 +43,12 @@ impl Constraints {
         }
     }
 
-    pub(crate) fn length(&mut self, length: usize, allowed: Range<usize>, member: impl Display) {
+    pub(crate) fn check_len(&mut self, len: usize, allowed: Range<usize>, member: impl Display) {
         let Range { start: least, end } = allowed;
         let most = end - 1;
         let constraint = |bound, number| format!("Member must have length {bound} than or equal to {number}");
-        self.require(length >= least, &member, constraint("greater", least));
-        self.require(length <= most, &member, constraint("less", most));
+        self.require(len >= least, &member, constraint("greater", least));
+        self.require(len <= most, &member, constraint("less", most));
     }
 
     /// A name of letters, digits, `_`, `.` and `-`.
@@ -56,7 +56,7 @@ impl Constraints {
         let pattern = "[a-zA-Z0-9_.-]+";
         let matches = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         self.require(matches, member, format_args!("Member must satisfy regular expression pattern: {pattern}"));
-        self.length(name.len(), 1..longest + 1, member);
+        self.check_len(name.len(), 1..longest + 1, member);
     }
 
     pub(crate) fn finish(self) -> Result<(), Refusal> {
@@ -129,7 +129,7 @@ mod tests {
     fn all_constraints_that_fail_are_told_at_once() {
         let mut constraints = Constraints::default();
         constraints.require_member(false, "records");
-        constraints.length(0, 1..129, "streamName");
+        constraints.check_len(0, 1..129, "streamName");
         let refusal = constraints.finish().expect_err("two constraints fail");
         assert_eq!(
             refusal.message,

@@ -19,8 +19,8 @@ pub struct Delivered {
     pub shard_id: Option<Arc<str>>,
     /// The request that brought it: a number that counts all requests of the server.
     pub request: u64,
-    /// Whether a reply that says so was written to the client's connection as a whole. It may still have been lost
-    /// on the way.
+    /// Whether a reply that says so was written to the client's connection as a whole. It may still
+    /// have been lost on the way.
     pub acknowledged: bool,
 }
 
@@ -148,7 +148,8 @@ impl Batch<'_> {
 }
 
 impl Receipt {
-    /// The client is about to be told: noted before, so that no client knows what the server has yet to note.
+    /// The client is about to be told: noted before, so that no client knows what the server has
+    /// yet to note.
     pub(crate) fn acknowledge(&self) {
         self.note(true);
     }

@@ -52,8 +52,8 @@ impl Builder {
         Builder { account: account.to_owned(), ..self }
     }
 
-    /// Whether signatures are computed and compared, which they are unless set: a SHA-256 of every body. All else
-    /// about authorization is checked either way.
+    /// Whether signatures are computed and compared, which they are unless set: a SHA-256 of every
+    /// body. All else about authorization is checked either way.
     pub fn verify_signatures(self, verify: bool) -> Builder {
         Builder { signatures: verify, ..self }
     }
@@ -132,8 +132,8 @@ impl FakeAws {
         &self.credentials
     }
 
-    /// Environment variables that lead AWS's SDKs and tools here, and nowhere else. An `AWS_PROFILE` has to be removed
-    /// besides: it would name a profile that is in no file.
+    /// Environment variables that lead AWS's SDKs and tools here, and nowhere else. An
+    /// `AWS_PROFILE` has to be removed besides: it would name a profile that is in no file.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let Credentials { access_key, secret_key, .. } = self.credentials.clone();
         let nothing = || "/dev/null".to_owned();
@@ -190,8 +190,8 @@ impl FakeAws {
         self
     }
 
-    /// The next call that names no stream (`AssumeRole`, `GetCallerIdentity`, `DescribeLimits`) meets this. For the
-    /// others there is `fault_on` of the stream.
+    /// The next call that names no stream (`AssumeRole`, `GetCallerIdentity`, `DescribeLimits`)
+    /// meets this. For the others there is `fault_on` of the stream.
     pub fn fault_on(&self, action: Action, fault: Fault) -> &FakeAws {
         self.shared.queue_fault(&self.shared.faults, action, fault);
         self
@@ -214,7 +214,8 @@ impl FakeAws {
         self.shared.tally.snapshot()
     }
 
-    /// Resets all connections, and refuses new ones until it is [`up`](FakeAws::up). What was stored stays.
+    /// Resets all connections, and refuses new ones until it is [`up`](FakeAws::up). What was
+    /// stored stays.
     pub fn down(&self) {
         let Some(acceptor) = lock(&self.acceptor).take() else { return };
         self.shared.connections.reset_all();
@@ -296,8 +297,8 @@ impl Shared {
 
     /// Serves a connection until it ends.
     fn serve(&self, stream: TcpStream) {
-        // Errors mean that it has ended. The timeout is for a client that does not read: it must not keep the server
-        // from stopping.
+        // Errors mean that it has ended. The timeout is for a client that does not read: it must
+        // not keep the server from stopping.
         let _ = stream.set_nodelay(true);
         let _ = stream.set_write_timeout(Some(Duration::from_secs(10)));
         self.tally.connection();

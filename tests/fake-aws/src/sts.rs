@@ -59,7 +59,7 @@ pub(crate) fn assume_role(call: &Call<'_>, form: &Form<'_>) -> Result<Reply, Ref
         let pattern = "[\\w+=,.@-]*";
         let constraint = format_args!("Member must satisfy regular expression pattern: {pattern}");
         constraints.require(legal, "roleSessionName", constraint);
-        constraints.length(session.len(), 2..65, "roleSessionName");
+        constraints.check_len(session.len(), 2..65, "roleSessionName");
     }
     let seconds = form.member("DurationSeconds").map_or(Ok(3600), str::parse);
     let constraint = "Member must have value between 900 and 43200";
@@ -73,7 +73,8 @@ pub(crate) fn assume_role(call: &Call<'_>, form: &Form<'_>) -> Result<Reply, Ref
     let authority = &call.shared.authority;
     authority.check(call.principal, Action::AssumeRole, role)?;
     if authority.role_is_forbidden(role) {
-        // Of a role that does not let a user in, and of one that does not exist, STS says no more than this.
+        // Of a role that does not let a user in, and of one that does not exist, STS says no more
+        // than this.
         let Refusal { code, message, .. } = denial(call.principal, Action::AssumeRole, role);
         let (message, _) = message.split_once(" because ").expect("the text gives a reason");
         return Err(Refusal { code, message: message.to_owned(), status: 403, violation: false });

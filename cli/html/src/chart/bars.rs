@@ -43,14 +43,14 @@ pub struct Part {
     /// Its colour.
     pub fill: Fill,
     /// Its length, in the unit of the chart.
-    pub length: f64,
+    pub len: f64,
     /// What it stands for.
     pub title: String,
 }
 
 impl Bar {
-    fn length(&self) -> f64 {
-        self.parts.iter().map(|part| part.length).sum()
+    fn len(&self) -> f64 {
+        self.parts.iter().map(|part| part.len).sum()
     }
 }
 
@@ -59,7 +59,7 @@ impl Render for Bars {
         let bars = || self.groups.iter().flat_map(|group| &group.bars);
         let left = room(self.groups.iter().map(|group| group.name.as_str()));
         let right = room(bars().map(|bar| bar.end.as_str()));
-        let longest = bars().map(Bar::length).fold(self.full.max(f64::MIN_POSITIVE), f64::max);
+        let longest = bars().map(Bar::len).fold(self.full.max(f64::MIN_POSITIVE), f64::max);
         let scale = (WIDTH - left - right).max(0.0) / longest;
         let tall = |group: &Group| group.bars.len() as f64 * (BAR + BETWEEN_BARS) - BETWEEN_BARS;
         let mut marks = String::new();
@@ -82,9 +82,9 @@ fn draw(bar: &Bar, left: f64, top: f64, scale: f64) -> Markup {
     let parts: Vec<(f64, f64, &Part)> = bar
         .parts
         .iter()
-        .filter(|part| part.length > 0.0)
+        .filter(|part| part.len > 0.0)
         .map(|part| {
-            let (begin, width) = (end, part.length * scale);
+            let (begin, width) = (end, part.len * scale);
             end += width;
             // A hair of the ground keeps neighbours apart.
             (begin, if width > 2.0 && bar.parts.len() > 1 { width - 1.0 } else { width }, part)
@@ -110,9 +110,9 @@ mod tests {
     use super::*;
 
     fn bar(lengths: &[f64], end: &str) -> Bar {
-        let part = |(place, &length): (usize, &f64)| Part {
+        let part = |(place, &len): (usize, &f64)| Part {
             fill: Fill::shade(Colour::Blue, place, lengths.len()),
-            length,
+            len,
             title: "a < b".to_owned(),
         };
         Bar { parts: lengths.iter().enumerate().map(part).collect(), end: end.to_owned() }

@@ -1,5 +1,5 @@
-//! Holds `docs/errors.md` to what is done: each code of each row goes through a delivery, under a paused clock, to a
-//! stream that fails with it.
+//! Holds `docs/errors.md` to what is done: each code of each row goes through a delivery, under a
+//! paused clock, to a stream that fails with it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
@@ -48,8 +48,8 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Row {
-    /// Failures that the row is about, each with the class that the row gives them. A row about nothing that is known
-    /// fails the test.
+    /// Failures that the row is about, each with the class that the row gives them. A row about
+    /// nothing that is known fails the test.
     fn cases(&self) -> Vec<(Failure, Class)> {
         let with_status = |code: &str, status| failure(code, "", Some(status));
         let statuses = |statuses: &[u16]| statuses.iter().map(|&status| with_status("SomethingNew", status)).collect();
@@ -99,7 +99,8 @@ impl Row {
     }
 }
 
-/// The ways in which a code comes: with a request and with a record, or, for one of our own, as it is made.
+/// The ways in which a code comes: with a request and with a record, or, for one of our own, as it
+/// is made.
 fn of_code(code: &str) -> Vec<Failure> {
     match code {
         Failure::TIMEOUT => vec![Failure::timeout("no reply in time")],
@@ -165,8 +166,8 @@ async fn is_tried_again(failure: &Failure) {
     assert_eq!((outcome.delivered.records, outcome.shipping.records_failed[failure.code()]), (4, 1), "{failure}");
     outcome.result.expect("it went well");
 
-    // All of them: "up to 0.2 s after the first failure, up to twice as long after each further one, and never more than
-    // 20 s"; "without it, pixel-engine keeps trying forever".
+    // All of them: "up to 0.2 s after the first failure, up to twice as long after each further
+    // one, and never more than 20 s"; "without it, pixel-engine keeps trying forever".
     let outcome = deliver(vec![Err(failure.clone()); 60], 4, None, |_| ()).await;
     assert_eq!(outcome.numbers(), vec![vec![0, 1, 2, 3]; 61], "{failure}");
     assert_eq!((outcome.delivered.records, outcome.shipping.requests_failed[failure.code()]), (4, 60), "{failure}");
@@ -200,8 +201,8 @@ async fn is_tried_again(failure: &Failure) {
     assert_eq!(outcome.shipping.throttles, u64::from(failure.class() == Class::Throttled), "{failure}");
 }
 
-/// "the request is sent in halves, and all later requests are a quarter smaller. A single record that is too large is
-/// treated as permanent".
+/// "the request is sent in halves, and all later requests are a quarter smaller. A single record
+/// that is too large is treated as permanent".
 async fn is_sent_in_halves(failure: &Failure) {
     let outcome = deliver(vec![Err(failure.clone())], 8, None, |_| ()).await;
     let sizes: Vec<usize> = outcome.requests.iter().map(|request| request.numbers.len()).collect();
@@ -298,8 +299,8 @@ async fn deliver(
     deliver_large(replies, records, 1_000, spool_size, change).await
 }
 
-/// Delivers so many records of that size, four in a request, one request after the other, with or without a spool of so
-/// many bytes.
+/// Delivers so many records of that size, four in a request, one request after the other, with or
+/// without a spool of so many bytes.
 async fn deliver_large(
     replies: Vec<Reply>,
     records: u8,

@@ -8,17 +8,19 @@ use tokio::sync::oneshot;
 
 use super::Position;
 
-/// Resolves when the fate of every line of an [inlet](crate::source::Inlet) that has ended is known. It can be awaited,
-/// on any runtime, or waited for.
+/// Resolves when the fate of every line of an [inlet](crate::source::Inlet) that has ended is
+/// known. It can be awaited, on any runtime, or waited for.
 ///
-/// An HTTP source answers only then, since what is merely in memory would be lost in a crash. A consumer of a stream
-/// tells from the position of a failure which record to begin with the next time.
+/// An HTTP source answers only then, since what is merely in memory would be lost in a crash. A
+/// consumer of a stream tells from the position of a failure which record to begin with the next
+/// time.
 #[derive(Debug)]
 pub struct Completion {
     outcome: oneshot::Receiver<Outcome>,
 }
 
-/// What became of all the lines of an inlet. Filtered lines, and bad ones that the quarantine has, are safe as well.
+/// What became of all the lines of an inlet. Filtered lines, and bad ones that the quarantine has,
+/// are safe as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -39,8 +41,8 @@ impl Completion {
         (sender, Completion { outcome })
     }
 
-    /// Waits for the outcome. A source must not wait for its own lines where no [linger](crate::config::Linger) is set:
-    /// they may wait in turn for a record to fill up.
+    /// Waits for the outcome. A source must not wait for its own lines where no
+    /// [linger](crate::config::Linger) is set: they may wait in turn for a record to fill up.
     ///
     /// # Panics
     /// On a thread that drives a tokio runtime: await the completion there.

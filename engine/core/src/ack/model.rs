@@ -1,5 +1,5 @@
-//! A model of a producer that crashes again and again: every line is read again or was delivered, whatever a crash cuts
-//! off, and what was delivered and saved is never sent again.
+//! A model of a producer that crashes again and again: every line is read again or was delivered,
+//! whatever a crash cuts off, and what was delivered and saved is never sent again.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use crate::block::{Block, BufferPool, Cut, Layout, Origin};
 use crate::check::Checks;
 use crate::compress::Codec;
 use crate::encode::{Rules, Scratch};
-use crate::finish::{Compression, Container};
+use crate::finish::{Compressor, Container};
 use crate::pack::aggregates::AggregatePacker;
 use crate::pack::lines::LinesPacker;
 use crate::pack::partitions::PartitionPacker;
@@ -38,7 +38,7 @@ enum Fate {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Packing {
+enum Shape {
     Lines,
     Reordered,
     Projected,
@@ -50,7 +50,7 @@ enum Packing {
 /// One run, until it crashes or is done.
 #[derive(Clone, Debug)]
 struct Life {
-    packing: Packing,
+    shape: Shape,
     seed: u64,
     /// What part of the events there is time for.
     until: f64,
@@ -162,8 +162,8 @@ enum Cutter {
     Partitions(PartitionPacker),
 }
 
-fn rules(packing: Packing) -> Rules {
-    let is_projected = matches!(packing, Packing::Projected);
+fn rules(shape: Shape) -> Rules {
+    let is_projected = matches!(shape, Shape::Projected);
     Rules {
         checks: Checks {
             schemas: Schemas::new([Schema::parse(LogKind::RealTime, "timestamp c-ip").unwrap()]).unwrap(),
@@ -172,8 +172,8 @@ fn rules(packing: Packing) -> Rules {
         },
         encoding: if is_projected { Encoding::Projection("c-ip,timestamp".parse().unwrap()) } else { Encoding::Raw },
         max_line_len: 200,
-        reorder_for: matches!(packing, Packing::Reordered).then_some(RECORD_SIZE),
-        partition_by: matches!(packing, Packing::Partitions).then(|| "c-ip".parse().unwrap()),
+        reorder_for: matches!(shape, Shape::Reordered).then_some(RECORD_SIZE),
+        partition_by: matches!(shape, Shape::Partitions).then(|| "c-ip".parse().unwrap()),
         observers: Vec::new(),
         pool: BufferPool::new(2),
     }
@@ -181,20 +181,21 @@ fn rules(packing: Packing) -> Rules {
 
 const RECORD_SIZE: usize = 300;
 
-fn packer(packing: Packing) -> (Cutter, Container) {
-    match packing {
-        Packing::Lines | Packing::Reordered | Packing::Projected => {
+fn packer(shape: Shape) -> (Cutter, Container) {
+    match shape {
+        Shape::Lines | Shape::Reordered | Shape::Projected => {
             (Cutter::Lines(LinesPacker::new(RECORD_SIZE, 1)), Container::Lines)
         }
-        Packing::Compressed => {
-            // The lines of each record shrink less than is thought at first, so that runs are split.
-            let compression = Compression::new(Codec::Zstd(1), 60, 1, 1 << 20);
-            (Cutter::Lines(LinesPacker::new(2_000, 1)), Container::CompressedLines(compression))
+        Shape::Compressed => {
+            // The lines of each record shrink less than is thought at first, so that runs are
+            // split.
+            let compressor = Compressor::new(Codec::Zstd(1), 60, 1, 1 << 20);
+            (Cutter::Lines(LinesPacker::new(2_000, 1)), Container::CompressedLines(compressor))
         }
-        Packing::Aggregates => {
+        Shape::Aggregates => {
             (Cutter::Aggregates(AggregatePacker::new(RECORD_SIZE, SharedShardMap::default())), Container::Kpl)
         }
-        Packing::Partitions => {
+        Shape::Partitions => {
             let map = map_cut_at(&[1 << 126, 1 << 127]);
             (Cutter::Partitions(PartitionPacker::new(RECORD_SIZE, SharedShardMap::new(map))), Container::Kpl)
         }
@@ -202,9 +203,9 @@ fn packer(packing: Packing) -> (Cutter, Container) {
 }
 
 /// The numbers of the lines in a record.
-fn numbers(packing: Packing, record: &Record) -> Vec<usize> {
+fn numbers(shape: Shape, record: &Record) -> Vec<usize> {
     let bytes = record.chunks().collect::<Vec<_>>().concat();
-    let bytes = if matches!(packing, Packing::Compressed) { zstd::decode_all(&bytes[..]).unwrap() } else { bytes };
+    let bytes = if matches!(shape, Shape::Compressed) { zstd::decode_all(&bytes[..]).unwrap() } else { bytes };
     let lines: Vec<Vec<u8>> = match decode(&bytes) {
         Decoded::Aggregate(aggregate) => aggregate.records().map(|record| record.data.to_vec()).collect(),
         _ => bytes.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect(),
@@ -212,7 +213,7 @@ fn numbers(packing: Packing, record: &Record) -> Vec<usize> {
     let number = |line: &Vec<u8>| {
         let text = std::str::from_utf8(line).unwrap().strip_suffix('\n').unwrap();
         assert!(!text.contains('\r'));
-        let place = usize::from(matches!(packing, Packing::Projected));
+        let place = usize::from(matches!(shape, Shape::Projected));
         text.split('\t').nth(place).unwrap().parse().unwrap()
     };
     lines.iter().map(number).collect()
@@ -231,8 +232,8 @@ impl World<'_> {
         let mut random = Rng::with_seed(life.seed);
         let all = Acknowledgements::default();
         all.begin(3, saved.clone());
-        let (mut cutter, container) = packer(life.packing);
-        let (rules, mut scratch) = (rules(life.packing), Scratch::default());
+        let (mut cutter, container) = packer(life.shape);
+        let (rules, mut scratch) = (rules(life.shape), Scratch::default());
         let mut held = Vec::new();
         let mut group = Vec::new();
         let mut newlines = saved.position.lines;
@@ -266,7 +267,7 @@ impl World<'_> {
             Cutter::Lines(packer) => packer.flush(emit),
         }
         for record in container.finish(group).unwrap() {
-            let numbers = numbers(life.packing, &record);
+            let numbers = numbers(life.shape, &record);
             assert_eq!(numbers.len(), record.lines());
             assert!(numbers.iter().all(|&number| !log.is_in(number, saved)), "sent again");
             held.push(Held::Record(record.into_receipt(), numbers));
@@ -308,8 +309,8 @@ impl World<'_> {
         last_save
     }
 
-    /// What is acknowledged; checks that the world outside has it, and that nothing of what the run was `told` is
-    /// missing.
+    /// What is acknowledged; checks that the world outside has it, and that nothing of what the run
+    /// was `told` is missing.
     fn save(&self, all: &Acknowledgements, before: &Acknowledged, told: &BTreeSet<usize>) -> Acknowledged {
         let (log, saved) = (self.log, all.acknowledged(3));
         let newlines = log.text[..saved.position.offset as usize].iter().filter(|&&byte| byte == b'\n').count();
@@ -350,9 +351,9 @@ fn any_fate() -> impl Strategy<Value = Fate> {
 }
 
 fn any_life() -> impl Strategy<Value = Life> {
-    use Packing::*;
-    let packing = prop::sample::select(vec![Lines, Reordered, Projected, Compressed, Aggregates, Partitions]);
-    (packing, any::<u64>(), 0.0..1.0_f64).prop_map(|(packing, seed, until)| Life { packing, seed, until })
+    use Shape::*;
+    let shape = prop::sample::select(vec![Lines, Reordered, Projected, Compressed, Aggregates, Partitions]);
+    (shape, any::<u64>(), 0.0..1.0_f64).prop_map(|(shape, seed, until)| Life { shape, seed, until })
 }
 
 proptest! {

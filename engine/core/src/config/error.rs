@@ -89,7 +89,8 @@ pub enum Problem {
     Codec(UnknownCodec),
     /// Not a list of fields, or two that cannot be told apart.
     Fields(SchemaError),
-    /// More than one list for standard logs without a header: nothing tells which of them a line has.
+    /// More than one list for standard logs without a header: nothing tells which of them a line
+    /// has.
     OneList,
     /// The file with the list of fields cannot be read.
     File(io::Error),
@@ -112,8 +113,8 @@ impl ConfigError {
         &self.problem
     }
 
-    /// The message, with each key and its value as `spell` writes them: a program with flags spells `record_size` and
-    /// `10` as `--record-size 10`.
+    /// The message, with each key and its value as `spell` writes them: a program with flags spells
+    /// `record_size` and `10` as `--record-size 10`.
     pub fn spelled(&self, spell: impl Fn(Key, Option<&str>) -> String) -> String {
         let key = spell(self.key, self.value.as_deref());
         match &self.problem {

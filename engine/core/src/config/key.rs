@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 macro_rules! keys {
     ($($key:ident $name:literal,)*) => {
-        /// The name of a setting: a key in a file, a flag of the program, a variable of its environment.
+        /// The name of a setting: a key in a file, a flag of the program, a variable of its
+        /// environment.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Key {

@@ -4,9 +4,10 @@
 //! flags, variables, a file ──► Settings ──► validate ──► Config ──► run
 //!                               plain values          cannot be wrong
 //! ```
-//! [`Settings`] hold what was typed. [`Settings::validate`] is the only way to a [`Config`], and knows every rule: which
-//! values exist, how large they may be, and which of them go together. What it refuses is a [`ConfigError`] with the
-//! [`Key`] of the setting. Stages of the pipeline take a `Config` and check nothing again.
+//! [`Settings`] hold what was typed. [`Settings::validate`] is the only way to a [`Config`], and
+//! knows every rule: which values exist, how large they may be, and which of them go together. What
+//! it refuses is a [`ConfigError`] with the [`Key`] of the setting. Stages of the pipeline take a
+//! `Config` and check nothing again.
 
 mod choice;
 mod error;
@@ -58,7 +59,8 @@ pub struct Config {
 
 /// What records are made of. Sizes are bytes.
 ///
-/// Whoever opens a sink must know every variant, so another one is a breaking change; fields may be added.
+/// Whoever opens a sink must know every variant, so another one is a breaking change; fields may be
+/// added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Container {
     /// Concatenated lines, for Firehose.
@@ -83,7 +85,8 @@ pub enum Container {
     },
 }
 
-/// Where records go: `firehose://STREAM`, `kinesis://STREAM`, `dir:PATH`, `stdout:[STREAM]` or `null:`.
+/// Where records go: `firehose://STREAM`, `kinesis://STREAM`, `dir:PATH`, `stdout:[STREAM]` or
+/// `null:`.
 ///
 /// ```
 /// use pixel_engine_core::config::Target;
@@ -91,8 +94,8 @@ pub enum Container {
 /// assert!("s3://bucket".parse::<Target>().is_err());
 /// ```
 ///
-/// Another variant is a breaking change: a program that does not know it must not compile, rather than deliver to some
-/// other place.
+/// Another variant is a breaking change: a program that does not know it must not compile, rather
+/// than deliver to some other place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A stream of Firehose or Kinesis.
@@ -120,7 +123,8 @@ pub enum TargetError {
 /// How long a line may wait for its record to be filled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Linger {
-    /// Depends on the input: [`Linger::DEFAULT_FOR_PIPE`] for what has no end in sight, no limit for files.
+    /// Depends on the input: [`Linger::DEFAULT_FOR_PIPE`] for what has no end in sight, no limit
+    /// for files.
     #[default]
     BySource,
     /// As long as it takes.
@@ -158,8 +162,8 @@ pub struct DeliveryConfig {
 /// The rate to begin with and never to pass; below it, the rate adapts to throttling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RateLimit {
-    /// 1 MiB and 1,000 records a second for each shard; for Firehose, whose quota no API tells, none until it
-    /// throttles.
+    /// 1 MiB and 1,000 records a second for each shard; for Firehose, whose quota no API tells,
+    /// none until it throttles.
     #[default]
     Auto,
     /// None until the service throttles.
@@ -168,7 +172,8 @@ pub enum RateLimit {
     BytesPerSecond(u64),
 }
 
-/// Text that is not a rate limit: usually a rate in lines, or a unit of time, which is always a second.
+/// Text that is not a rate limit: usually a rate in lines, or a unit of time, which is always a
+/// second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not `none` and not bytes a second, such as 5MiB")]
 pub struct RateLimitError;
@@ -186,8 +191,8 @@ pub struct SpoolConfig {
 }
 
 impl DeliveryConfig {
-    /// What is usual for that API: 4 requests at a time of its default size, and a grace of 10 s. Of records it knows
-    /// nothing: no aggregates, no largest size.
+    /// What is usual for that API: 4 requests at a time of its default size, and a grace of 10 s.
+    /// Of records it knows nothing: no aggregates, no largest size.
     pub fn new(api: Api) -> DeliveryConfig {
         DeliveryConfig {
             concurrency: settings::DEFAULT_CONCURRENCY,
@@ -270,7 +275,8 @@ impl Config {
         &self.target
     }
 
-    /// The API whose limits the requests keep: that of the stream, else the one that the container is for.
+    /// The API whose limits the requests keep: that of the stream, else the one that the container
+    /// is for.
     pub fn api(&self) -> Api {
         self.target.stream().map_or(self.container.api(), Stream::api)
     }
@@ -285,7 +291,8 @@ impl Config {
         self.spool.as_ref()
     }
 
-    /// The same with other schemas of real-time logs, for a program that has them already: any of them go with the rest.
+    /// The same with other schemas of real-time logs, for a program that has them already: any of
+    /// them go with the rest.
     pub fn with_schemas(self, schemas: Schemas) -> Config {
         Config { schemas, ..self }
     }
@@ -365,7 +372,8 @@ impl FromStr for Target {
 }
 
 impl Linger {
-    /// What a pipe gets when nothing else is said: lines arrive soon, and a busy pipe fills its records all the same.
+    /// What a pipe gets when nothing else is said: lines arrive soon, and a busy pipe fills its
+    /// records all the same.
     pub const DEFAULT_FOR_PIPE: Duration = Duration::from_secs(1);
 
     /// How long a line of a pipe or of a file may wait; `None` for as long as it takes.

@@ -1,5 +1,5 @@
-//! How settings are deserialized. Variables of the environment are all text and a file has numbers, so each setting
-//! that is not text takes both.
+//! How settings are deserialized. Variables of the environment are all text and a file has numbers,
+//! so each setting that is not text takes both.
 
 use std::fmt::{self, Formatter};
 use std::time::Duration;

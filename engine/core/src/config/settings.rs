@@ -24,11 +24,12 @@ use pixel_engine_log::encode::Encoding;
 use pixel_engine_log::schema::{LogKind, Schema, Schemas};
 use pixel_engine_log::select::{Matcher, SelectError};
 
-/// What a user may set, as plain values: nothing here has been looked at yet, and what is not set has a default.
-/// [`Settings::validate`] makes a [`Config`] of it.
+/// What a user may set, as plain values: nothing here has been looked at yet, and what is not set
+/// has a default. [`Settings::validate`] makes a [`Config`] of it.
 ///
-/// They can be deserialized from a file, from variables, where every value is text, or from whatever a deployment has.
-/// Keys have the names of the fields here. A key that does not exist is refused.
+/// They can be deserialized from a file, from variables, where every value is text, or from
+/// whatever a deployment has. Keys have the names of the fields here. A key that does not exist is
+/// refused.
 ///
 /// ```
 /// use pixel_engine_core::config::{Container, Settings};
@@ -44,11 +45,13 @@ pub struct Settings {
     /// What the lines are. Default: told from the first line of each input.
     #[serde(deserialize_with = "read::choice")]
     pub format: Option<Format>,
-    /// The accepted fields of real-time logs: each a preset, a list of names, or `@FILE` with one of these; told apart by
-    /// their column count. With the format `standard`: the columns of logs without a header. Default: every preset.
+    /// The accepted fields of real-time logs: each a preset, a list of names, or `@FILE` with one
+    /// of these; told apart by their column count. With the format `standard`: the columns of logs
+    /// without a header. Default: every preset.
     #[serde(deserialize_with = "read::list")]
     pub fields: Vec<String>,
-    /// Conditions `FIELD=GLOB`: a line that does not match all of them is filtered out. Default: none.
+    /// Conditions `FIELD=GLOB`: a line that does not match all of them is filtered out. Default:
+    /// none.
     #[serde(rename = "match", deserialize_with = "read::list")]
     pub matches: Vec<String>,
     /// What to do with a line that cannot be shipped. Default: quarantine.
@@ -66,21 +69,26 @@ pub struct Settings {
     /// What records are made of. Default: `kpl` for `kinesis://`, else `lines`.
     #[serde(deserialize_with = "read::choice")]
     pub container: Option<ContainerKind>,
-    /// Lines with the same value go to the same shard, in order. For `kpl`. Default: shards take turns.
+    /// Lines with the same value go to the same shard, in order. For `kpl`. Default: shards take
+    /// turns.
     pub partition_by: Option<String>,
-    /// The most bytes of a record, after compression. Default: 1,024,000 for `lines`, 51,200 for `kpl`.
+    /// The most bytes of a record, after compression. Default: 1,024,000 for `lines`, 51,200 for
+    /// `kpl`.
     #[serde(deserialize_with = "read::size")]
     pub record_size: Option<u64>,
-    /// Records of lines end just under a multiple of this many bytes; without effect when they are compressed. For
-    /// `lines`. Default: 5,120, the bytes that Firehose bills in.
+    /// Records of lines end just under a multiple of this many bytes; without effect when they are
+    /// compressed. For `lines`. Default: 5,120, the bytes that Firehose bills in.
     #[serde(deserialize_with = "read::size")]
     pub align: Option<u64>,
-    /// Whether lines may change their order within a block, to fill records better. For `lines`. Default: no.
+    /// Whether lines may change their order within a block, to fill records better. For `lines`.
+    /// Default: no.
     #[serde(deserialize_with = "read::switch")]
     pub reorder: Option<bool>,
-    /// How records are compressed: `none`, `gzip[:LEVEL]` or `zstd[:LEVEL]`. For `lines`. Default: `none`.
+    /// How records are compressed: `none`, `gzip[:LEVEL]` or `zstd[:LEVEL]`. For `lines`. Default:
+    /// `none`.
     pub compress: Option<String>,
-    /// How long a line may wait for its record to be filled. Default: 1 s for a pipe, no limit for files.
+    /// How long a line may wait for its record to be filled. Default: 1 s for a pipe, no limit for
+    /// files.
     #[serde(deserialize_with = "read::linger")]
     pub linger: Option<Linger>,
     /// Threads that scan, encode and compress. Default: one for each core.
@@ -97,7 +105,8 @@ pub struct Settings {
     /// What counts towards the bytes of a Firehose request. Default: base64.
     #[serde(deserialize_with = "read::choice")]
     pub count_request_size: Option<Counted>,
-    /// The most bytes a second for a Firehose stream or for each Kinesis shard. Default: [`RateLimit::Auto`].
+    /// The most bytes a second for a Firehose stream or for each Kinesis shard. Default:
+    /// [`RateLimit::Auto`].
     #[serde(deserialize_with = "read::rate_limit")]
     pub rate_limit: Option<RateLimit>,
     /// How long to try to deliver a record. Default: for ever.
@@ -136,7 +145,8 @@ impl Settings {
     /// `@FILE` in [`fields`](Settings::fields) is read here.
     ///
     /// # Errors
-    /// A value that does not exist or is out of range, or one that does not go with another. The error names the key.
+    /// A value that does not exist or is out of range, or one that does not go with another. The
+    /// error names the key.
     pub fn validate(&self) -> Result<Config, ConfigError> {
         let target = self.target()?;
         let stream = target.stream();

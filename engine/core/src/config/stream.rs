@@ -33,7 +33,8 @@ pub enum StreamError {
     Name {
         /// What stands there.
         name: String,
-        /// The most characters. Source: `DeliveryStreamName` and `StreamName` in the service models.
+        /// The most characters. Source: `DeliveryStreamName` and `StreamName` in the service
+        /// models.
         max_len: usize,
     },
     /// An ARN of something else: usually a stream of the other service.

@@ -551,7 +551,8 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     })
 }
 
-/// Runs the log through the pipeline; every line is accounted for, and what was shipped is in the records.
+/// Runs the log through the pipeline; every line is accounted for, and what was shipped is in the
+/// records.
 fn run_through(config: &Config, input: Input, quarantine: &Path) -> Result<(), TestCaseError> {
     let mut sink = Memory { null: Null::new(config.api()), records: Vec::new() };
     let mut quarantine = Quarantine::new(quarantine);

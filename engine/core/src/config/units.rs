@@ -1,4 +1,5 @@
-//! How sizes and durations are written, everywhere: `5120`, `300MB`, `4GiB`; `250ms`, `30s`, `1h 30m`.
+//! How sizes and durations are written, everywhere: `5120`, `300MB`, `4GiB`; `250ms`, `30s`,
+//! `1h 30m`.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ pub enum UnitError {
     Duration,
 }
 
-/// The bytes of a size: a number, which may have `_` between its digits, and a unit of 1,000 (`kB`, `MB`, `GB`) or of
-/// 1,024 (`KiB`, `MiB`, `GiB`). Without a unit it is bytes.
+/// The bytes of a size: a number, which may have `_` between its digits, and a unit of 1,000 (`kB`,
+/// `MB`, `GB`) or of 1,024 (`KiB`, `MiB`, `GiB`). Without a unit it is bytes.
 ///
 /// ```
 /// use pixel_engine_core::config::parse_size;
@@ -31,8 +32,8 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     text.replace('_', "").parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| UnitError::Size)
 }
 
-/// A duration: numbers with their units (`ns`, `us`, `ms`, `s`, `m`, `h`, `d` and longer forms of these such as `min`
-/// and `hours`), which add up. `0` needs no unit.
+/// A duration: numbers with their units (`ns`, `us`, `ms`, `s`, `m`, `h`, `d` and longer forms of
+/// these such as `min` and `hours`), which add up. `0` needs no unit.
 ///
 /// ```
 /// use pixel_engine_core::config::parse_duration;
@@ -50,7 +51,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     humantime::parse_duration(text).map_err(|_| UnitError::Duration)
 }
 
-/// A duration as [`parse_duration`] reads it, without months and years, which have no fixed length: `30d`, `1h 1ms`.
+/// A duration as [`parse_duration`] reads it, without months and years, which have no fixed length:
+/// `30d`, `1h 1ms`.
 pub(super) fn format_duration(duration: Duration) -> String {
     let (seconds, nanoseconds) = (duration.as_secs(), u64::from(duration.subsec_nanos()));
     let parts = [

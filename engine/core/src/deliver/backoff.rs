@@ -1,4 +1,5 @@
-//! How long to wait before records that failed are sent again. Simulations of a delivery play the same waits.
+//! How long to wait before records that failed are sent again. Simulations of a delivery play the
+//! same waits.
 
 use std::time::Duration;
 
@@ -6,9 +7,9 @@ use std::time::Duration;
 pub const FIRST_WAIT: Duration = Duration::from_millis(100);
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
-/// The upper bound of the wait after that many failures in a row without progress: it doubles with each of them. The
-/// wait itself is a random part of it, so that producers that failed together do not come back together ("full
-/// jitter").
+/// The upper bound of the wait after that many failures in a row without progress: it doubles with
+/// each of them. The wait itself is a random part of it, so that producers that failed together do
+/// not come back together ("full jitter").
 pub fn max_wait(failures: u32) -> Duration {
     FIRST_WAIT.saturating_mul(1 << failures.min(16)).min(MAX_WAIT)
 }

@@ -89,7 +89,7 @@ impl Counts {
             let shipping = &mut self.lock().shipping;
             shipping.records_spooled += 1;
             shipping.lines_spooled += record.lines() as u64;
-            shipping.bytes_spooled += record.length() as u64;
+            shipping.bytes_spooled += record.data_len() as u64;
             record.into_receipt().kept();
         }
     }

@@ -16,7 +16,8 @@ pub struct Drained {
     pub found: u64,
     /// Batches that were delivered and removed.
     pub removed: u64,
-    /// Batches that cannot be read, or are for another service: they stay as they are. With the reason for each.
+    /// Batches that cannot be read, or are for another service: they stay as they are. With the
+    /// reason for each.
     pub damaged: Vec<DrainError>,
     /// Batches that were not delivered, or not wholly, and stay.
     pub left: u64,
@@ -46,8 +47,9 @@ pub enum DrainError {
     },
 }
 
-/// Sends the batches of the folder in the order in which they were kept, until it is done or `stop` is set. A batch
-/// for another stream of the same service goes to the sink's stream. `progress` counts batches.
+/// Sends the batches of the folder in the order in which they were kept, until it is done or `stop`
+/// is set. A batch for another stream of the same service goes to the sink's stream. `progress`
+/// counts batches.
 ///
 /// # Errors
 /// The folder cannot be read, or another process is sending what is in it.
@@ -237,7 +239,8 @@ mod tests {
 
     fn drain_with(folder: &Path, sink: &mut Memory) -> Drained {
         let progress = AtomicU64::new(0);
-        // Another test that starts a program has copies of all locks for the instant before that program runs.
+        // Another test that starts a program has copies of all locks for the instant before that
+        // program runs.
         let drained = loop {
             match drain(folder, API, sink, &progress, &AtomicBool::new(false)) {
                 Err(SpoolError::Locked { .. }) => std::thread::yield_now(),
@@ -302,8 +305,8 @@ mod tests {
     }
 
     proptest! {
-        /// A batch is gone exactly when all of its records were acknowledged, whatever happens to them and when; what
-        /// stays is as it was, and goes the next time.
+        /// A batch is gone exactly when all of its records were acknowledged, whatever happens to
+        /// them and when; what stays is as it was, and goes the next time.
         #[test]
         fn a_batch_is_removed_once_all_of_it_is_acknowledged(
             sizes in prop::collection::vec(1..5_usize, 0..8),

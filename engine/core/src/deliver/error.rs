@@ -9,12 +9,12 @@ use crate::spool::SpoolError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliverError {
-    /// The service refuses in a way that only a person can mend, and there is no spool: a missing permission, an
-    /// unknown stream, expired credentials, a record larger than the stream takes.
+    /// The service refuses in a way that only a person can mend, and there is no spool: a missing
+    /// permission, an unknown stream, expired credentials, a record larger than the stream takes.
     #[error("{0}")]
     Refused(Failure),
-    /// Records were tried for as long as they may be, and there is no spool: an outage, or a stop in the middle of
-    /// one.
+    /// Records were tried for as long as they may be, and there is no spool: an outage, or a stop
+    /// in the middle of one.
     #[error("given up after {} s: {failure}", tried.as_secs())]
     GivenUp {
         /// How long they were tried.
@@ -22,8 +22,8 @@ pub enum DeliverError {
         /// How the last try failed.
         failure: Failure,
     },
-    /// Records that were not delivered cannot be kept either: a full disk, or a full spool that may not be waited
-    /// for.
+    /// Records that were not delivered cannot be kept either: a full disk, or a full spool that may
+    /// not be waited for.
     #[error("{failure}; and they cannot be kept: {error}")]
     NotKept {
         /// Why they were not delivered.
@@ -32,8 +32,8 @@ pub enum DeliverError {
         #[source]
         error: SpoolError,
     },
-    /// Nobody may put records into this stream: it reads from another source, as a delivery stream behind Kinesis
-    /// does.
+    /// Nobody may put records into this stream: it reads from another source, as a delivery stream
+    /// behind Kinesis does.
     #[error("is a {kind}: records go to its source, not to it; deliver to that with kinesis://")]
     OtherSource {
         /// The kind of stream.
@@ -45,7 +45,8 @@ pub enum DeliverError {
         /// What the service calls its state.
         status: String,
     },
-    /// Aggregates go to a stream that chooses shards without looking at keys, so that consumers would drop them.
+    /// Aggregates go to a stream that chooses shards without looking at keys, so that consumers
+    /// would drop them.
     #[error(
         "the stream's record distribution is AUTO: it ignores partition keys, and consumers silently drop aggregates \
          whose keys are not their shard's. Deliver lines in place of aggregates, or give the stream USER_PARTITION_KEY"

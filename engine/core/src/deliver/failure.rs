@@ -10,8 +10,8 @@ pub enum Class {
     Throttled,
     /// It may work in a moment: wait and send again.
     Transient,
-    /// The request is too large: send it in halves, and make the next ones smaller. A single record that is too large
-    /// is as good as refused.
+    /// The request is too large: send it in halves, and make the next ones smaller. A single record
+    /// that is too large is as good as refused.
     TooLarge,
     /// It will not work until somebody changes something.
     Permanent,
@@ -87,7 +87,8 @@ impl Failure {
         self.class
     }
 
-    /// The service's name for it, or one of those that `docs/errors.md` lists for failures without one.
+    /// The service's name for it, or one of those that `docs/errors.md` lists for failures without
+    /// one.
     pub fn code(&self) -> &str {
         &self.code
     }
@@ -97,7 +98,8 @@ impl Failure {
         &self.message
     }
 
-    /// Whether the service may have stored the records all the same: sent again, they may come twice.
+    /// Whether the service may have stored the records all the same: sent again, they may come
+    /// twice.
     pub fn may_have_arrived(&self) -> bool {
         self.may_have_arrived
     }

@@ -48,8 +48,8 @@ impl Keep {
 }
 
 impl<S: Service> Shared<S> {
-    /// Puts records that failed, and were first tried at `begun`, into the spool. Gives them back when there is no room,
-    /// to go on trying; without a spool, they end the delivery.
+    /// Puts records that failed, and were first tried at `begun`, into the spool. Gives them back
+    /// when there is no room, to go on trying; without a spool, they end the delivery.
     pub(super) async fn keep(
         &self,
         records: Vec<Record>,

@@ -10,7 +10,8 @@ use crate::limits::kinesis::SHARD_BYTES_PER_SECOND;
 use crate::record::Record;
 use crate::sink::limits::{Counted, RequestLimits};
 
-/// A quarter of a shard's second in one request at most, as in the KPL (`collector.h`): more would be throttled.
+/// A quarter of a shard's second in one request at most, as in the KPL (`collector.h`): more would
+/// be throttled.
 const MAX_SHARE: usize = SHARD_BYTES_PER_SECOND as usize / 4;
 
 /// The full requests of a lane. Its workers take them in turn.
@@ -35,8 +36,8 @@ impl Lane {
         (Lane { open: Vec::new(), limits, shares: Vec::new(), queue: Some(queue) }, Arc::new(Mutex::new(batches)))
     }
 
-    /// Takes a record for that bucket. The open request goes first when the record does not fit into it, or, where
-    /// buckets have shares, when it would pass its bucket's.
+    /// Takes a record for that bucket. The open request goes first when the record does not fit
+    /// into it, or, where buckets have shares, when it would pass its bucket's.
     pub(super) async fn add(
         &mut self,
         record: Record,

@@ -6,15 +6,17 @@
 //!                                       └──── wait, less at once ◄─┤
 //!                                                                  └──► spool
 //! ```
-//! Requests are filled by whoever ships and sent by workers, each with one request on the way. A full queue holds the
-//! shipper, and through the pipeline the reader: memory stays the same whether the service is fast, slow or dead.
+//! Requests are filled by whoever ships and sent by workers, each with one request on the way. A
+//! full queue holds the shipper, and through the pipeline the reader: memory stays the same whether
+//! the service is fast, slow or dead.
 //!
-//! A record leaves here in one of three ways: its service has answered for it, it is on disk in the spool, or the
-//! delivery ends with an error and its lines do not count as acknowledged.
+//! A record leaves here in one of three ways: its service has answered for it, it is on disk in the
+//! spool, or the delivery ends with an error and its lines do not count as acknowledged.
 //!
-//! [`Service`] is what sends a request; the class of its [`Failure`]s decides what happens next, and this is the only
-//! place that retries. [`Delivery`] is for callers inside tokio, [`DeliverySink`] is the same for a thread that may
-//! block. All clocks are tokio's, so tests may pause the time.
+//! [`Service`] is what sends a request; the class of its [`Failure`]s decides what happens next,
+//! and this is the only place that retries. [`Delivery`] is for callers inside tokio,
+//! [`DeliverySink`] is the same for a thread that may block. All clocks are tokio's, so tests may
+//! pause the time.
 //!
 //! ```
 //! use std::num::NonZeroUsize;
@@ -108,8 +110,8 @@ use pixel_engine_kpl::{HashKeys, SharedShardMap};
 
 /// Delivers records to a service, on the tokio runtime that it was opened on.
 ///
-/// [`Delivery::close`] waits until everything has arrived. A delivery that is dropped before that ends what it is doing;
-/// records that had not arrived stay unacknowledged.
+/// [`Delivery::close`] waits until everything has arrived. A delivery that is dropped before that
+/// ends what it is doing; records that had not arrived stay unacknowledged.
 pub struct Delivery<S: Service> {
     shared: Arc<Shared<S>>,
     lanes: Vec<Lane>,
@@ -121,11 +123,12 @@ pub struct Delivery<S: Service> {
 }
 
 impl<S: Service> Delivery<S> {
-    /// Looks at the stream and starts the workers. Must be awaited on a tokio runtime whose clock is enabled; a runtime
-    /// of one thread is enough.
+    /// Looks at the stream and starts the workers. Must be awaited on a tokio runtime whose clock
+    /// is enabled; a runtime of one thread is enough.
     ///
     /// # Errors
-    /// No such stream, no permission, no answer for 15 s, or a stream that would not take such records.
+    /// No such stream, no permission, no answer for 15 s, or a stream that would not take such
+    /// records.
     pub async fn open(service: S, options: Options) -> Result<Delivery<S>, SinkError> {
         let stream = service.uri();
         let keys_choose_shard =
@@ -133,15 +136,16 @@ impl<S: Service> Delivery<S> {
         let places = Places::new(service.shards());
         let destination = service.destination();
         let concurrency = options.config.concurrency.get();
-        // A lane has one request open, one in its queue and one on the way. With as many lanes as workers, these are
-        // half as large for the sake of memory.
+        // A lane has one request open, one in its queue and one on the way. With as many lanes as
+        // workers, these are half as large for the sake of memory.
         let (lane_count, request_size) = if options.config.in_order {
             (concurrency, options.config.request_size / 2)
         } else {
             (1, options.config.request_size)
         };
         let keys = service.shards().map(|shards| {
-            // It does not matter where the keys of a run begin, as long as runs do not all begin at the same shard.
+            // It does not matter where the keys of a run begin, as long as runs do not all begin at
+            // the same shard.
             HashKeys::new(fastrand::u128(..), shards.clone())
         });
         let shared = Arc::new(Shared {
@@ -173,13 +177,14 @@ impl<S: Service> Delivery<S> {
         Ok(Delivery { shared, lanes, workers, stop, keys })
     }
 
-    /// The shards of the stream, kept up to date, for a service that has shards: records should be packed by them.
+    /// The shards of the stream, kept up to date, for a service that has shards: records should be
+    /// packed by them.
     pub fn shards(&self) -> Option<SharedShardMap> {
         self.shared.service.shards().cloned()
     }
 
-    /// Takes the record over; waits while all workers are busy and a full request waits. When this is cancelled, the
-    /// record is dropped, which leaves its lines unacknowledged.
+    /// Takes the record over; waits while all workers are busy and a full request waits. When this
+    /// is cancelled, the record is dropped, which leaves its lines unacknowledged.
     ///
     /// # Errors
     /// Something cannot be delivered; nothing more will be.
@@ -217,7 +222,8 @@ impl<S: Service> Delivery<S> {
         Ok(())
     }
 
-    /// Sends what is held back and waits until every record is delivered or kept. No record may come after this.
+    /// Sends what is held back and waits until every record is delivered or kept. No record may
+    /// come after this.
     ///
     /// # Errors
     /// As for [`Delivery::ship`].
@@ -251,7 +257,8 @@ impl<S: Service> Delivery<S> {
         self.shared.counts.shipping()
     }
 
-    /// Why nothing more can be sent. What is on the way is answered for first, so that the numbers are true.
+    /// Why nothing more can be sent. What is on the way is answered for first, so that the numbers
+    /// are true.
     async fn failed(&mut self) -> SinkError {
         self.end_workers().await;
         self.shared.error()

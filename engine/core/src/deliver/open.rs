@@ -11,8 +11,8 @@ use super::{Class, DeliverError, Failure, Options, Service};
 const PATIENCE: Duration = Duration::from_secs(15);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// Asks whether the stream takes records as the options say they are, and reads its map of shards. Returns whether
-/// records go to the shards of their keys.
+/// Asks whether the stream takes records as the options say they are, and reads its map of shards.
+/// Returns whether records go to the shards of their keys.
 pub(super) async fn look<S: Service>(service: &S, options: &Options) -> Result<bool, DeliverError> {
     let mut keys_choose_shard = true;
     match patiently(options, async || service.describe().await).await {

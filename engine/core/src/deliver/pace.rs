@@ -1,22 +1,25 @@
-//! How fast to send: a token bucket for each shard, or one for a whole Firehose stream, whose rate adapts.
+//! How fast to send: a token bucket for each shard, or one for a whole Firehose stream, whose rate
+//! adapts.
 //!
-//! A provisioned shard takes 1 MiB and 1,000 records a second, and its bucket begins there. A Firehose stream's quota
-//! can be raised and scales by itself, and no API tells it: its bucket begins without a limit unless one is given, and
-//! gets one with the first throttle. From then on the rate is halved with each throttle, at most once in half a second,
-//! since all requests on the way are turned away together, and it grows by a constant for each second without one.
-//! (AIMD, as in TCP.)
+//! A provisioned shard takes 1 MiB and 1,000 records a second, and its bucket begins there. A
+//! Firehose stream's quota can be raised and scales by itself, and no API tells it: its bucket
+//! begins without a limit unless one is given, and gets one with the first throttle. From then on
+//! the rate is halved with each throttle, at most once in half a second, since all requests on the
+//! way are turned away together, and it grows by a constant for each second without one. (AIMD, as
+//! in TCP.)
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Half a second's worth may go at once. A shard forgives a second's worth; the rest is left for requests that jitter
-/// on the way presses together.
+/// Half a second's worth may go at once. A shard forgives a second's worth; the rest is left for
+/// requests that jitter on the way presses together.
 const BURST_SECONDS: f64 = 0.5;
 const MIN_TIME_BETWEEN_CUTS: Duration = Duration::from_millis(500);
-/// A rate never falls below this, since a bucket that stands still would never learn that it may go on. 4 MiB take 16 s
-/// then, about as long as the longest wait between two tries; no stream or shard has less than four times as much.
+/// A rate never falls below this, since a bucket that stands still would never learn that it may go
+/// on. 4 MiB take 16 s then, about as long as the longest wait between two tries; no stream or
+/// shard has less than four times as much.
 const MIN_RATE: f64 = 256.0 * 1024.0;
 
 /// What one bucket may take.
@@ -45,7 +48,8 @@ struct Bucket {
     paid_at: f64,
     cut_at: f64,
     grown_at: f64,
-    /// Bytes that were accepted since `counted_from`, to find the rate when the first throttle comes.
+    /// Bytes that were accepted since `counted_from`, to find the rate when the first throttle
+    /// comes.
     accepted: f64,
     counted_from: f64,
 }
@@ -77,8 +81,8 @@ impl Pace {
         *self.lock() = vec![bucket; count];
     }
 
-    /// How many of these records, from the first on, fit into a burst of each of their buckets. A record that is larger
-    /// than that fits by itself.
+    /// How many of these records, from the first on, fit into a burst of each of their buckets. A
+    /// record that is larger than that fits by itself.
     pub(super) fn portion(&self, records: impl Iterator<Item = (usize, usize)>) -> usize {
         let buckets = self.lock();
         let mut sums = Sums::default();
@@ -90,7 +94,8 @@ impl Pace {
         records.take_while(fits).count()
     }
 
-    /// Takes tokens for records of that many bytes, each with its bucket; the time to wait before they go.
+    /// Takes tokens for records of that many bytes, each with its bucket; the time to wait before
+    /// they go.
     pub(super) fn take(&self, records: impl Iterator<Item = (usize, usize)>) -> Duration {
         let now = self.seconds();
         let mut buckets = self.lock();

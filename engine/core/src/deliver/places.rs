@@ -34,5 +34,5 @@ impl Places {
 
 /// The bytes that a shard's quota is about: "including partition keys". Source: PutRecords.
 pub(super) fn counted_for_rate(record: &Record) -> usize {
-    record.length() + record.key_length()
+    record.data_len() + record.key_len()
 }

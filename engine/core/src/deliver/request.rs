@@ -21,8 +21,8 @@ pub(super) struct Refused {
 }
 
 impl<S: Service> Shared<S> {
-    /// Sends a request and settles the records that were accepted. Gives all of them back when the request failed as a
-    /// whole.
+    /// Sends a request and settles the records that were accepted. Gives all of them back when the
+    /// request failed as a whole.
     pub(super) async fn send(&self, records: Vec<Record>, is_retry: bool) -> Result<Refused, (Vec<Record>, Failure)> {
         let places = self.places();
         let body = self.service.body(&records);
@@ -91,9 +91,10 @@ impl<S: Service> Shared<S> {
 
     /// Settles records that another shard took than the map said.
     ///
-    /// After a reshard, an aggregate is whole in the shard that it came to, since all of its hash keys are one: nothing
-    /// is sent again, and the next records should go by the shards as they are now. But when the stream has begun to
-    /// ignore keys, consumers drop such aggregates: then the delivery ends, and these records do not count.
+    /// After a reshard, an aggregate is whole in the shard that it came to, since all of its hash
+    /// keys are one: nothing is sent again, and the next records should go by the shards as they
+    /// are now. But when the stream has begun to ignore keys, consumers drop such aggregates: then
+    /// the delivery ends, and these records do not count.
     async fn settle_misplaced(&self, records: Vec<(Record, String)>) {
         self.counts.in_other_shard(records.len());
         match self.service.refresh_shards().await {

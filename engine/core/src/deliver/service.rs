@@ -9,9 +9,9 @@ use pixel_engine_kpl::SharedShardMap;
 
 /// A stream that takes records, many in one request.
 ///
-/// Implementations send and understand, and nothing else: waiting, retrying, pacing and giving up are
-/// [`Delivery`](super::Delivery)'s. The futures may be dropped before they are done, when there is no more time to
-/// wait for a reply.
+/// Implementations send and understand, and nothing else: waiting, retrying, pacing and giving up
+/// are [`Delivery`](super::Delivery)'s. The futures may be dropped before they are done, when there
+/// is no more time to wait for a reply.
 pub trait Service: Send + Sync + 'static {
     /// What messages call the stream, such as `firehose://beacons`.
     fn uri(&self) -> String;
@@ -19,7 +19,8 @@ pub trait Service: Send + Sync + 'static {
     /// The API that takes the records and the stream's name, as a spool keeps them.
     fn destination(&self) -> Destination;
 
-    /// The stream's shards, for a service that has shards. Kept up to date by [`Service::refresh_shards`].
+    /// The stream's shards, for a service that has shards. Kept up to date by
+    /// [`Service::refresh_shards`].
     fn shards(&self) -> Option<&SharedShardMap> {
         None
     }
@@ -29,14 +30,15 @@ pub trait Service: Send + Sync + 'static {
         async { Ok(false) }
     }
 
-    /// Asks what the stream is; `None` when the service does not say, and records may be sent all the same.
+    /// Asks what the stream is; `None` when the service does not say, and records may be sent all
+    /// the same.
     fn describe(&self) -> impl Future<Output = Result<Option<Description>, Failure>> + Send;
 
     /// The body of the request that carries these records.
     fn body(&self, records: &[Record]) -> Vec<u8>;
 
-    /// Sends such a body; what the reply says of each of its records, in their order. An error is one of the request
-    /// as a whole.
+    /// Sends such a body; what the reply says of each of its records, in their order. An error is
+    /// one of the request as a whole.
     fn put(&self, body: Vec<u8>) -> impl Future<Output = Result<Vec<Answer>, Failure>> + Send;
 }
 

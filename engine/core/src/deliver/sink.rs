@@ -10,9 +10,11 @@ use crate::sink::statistics::Shipping;
 use crate::sink::{Sink, SinkError};
 use pixel_engine_kpl::SharedShardMap;
 
-/// The front of a [`Delivery`] for the pipeline's writer, which is a thread of its own and may block.
+/// The front of a [`Delivery`] for the pipeline's writer, which is a thread of its own and may
+/// block.
 ///
-/// Inside tokio, run the pipeline with `spawn_blocking`: blocking a runtime's own threads is a panic.
+/// Inside tokio, run the pipeline with `spawn_blocking`: blocking a runtime's own threads is a
+/// panic.
 pub struct DeliverySink<S: Service> {
     delivery: Delivery<S>,
     handle: Handle,
@@ -26,8 +28,8 @@ impl<S: Service> DeliverySink<S> {
         DeliverySink { delivery, handle, runtime: None }
     }
 
-    /// A delivery on a runtime of its own, with so many threads that encode, sign and send requests; `open` is run
-    /// there and opens it.
+    /// A delivery on a runtime of its own, with so many threads that encode, sign and send
+    /// requests; `open` is run there and opens it.
     ///
     /// # Errors
     /// Those of `open`, and [`SinkError::Io`] when the system has no threads to give.
@@ -79,7 +81,8 @@ impl<S: Service> Sink for DeliverySink<S> {
 
 impl<S: Service> Drop for DeliverySink<S> {
     fn drop(&mut self) {
-        // Not waited for: a name that is still being looked up, say, should not hold the end of the run.
+        // Not waited for: a name that is still being looked up, say, should not hold the end of the
+        // run.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

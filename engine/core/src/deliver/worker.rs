@@ -42,8 +42,8 @@ async fn deliver<S: Service>(shared: &Shared<S>, batch: Vec<Record>) -> Result<(
     Ok(())
 }
 
-/// Ends the other workers when this one panics. What it had is not acknowledged, and nothing more should be sent until
-/// whoever ships is told.
+/// Ends the other workers when this one panics. What it had is not acknowledged, and nothing more
+/// should be sent until whoever ships is told.
 struct EndsAllByPanic<'a>(&'a Ending);
 
 impl Drop for EndsAllByPanic<'_> {
@@ -78,11 +78,12 @@ impl<'a, S: Service> Part<'a, S> {
         Part { shared, begun: Instant::now(), failures: 0, last_failure: None }
     }
 
-    /// Sends the records until each is delivered or kept. When they are too large for a request together, their halves
-    /// are given back.
+    /// Sends the records until each is delivered or kept. When they are too large for a request
+    /// together, their halves are given back.
     async fn deliver(mut self, mut records: Vec<Record>) -> Result<Option<(Vec<Record>, Vec<Record>)>, Failed> {
         while !records.is_empty() {
-            // No more at once than there are tokens for: the rest would be sent only to be turned away.
+            // No more at once than there are tokens for: the rest would be sent only to be turned
+            // away.
             let fitting = self.shared.pace.portion(self.shared.costs(&records));
             let mut rest = records.split_off(fitting);
             let count = records.len();
@@ -134,7 +135,8 @@ impl<'a, S: Service> Part<'a, S> {
                 if let Some((records, failure)) = for_good {
                     left.extend(self.shared.keep(records, &failure, self.begun).await?);
                 }
-                // Where no record is to be sent again, those that are left found no room in the spool.
+                // Where no record is to be sent again, those that are left found no room in the
+                // spool.
                 Ok(Tried::Left(left, failure.unwrap_or_else(Failure::spool_full)))
             }
             Err((records, failure)) if failure.class() == Class::TooLarge && records.len() > 1 => {
@@ -144,8 +146,9 @@ impl<'a, S: Service> Part<'a, S> {
         }
     }
 
-    /// Waits for the tokens of the buckets; whether they come in time. Records that were tried before wait no longer than
-    /// they are tried; the others have only the end of the run to be in time for.
+    /// Waits for the tokens of the buckets; whether they come in time. Records that were tried
+    /// before wait no longer than they are tried; the others have only the end of the run to be in
+    /// time for.
     async fn wait_for_turn(&self, records: &[Record]) -> Result<bool, Failed> {
         let ending = &self.shared.ending;
         if !ending.may_wait() {
@@ -164,7 +167,8 @@ impl<'a, S: Service> Part<'a, S> {
         Ok(Instant::now() >= turn)
     }
 
-    /// Waits before the next try. A stop sets an end to the waiting, so what time there is begins with a try.
+    /// Waits before the next try. A stop sets an end to the waiting, so what time there is begins
+    /// with a try.
     async fn pause(&self, wait: Duration) -> Result<(), Failed> {
         let ending = &self.shared.ending;
         let is_running = ending.is_running();

@@ -1,6 +1,7 @@
 //! Encodes the lines of a block that are to be shipped.
 //!
-//! As long as lines stay as they came, nothing is copied: the block's own buffer becomes the output.
+//! As long as lines stay as they came, nothing is copied: the block's own buffer becomes the
+//! output.
 
 mod output;
 mod partition;
@@ -73,7 +74,7 @@ impl EncodedBlock {
 
     /// The length of line `index` with its newline.
     #[inline]
-    pub fn line_length(&self, index: usize) -> usize {
+    pub fn line_len(&self, index: usize) -> usize {
         self.line_start(index + 1) - self.line_start(index)
     }
 
@@ -92,7 +93,8 @@ impl EncodedBlock {
         &self.bytes[self.line_start(range.start)..self.line_start(range.end)]
     }
 
-    /// Calls `each` with the bytes of the source block that the lines are, each line once and neighbours together.
+    /// Calls `each` with the bytes of the source block that the lines are, each line once and
+    /// neighbours together.
     #[inline]
     pub(crate) fn each_source_run(&self, lines: Range<usize>, mut each: impl FnMut(Range<u32>)) {
         match &self.sources {
@@ -143,7 +145,7 @@ pub struct Scratch {
 impl Scratch {
     /// An encoder of that format: the one before, when it is.
     fn encoder(&mut self, encoding: &Encoding) -> Encoder {
-        let kept = self.encoder.take().filter(|encoder| encoder.format() == encoding);
+        let kept = self.encoder.take().filter(|encoder| encoder.encoding() == encoding);
         kept.unwrap_or_else(|| Encoder::new(encoding.clone()))
     }
 }
@@ -211,23 +213,23 @@ impl Take for Writer<'_, '_> {
     #[inline]
     fn ship(&mut self, line: &Line<'_>, start: u32, end: u32) -> Result<(), Reason> {
         let limit = self.max_len;
-        let length = match self.encoding {
+        let len = match self.encoding {
             Encoding::Raw => {
-                let length = self.output.raw_length(self.bytes, start, end);
-                if length <= limit {
+                let len = self.output.raw_len(self.bytes, start, end);
+                if len <= limit {
                     self.output.keep(self.bytes, start, end);
                 }
-                length
+                len
             }
             _ => self.output.append(start..end + 1, limit, |out| self.encoder.encode(line, out)),
         };
-        if length > limit {
-            return Err(Reason::TooLongForRecord { length, limit });
+        if len > limit {
+            return Err(Reason::TooLongForRecord { len, limit });
         }
         if let Some(values) = &mut self.partition_values {
             values.push(line);
         }
-        self.unpacked.add(length, 0);
+        self.unpacked.add(len, 0);
         for observer in &mut self.observers {
             let text = &self.bytes[start as usize..end as usize];
             observer.observe(line, text.strip_suffix(b"\r").unwrap_or(text));
@@ -408,7 +410,7 @@ pub(crate) mod tests {
             let rules = Rules { max_line_len: 8, ..rules(encoding, &[]) };
             let encoded = encode(&rules, b"1\tabcde\n1\tabcdef\n1\tabcde\n");
             assert_eq!(text(&encoded), b"1\tabcde\n1\tabcde\n");
-            assert_eq!(encoded.bad_lines[0].reason, Reason::TooLongForRecord { length: 9, limit: 8 });
+            assert_eq!(encoded.bad_lines[0].reason, Reason::TooLongForRecord { len: 9, limit: 8 });
         }
     }
 
@@ -422,7 +424,8 @@ pub(crate) mod tests {
                 ..rules(encoding, &["c-ip=1*"])
             };
             rules.checks.schemas = Schemas::new([schema.clone()]).expect("one");
-            // Filtered out, bad and too long ones between those that are kept; twice the same value, once encoded.
+            // Filtered out, bad and too long ones between those that are kept; twice the same
+            // value, once encoded.
             let long = format!("4\t1\t{}\n", "x".repeat(500));
             let input =
                 ["1\t1\tu=a%2520b&v=c\n", "2\t2\tu=c\n", "bad\n", "3\t1\tv=c\n", &long, "5\t1\tu=\n", "6\t1\tu=a+b\n"];
@@ -548,9 +551,9 @@ pub(crate) mod tests {
             lengths in prop::collection::vec(1..400_usize, 1..200),
             record_size in 400..2_000_usize,
         ) {
-            let lines: Vec<Vec<u8>> = lengths.iter().enumerate().map(|(place, &length)| {
-                let mut line = format!("{place:0length$}").into_bytes();
-                line.truncate(length - 1);
+            let lines: Vec<Vec<u8>> = lengths.iter().enumerate().map(|(place, &len)| {
+                let mut line = format!("{place:0len$}").into_bytes();
+                line.truncate(len - 1);
                 line.push(b'\n');
                 line
             }).collect();

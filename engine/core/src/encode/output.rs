@@ -6,8 +6,8 @@ use pixel_engine_log::encode::Encoding;
 
 use crate::block::BufferPool;
 
-/// Lines are added in their order; the first that is left out, or loses a carriage return, moves those before it to a buffer
-/// of its own.
+/// Lines are added in their order; the first that is left out, or loses a carriage return, moves
+/// those before it to a buffer of its own.
 pub(super) struct Output {
     copy: Option<Vec<u8>>,
     line_ends: Vec<u32>,
@@ -36,7 +36,7 @@ impl Output {
     }
 
     #[inline]
-    pub(super) fn raw_length(&self, bytes: &[u8], start: u32, end: u32) -> usize {
+    pub(super) fn raw_len(&self, bytes: &[u8], start: u32, end: u32) -> usize {
         (end - start) as usize + 1 - usize::from(bytes[end as usize - 1] == b'\r')
     }
 
@@ -59,21 +59,21 @@ impl Output {
         self.line_ends.push(line_end);
     }
 
-    /// Appends what `encode` writes of the line at these bytes of the block, and takes it back if it is longer than
-    /// `limit`; returns its length.
+    /// Appends what `encode` writes of the line at these bytes of the block, and takes it back if
+    /// it is longer than `limit`; returns its length.
     #[inline]
     pub(super) fn append(&mut self, source: Range<u32>, limit: usize, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
         let copy = self.copy.get_or_insert_default();
         let before = copy.len();
         encode(copy);
-        let length = copy.len() - before;
-        if length > limit {
+        let len = copy.len() - before;
+        if len > limit {
             copy.truncate(before);
         } else {
             self.line_ends.push(copy.len() as u32);
             self.sources.push(source);
         }
-        length
+        len
     }
 
     pub(super) fn finish(self, block: Vec<u8>) -> (Vec<u8>, Vec<u32>, Option<Vec<Range<u32>>>) {

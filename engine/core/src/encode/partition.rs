@@ -23,9 +23,10 @@ impl<'a> PartitionValues<'a> {
         self.ends.push(self.bytes.len());
     }
 
-    /// The hash key of each line: that of its value as a partition key, so that it comes to the shard where Kinesis puts
-    /// records with that partition key. A line whose value is absent or empty has the hash of all its bytes: there is
-    /// nothing to keep it together with, and one shard could not take all of them.
+    /// The hash key of each line: that of its value as a partition key, so that it comes to the
+    /// shard where Kinesis puts records with that partition key. A line whose value is absent or
+    /// empty has the hash of all its bytes: there is nothing to keep it together with, and one
+    /// shard could not take all of them.
     pub(super) fn hash_keys<'b>(&'b self, lines: impl Iterator<Item = &'b [u8]>) -> Vec<u128> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let values = starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end]);

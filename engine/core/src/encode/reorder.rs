@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::output::ranges;
 
-/// The order of lines in which records of `record_size` bytes, filled one after the other, waste least: best fit, longest
-/// first. Lines keep their order within a record only by chance.
+/// The order of lines in which records of `record_size` bytes, filled one after the other, waste
+/// least: best fit, longest first. Lines keep their order within a record only by chance.
 pub(super) fn reorder(line_ends: &[u32], record_size: usize) -> Vec<usize> {
     let mut lines: Vec<(usize, usize)> = ranges(line_ends).map(|line| line.len()).enumerate().collect();
     lines.sort_by_key(|&(_, len)| std::cmp::Reverse(len));

@@ -1,8 +1,9 @@
 //! The `kpl` container: which lines go into which KPL aggregate.
 //!
-//! An aggregate's size is known exactly before a byte of it is written, so it is filled to the last line that
-//! fits. Kinesis counts the partition key with the data, and so does the limit here: a 51,200 B aggregate
-//! stays within two 25 KiB PUT payload units under either reading of the price list.
+//! An aggregate's size is known exactly before a byte of it is written, so it is filled to the last
+//! line that fits. Kinesis counts the partition key with the data, and so does the limit here: a
+//! 51,200 B aggregate stays within two 25 KiB PUT payload units under either reading of the price
+//! list.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,8 +32,8 @@ impl AggregatePacker {
     pub fn add(&mut self, block: &Arc<EncodedBlock>, token: &AckToken, emit: &mut impl FnMut(Packed)) {
         let mut first = 0;
         for index in 0..block.line_count() {
-            let length = block.line_length(index);
-            if !self.open.as_ref().is_some_and(|open| open.has_room(length, self.limit)) {
+            let len = block.line_len(index);
+            if !self.open.as_ref().is_some_and(|open| open.has_room(len, self.limit)) {
                 if let Some(open) = &mut self.open
                     && first < index
                 {
@@ -44,7 +45,7 @@ impl AggregatePacker {
                 self.open = Some(OpenAggregate::new(key));
             }
             if let Some(open) = &mut self.open {
-                open.size.push(length);
+                open.size.push(len);
             }
         }
         if let Some(open) = &mut self.open
@@ -73,8 +74,8 @@ impl AggregatePacker {
         }
     }
 
-    /// The first key comes from the first line, so that the same input gives the same records, and many short
-    /// runs do not all begin on one shard.
+    /// The first key comes from the first line, so that the same input gives the same records, and
+    /// many short runs do not all begin on one shard.
     fn next_key(&mut self, line: &[u8]) -> PartitionKey {
         let keys = self.keys.get_or_insert_with(|| {
             let start = u128::from_be_bytes(md5_many(&[line])[0]);
@@ -95,10 +96,10 @@ impl OpenAggregate {
         OpenAggregate { size: AggregateSize::new(&key), packed: Packed { key: Some(key), ..Packed::default() } }
     }
 
-    /// Whether a line of `length` bytes fits into `limit` bytes, partition key included.
+    /// Whether a line of `len` bytes fits into `limit` bytes, partition key included.
     #[inline]
-    pub(super) fn has_room(&self, length: usize, limit: usize) -> bool {
-        self.size.len_with(length) + HashKeys::KEY_LEN <= limit
+    pub(super) fn has_room(&self, len: usize, limit: usize) -> bool {
+        self.size.len_with(len) + HashKeys::KEY_LEN <= limit
     }
 }
 
@@ -134,7 +135,7 @@ mod tests {
             let mut wanted: Vec<Vec<u8>> = Vec::new();
             for (number, lengths) in blocks.iter().enumerate() {
                 let lines: Vec<Vec<u8>> = lengths.iter().enumerate()
-                    .map(|(place, &length)| vec![(number * 37 + place) as u8; length]).collect();
+                    .map(|(place, &len)| vec![(number * 37 + place) as u8; len]).collect();
                 let token = all.token(0, number as u64..number as u64 + 1);
                 packer.add(&encoded(&lines), &token, &mut |packed| records.push(packed));
                 token.delivered();

@@ -1,8 +1,9 @@
 //! The `lines` container: Firehose records of concatenated lines.
 //!
-//! Firehose joins records without a delimiter and bills each rounded up to 5,120 B. So a record is filled as
-//! far as it may be, and among the last line ends before its limit the one is taken where the bytes that are
-//! billed but not used weigh least: just under a multiple of the alignment. Lines keep their order.
+//! Firehose joins records without a delimiter and bills each rounded up to 5,120 B. So a record is
+//! filled as far as it may be, and among the last line ends before its limit the one is taken where
+//! the bytes that are billed but not used weigh least: just under a multiple of the alignment.
+//! Lines keep their order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +15,8 @@ use crate::limits::firehose;
 
 pub use crate::limits::firehose::MAX_RECORD_SIZE;
 
-/// What a record is cut just under a multiple of, unless told otherwise: what Firehose bills in steps of.
+/// What a record is cut just under a multiple of, unless told otherwise: what Firehose bills in
+/// steps of.
 pub const DEFAULT_ALIGN: usize = firehose::BILLING_STEP as usize;
 
 /// Fills records in the order of the lines.
@@ -22,13 +24,13 @@ pub struct LinesPacker {
     limit: usize,
     align: usize,
     open: Packed,
-    length: usize,
+    len: usize,
 }
 
 impl LinesPacker {
     /// Records of at most `limit` bytes, cut just under a multiple of `align`.
     pub fn new(limit: usize, align: usize) -> LinesPacker {
-        LinesPacker { limit, align, open: Packed::default(), length: 0 }
+        LinesPacker { limit, align, open: Packed::default(), len: 0 }
     }
 
     /// Sets the limit of the records that follow; the open one keeps what it has.
@@ -42,18 +44,18 @@ impl LinesPacker {
         let mut first = 0;
         while first < count {
             let start = block.line_start(first);
-            let room = self.limit.saturating_sub(self.length);
+            let room = self.limit.saturating_sub(self.len);
             let fitting = block.line_ends()[first..].partition_point(|&end| end as usize - start <= room);
             let mut end = first + fitting;
             if end < count {
                 end = self.best_cut(block, first, end);
             }
             if end > first {
-                self.length += block.line_start(end) - start;
+                self.len += block.line_start(end) - start;
                 self.open.push(block, first..end, token);
             } else if self.open.lines.is_empty() {
-                // The encoder refuses lines longer than a record, so this takes a limit lowered since then:
-                // the line goes alone, and the stage that lowered the limit sees to it.
+                // The encoder refuses lines longer than a record, so this takes a limit lowered
+                // since then: the line goes alone, and the stage that lowered the limit sees to it.
                 end = first + 1;
                 self.open.push(block, first..end, token);
             }
@@ -66,7 +68,7 @@ impl LinesPacker {
 
     /// Closes the open record, if there is one.
     pub fn flush(&mut self, emit: &mut impl FnMut(Packed)) {
-        self.length = 0;
+        self.len = 0;
         if !self.open.lines.is_empty() {
             emit(std::mem::take(&mut self.open));
         }
@@ -84,18 +86,19 @@ impl LinesPacker {
         }
     }
 
-    /// The line end, at most `last`, where the least is billed for each byte used. Only the last sixteenth of
-    /// the record is looked at: a shorter record would cost more requests than the alignment saves.
+    /// The line end, at most `last`, where the least is billed for each byte used. Only the last
+    /// sixteenth of the record is looked at: a shorter record would cost more requests than the
+    /// alignment saves.
     #[inline]
     fn best_cut(&self, block: &EncodedBlock, first: usize, last: usize) -> usize {
         let start = block.line_start(first);
-        let length_at = |end: usize| self.length + block.line_start(end) - start;
+        let len_at = |end: usize| self.len + block.line_start(end) - start;
         let least = self.limit - self.limit / 16;
         let mut best = last;
         let mut best_bill = (u64::MAX, 1);
-        for end in (first..=last).rev().take_while(|&end| length_at(end) >= least) {
-            let length = length_at(end);
-            let bill = (length.next_multiple_of(self.align) as u64, length as u64);
+        for end in (first..=last).rev().take_while(|&end| len_at(end) >= least) {
+            let len = len_at(end);
+            let bill = (len.next_multiple_of(self.align) as u64, len as u64);
             // bill.0 / bill.1 < best.0 / best.1, without a division.
             if u128::from(bill.0) * u128::from(best_bill.1) < u128::from(best_bill.0) * u128::from(bill.1) {
                 (best, best_bill) = (end, bill);
@@ -123,8 +126,8 @@ mod tests {
             let lines: Vec<Vec<u8>> = lengths
                 .iter()
                 .enumerate()
-                .map(|(place, &length)| {
-                    let mut line = vec![(number * 31 + place) as u8 | 0x80; length - 1];
+                .map(|(place, &len)| {
+                    let mut line = vec![(number * 31 + place) as u8 | 0x80; len - 1];
                     line.push(b'\n');
                     line
                 })
@@ -142,7 +145,7 @@ mod tests {
         let lengths = |packed: &Packed| packed.lines.each_line().map(<[u8]>::len).collect();
         let lengths: Vec<Vec<usize>> = records.iter().map(lengths).collect();
         for (packed, lengths) in records.iter().zip(&lengths) {
-            assert_eq!((packed.lines.length(), packed.lines.line_count()), (lengths.iter().sum(), lengths.len()));
+            assert_eq!((packed.lines.byte_len(), packed.lines.line_count()), (lengths.iter().sum(), lengths.len()));
         }
         let without_lines = blocks.iter().take_while(|lengths| lengths.is_empty()).count() as u64;
         assert_eq!(all.position(0).offset, without_lines, "no block counts before its records");
@@ -151,22 +154,22 @@ mod tests {
         lengths
     }
 
-    /// The same, said naively: of the line ends in the block at hand that are in the last sixteenth of the record,
-    /// the one that is billed least for each byte, and of equals the last.
+    /// The same, said naively: of the line ends in the block at hand that are in the last sixteenth
+    /// of the record, the one that is billed least for each byte, and of equals the last.
     fn oracle(blocks: &[Vec<usize>], limit: usize, align: usize) -> Vec<Vec<usize>> {
         let mut records = Vec::new();
         let mut open: Vec<usize> = Vec::new();
         for lengths in blocks {
             let mut rest = lengths.as_slice();
             while !rest.is_empty() {
-                let length = |count: usize| open.iter().chain(&rest[..count]).sum::<usize>();
-                let fitting = (0..=rest.len()).rev().find(|&count| length(count) <= limit).expect("none is too long");
+                let len = |count: usize| open.iter().chain(&rest[..count]).sum::<usize>();
+                let fitting = (0..=rest.len()).rev().find(|&count| len(count) <= limit).expect("none is too long");
                 if fitting == rest.len() {
                     open.extend(rest);
                     break;
                 }
-                let near_end = (0..=fitting).rev().filter(|&count| length(count) >= limit - limit / 16);
-                let waste = |count: &usize| length(*count).next_multiple_of(align) as f64 / length(*count) as f64;
+                let near_end = (0..=fitting).rev().filter(|&count| len(count) >= limit - limit / 16);
+                let waste = |count: &usize| len(*count).next_multiple_of(align) as f64 / len(*count) as f64;
                 // `min_by` takes the first of equals, which is the last line end.
                 let cut = near_end.min_by(|one, other| waste(one).total_cmp(&waste(other))).unwrap_or(fitting);
                 open.extend(&rest[..cut]);
@@ -202,8 +205,8 @@ mod tests {
         let mut counts = Vec::new();
         let token = all.token(0, 0..1);
         let block = encoded(&[vec![b'x'; 50], vec![b'y'; 500], vec![b'z'; 50]]);
-        packer.add(&block, &token, &mut |packed| counts.push(packed.lines.length()));
-        packer.flush(&mut |packed| counts.push(packed.lines.length()));
+        packer.add(&block, &token, &mut |packed| counts.push(packed.lines.byte_len()));
+        packer.flush(&mut |packed| counts.push(packed.lines.byte_len()));
         assert_eq!(counts, [50, 500, 50]);
         token.delivered();
     }

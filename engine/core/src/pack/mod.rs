@@ -1,7 +1,8 @@
 //! Fills containers with encoded lines: `lines` for Firehose, `kpl` for Kinesis.
 //!
-//! Packing decides where records are cut, in the order of the lines, and copies nothing: a record is a list of
-//! lines of encoded blocks. What needs the bytes (compression, framing, hashing) comes after, in parallel.
+//! Packing decides where records are cut, in the order of the lines, and copies nothing: a record
+//! is a list of lines of encoded blocks. What needs the bytes (compression, framing, hashing) comes
+//! after, in parallel.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,13 +21,13 @@ pub mod partitions;
 pub struct LineList {
     /// Each block once for the lines that follow each other in the list.
     blocks: Vec<Arc<EncodedBlock>>,
-    runs: Vec<Run>,
+    chunks: Vec<Chunk>,
 }
 
-/// Lines that stand next to each other in one block. It is small because there may be one for nearly every line, where
-/// those of many shards are mixed.
+/// Lines that stand next to each other in one block. It is small because there may be one for
+/// nearly every line, where those of many shards are mixed.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct Chunk {
     block: u32,
     first: u32,
     end: u32,
@@ -40,46 +41,46 @@ impl LineList {
         if is_new {
             self.blocks.push(Arc::clone(block));
         }
-        let run = Run { block: self.blocks.len() as u32 - 1, first: lines.start as u32, end: lines.end as u32 };
-        match self.runs.last_mut() {
-            Some(last) if last.block == run.block && last.end == run.first => last.end = run.end,
-            _ => self.runs.push(run),
+        let chunk = Chunk { block: self.blocks.len() as u32 - 1, first: lines.start as u32, end: lines.end as u32 };
+        match self.chunks.last_mut() {
+            Some(last) if last.block == chunk.block && last.end == chunk.first => last.end = chunk.end,
+            _ => self.chunks.push(chunk),
         }
         is_new
     }
 
     /// Whether there is no line.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.chunks.is_empty()
     }
 
     /// The lines that stand next to each other in a block, as one piece each.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        self.runs().map(|(block, lines)| block.lines(lines))
+        self.line_ranges().map(|(block, lines)| block.lines(lines))
     }
 
     /// Each line, its newline included.
     pub fn each_line(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        self.runs().flat_map(|(block, lines)| lines.map(|index| block.lines(index..index + 1)))
+        self.line_ranges().flat_map(|(block, lines)| lines.map(|index| block.lines(index..index + 1)))
     }
 
     /// Bytes of all lines.
     #[inline]
-    pub fn length(&self) -> usize {
+    pub fn byte_len(&self) -> usize {
         self.chunks().map(<[u8]>::len).sum()
     }
 
     /// How many lines there are.
     pub fn line_count(&self) -> usize {
-        self.runs().map(|(_, lines)| lines.len()).sum()
+        self.line_ranges().map(|(_, lines)| lines.len()).sum()
     }
 
-    fn runs(&self) -> impl Iterator<Item = (&Arc<EncodedBlock>, Range<usize>)> + Clone {
-        self.runs.iter().map(|run| (&self.blocks[run.block as usize], run.first as usize..run.end as usize))
+    fn line_ranges(&self) -> impl Iterator<Item = (&Arc<EncodedBlock>, Range<usize>)> + Clone {
+        self.chunks.iter().map(|chunk| (&self.blocks[chunk.block as usize], chunk.first as usize..chunk.end as usize))
     }
 }
 
-/// The lines of one record, or of one run that will be compressed into records.
+/// The lines of one record, or those that are compressed into one or more records.
 #[derive(Debug, Default)]
 pub struct Packed {
     /// The lines.
@@ -116,9 +117,9 @@ impl Packed {
         let empty = || Packed { key: key.clone(), ..Packed::default() };
         let mut parts = vec![empty()];
         let mut room = max_lines;
-        for run in &all.runs {
-            let (block, token) = (&all.blocks[run.block as usize], &tokens[run.block as usize]);
-            let mut lines = run.first as usize..run.end as usize;
+        for chunk in &all.chunks {
+            let (block, token) = (&all.blocks[chunk.block as usize], &tokens[chunk.block as usize]);
+            let mut lines = chunk.first as usize..chunk.end as usize;
             while !lines.is_empty() {
                 if room == 0 {
                     parts.push(empty());
@@ -141,7 +142,8 @@ pub(crate) mod tests {
     use pixel_engine_kpl::{Shard, ShardMap};
     use proptest::prelude::*;
 
-    /// A map whose shards but the first start at these hash keys; zero and those that come again are left out.
+    /// A map whose shards but the first start at these hash keys; zero and those that come again
+    /// are left out.
     pub(crate) fn map_cut_at(cuts: &[u128]) -> ShardMap {
         let mut starts: Vec<u128> = cuts.iter().copied().chain([0]).collect();
         starts.sort_unstable();

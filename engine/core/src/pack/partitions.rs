@@ -1,7 +1,8 @@
 //! The `kpl` container where lines are partitioned by a value: one open aggregate for each shard.
 //!
-//! A line goes to the shard that takes the hash of its value, and lines of one shard keep their order. All aggregates of
-//! a shard have one key: with a `ParallelizationFactor` above 1, Lambda keeps the order of each partition key alone.
+//! A line goes to the shard that takes the hash of its value, and lines of one shard keep their
+//! order. All aggregates of a shard have one key: with a `ParallelizationFactor` above 1, Lambda
+//! keeps the order of each partition key alone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use pixel_engine_kpl::{PartitionKey, Shard, ShardMap, SharedShardMap};
 
 /// How many blocks an aggregate has lines of at most.
 ///
-/// An open aggregate holds its blocks in memory, and their acknowledgement back. 16 blocks have 16 MiB of input, enough to
-/// fill the aggregates of 51,200 B of some 330 shards; with more shards, aggregates are smaller. 32 blocks of JSON lines
-/// for thousands of shards took 200 MB with two threads, 16 take 150 MB.
-pub const BLOCKS_AT_MOST: u64 = 16;
+/// An open aggregate holds its blocks in memory, and their acknowledgement back. 16 blocks have 16
+/// MiB of input, enough to fill the aggregates of 51,200 B of some 330 shards; with more shards,
+/// aggregates are smaller. 32 blocks of JSON lines for thousands of shards took 200 MB with two
+/// threads, 16 take 150 MB.
+pub const MAX_BLOCKS: u64 = 16;
 
 /// Fills an aggregate for each shard.
 pub struct PartitionPacker {
@@ -46,8 +48,8 @@ impl PartitionPacker {
         PartitionPacker { limit, shards, open: places(&map), map, opened: VecDeque::new(), block: 0 }
     }
 
-    /// Adds the lines of a block that has a hash key for each; every aggregate that is full, has lines of
-    /// [`BLOCKS_AT_MOST`], or was packed by a map that has been replaced goes to `emit`.
+    /// Adds the lines of a block that has a hash key for each; every aggregate that is full, has
+    /// lines of [`MAX_BLOCKS`], or was packed by a map that has been replaced goes to `emit`.
     ///
     /// Returns whether one went because of its age: it should not wait for others any longer.
     pub fn add(&mut self, block: &Arc<EncodedBlock>, token: &AckToken, emit: &mut impl FnMut(Packed)) -> bool {
@@ -62,16 +64,16 @@ impl PartitionPacker {
         assert_eq!(hash_keys.len(), block.line_count(), "each line has a hash key");
         for (index, &hash_key) in hash_keys.iter().enumerate() {
             let shard = self.map.shard_of(hash_key);
-            let length = block.line_length(index);
+            let len = block.line_len(index);
             let place = &mut self.open[shard];
-            if let Some(full) = place.take_if(|open| !open.aggregate.has_room(length, self.limit)) {
+            if let Some(full) = place.take_if(|open| !open.aggregate.has_room(len, self.limit)) {
                 emit(full.aggregate.packed);
             }
             let open = place.get_or_insert_with(|| {
                 self.opened.push_back((self.block, shard));
                 Open { aggregate: OpenAggregate::new(key_of(&self.map.shards()[shard])), opened: self.block }
             });
-            open.aggregate.size.push(length);
+            open.aggregate.size.push(len);
             open.aggregate.packed.push(block, index..index + 1, token);
         }
         self.block += 1;
@@ -100,8 +102,7 @@ impl PartitionPacker {
 
     fn close_old(&mut self, emit: &mut impl FnMut(Packed)) -> bool {
         let mut any = false;
-        while let Some((opened, shard)) = self.opened.pop_front_if(|(opened, _)| *opened + BLOCKS_AT_MOST <= self.block)
-        {
+        while let Some((opened, shard)) = self.opened.pop_front_if(|(opened, _)| *opened + MAX_BLOCKS <= self.block) {
             if let Some(old) = self.open[shard].take_if(|open| open.opened == opened) {
                 emit(old.aggregate.packed);
                 any = true;
@@ -147,9 +148,9 @@ mod tests {
         (u128::from_be_bytes(*key), u32::from_be_bytes(*number))
     }
 
-    fn line(key: u128, number: u32, length: usize) -> (Vec<u8>, u128) {
+    fn line(key: u128, number: u32, len: usize) -> (Vec<u8>, u128) {
         let mut line = [&key.to_be_bytes()[..], &number.to_be_bytes()].concat();
-        line.resize(length.max(20), b'x');
+        line.resize(len.max(20), b'x');
         (line, key)
     }
 
@@ -181,11 +182,11 @@ mod tests {
                     shards.replace(maps[map].clone());
                 }
                 map_of_block.push(map);
-                let lines: Vec<(Vec<u8>, u128)> = lines.iter().map(|(key, length)| {
+                let lines: Vec<(Vec<u8>, u128)> = lines.iter().map(|(key, len)| {
                     let key = *key.get(&keys);
                     wanted.push((key, wanted.len() as u32));
                     blocks_of_lines.push(number);
-                    line(key, wanted.len() as u32 - 1, *length)
+                    line(key, wanted.len() as u32 - 1, *len)
                 }).collect();
                 let token = all.token(0, number as u64..number as u64 + 1);
                 packer.add(&encoded_with_keys(&lines), &token, &mut |packed| records.push((number, packed)));
@@ -209,7 +210,7 @@ mod tests {
                 prop_assert!(of_record.iter().all(|&(key, _)| map.shard_of(key) == shard));
                 prop_assert_eq!(key, &key_of(&map.shards()[shard]));
                 // A cold shard holds nothing back.
-                prop_assert!((*emitted - blocks[0]) < BLOCKS_AT_MOST as usize, "{emitted} {blocks:?}");
+                prop_assert!((*emitted - blocks[0]) < MAX_BLOCKS as usize, "{emitted} {blocks:?}");
                 // A share for each block, and no more.
                 let mut distinct = blocks.clone();
                 distinct.dedup();
@@ -261,20 +262,21 @@ mod tests {
         let mut packer = PartitionPacker::new(51_200, SharedShardMap::new(map_cut_at(&[1 << 127])));
         let all = Acknowledgements::default();
         let mut emitted: Vec<Packed> = Vec::new();
-        for number in 0..BLOCKS_AT_MOST {
-            // Only the first block has a line of the first shard; every block holds one for the second.
+        for number in 0..MAX_BLOCKS {
+            // Only the first block has a line of the first shard; every block holds one for the
+            // second.
             let mut lines = vec![line(u128::MAX, 1, 6_000)];
             lines.extend((number == 0).then(|| line(0, 0, 30)));
             let token = all.token(0, number..number + 1);
             let hurry = packer.add(&encoded_with_keys(&lines), &token, &mut |packed| emitted.push(packed));
             token.delivered();
-            assert_eq!(hurry, number + 1 == BLOCKS_AT_MOST, "block {number}");
+            assert_eq!(hurry, number + 1 == MAX_BLOCKS, "block {number}");
         }
         let line_counts: Vec<usize> = emitted.iter().map(|packed| packed.lines.line_count()).collect();
         assert_eq!(line_counts, [8, 1], "full after 8 lines, and old after 16 blocks");
         let mut rest = Vec::new();
         // Blocks of which nothing is kept make it older as well.
-        for _ in 0..BLOCKS_AT_MOST {
+        for _ in 0..MAX_BLOCKS {
             let token = all.token(0, 1_000..1_001);
             packer.add(&encoded_with_keys(&[]), &token, &mut |packed| rest.push(packed.lines.line_count()));
             token.delivered();

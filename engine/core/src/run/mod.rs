@@ -3,12 +3,12 @@
 //! ```text
 //! reader ──► pool: scan, check, encode ──► packer ──► pool: frame, hash, compress ──► writer
 //! ```
-//! Order is kept without a lock. Whoever hands a job to the pool puts the receiving end of its result into the
-//! next bounded channel; the next stage takes results in the order of the jobs and waits for one that is not
-//! ready. The lengths of the channels bound what is in flight, and with it memory, whatever the size of the
-//! input: `2 + threads` blocks of 1 MiB before the packer, `1 + threads` groups of records after it. A group has
-//! one to a few MiB of lines; when lines are compressed into full-size records, up to 16 MiB, but no more than
-//! 32 MiB in all groups together.
+//! Order is kept without a lock. Whoever hands a job to the pool puts the receiving end of its
+//! result into the next bounded channel; the next stage takes results in the order of the jobs and
+//! waits for one that is not ready. The lengths of the channels bound what is in flight, and with
+//! it memory, whatever the size of the input: `2 + threads` blocks of 1 MiB before the packer,
+//! `1 + threads` groups of records after it. A group has one to a few MiB of lines; when lines are
+//! compressed into full-size records, up to 16 MiB, but no more than 32 MiB in all groups together.
 
 mod packer;
 mod reader;
@@ -96,16 +96,17 @@ impl<'run> Run<'run> {
         Run { stop, ..self }
     }
 
-    /// Files go on where the checkpoint says, and it follows what is acknowledged: at once, but with a pause after each
-    /// save, and once more at the end.
+    /// Files go on where the checkpoint says, and it follows what is acknowledged: at once, but
+    /// with a pause after each save, and once more at the end.
     pub fn checkpoint(self, checkpoint: Option<&'run Checkpoint>) -> Run<'run> {
         Run { checkpoint, ..self }
     }
 
-    /// Reads every source to its end, or until the run is stopped, and delivers the lines to `sink`.
+    /// Reads every source to its end, or until the run is stopped, and delivers the lines to
+    /// `sink`.
     ///
-    /// Errors of an input are collected while the others go on; an error of the sink or the quarantine ends the run. The
-    /// report always has the numbers of what was done.
+    /// Errors of an input are collected while the others go on; an error of the sink or the
+    /// quarantine ends the run. The report always has the numbers of what was done.
     pub fn to(self, sink: &mut dyn Sink, quarantine: &mut Quarantine) -> Report {
         let begun = Instant::now();
         let Run { config, sources, observers, progress, stop, checkpoint } = self;
@@ -179,8 +180,9 @@ impl<'run> Run<'run> {
     }
 }
 
-/// What sources have sent. When the packer has ended, or panics, they are told, and what is still on the way is let go of at
-/// once rather than with the last of the sources: one of them may be waiting for what becomes of its lines.
+/// What sources have sent. When the packer has ended, or panics, they are told, and what is still
+/// on the way is let go of at once rather than with the last of the sources: one of them may be
+/// waiting for what becomes of its lines.
 struct Incoming<'run> {
     items: Receiver<ToPacker>,
     closed: &'run AtomicBool,
@@ -193,21 +195,23 @@ impl Drop for Incoming<'_> {
     }
 }
 
-/// How long lines may wait in a source before they are handed over: a part of the linger, most of which is for records.
+/// How long lines may wait in a source before they are handed over: a part of the linger, most of
+/// which is for records.
 fn hold(linger: Duration) -> Duration {
     linger / 8
 }
 
 /// What is left at least between two saves of the checkpoint.
 const MIN_SAVE_INTERVAL: Duration = Duration::from_millis(20);
-/// Saving takes at most one part in so many, and one, of the time: on a busy disk it must not hold up what it is about.
+/// Saving takes at most one part in so many, and one, of the time: on a busy disk it must not hold
+/// up what it is about.
 const SAVE_SHARE: u32 = 4;
 /// After a save that failed, when it is tried again though nothing new may have been acknowledged.
 const SAVE_RETRY: Duration = Duration::from_millis(200);
 
-/// Saves the checkpoint as soon as something is acknowledged, until the run has ended, and then a last time. What is
-/// acknowledged while a save is made, or just after it, comes twice after a crash. A disk that is full in between does not end
-/// the run: only how the last time went counts.
+/// Saves the checkpoint as soon as something is acknowledged, until the run has ended, and then a
+/// last time. What is acknowledged while a save is made, or just after it, comes twice after a
+/// crash. A disk that is full in between does not end the run: only how the last time went counts.
 fn save_until(
     ended: &Receiver<Infallible>,
     checkpoint: &Checkpoint,
@@ -232,8 +236,9 @@ fn save_until(
     checkpoint.save(acknowledgements)
 }
 
-/// Bytes of lines in all the runs that are waiting to be compressed, being compressed, or being gathered.
-const RUN_MEMORY: usize = 32 << 20;
+/// Bytes of lines that are being gathered for records, waiting to be compressed, or being
+/// compressed.
+const LINES_MEMORY: usize = 32 << 20;
 
 /// Groups of records that the channel to the writer holds, finished or not.
 fn groups_in_flight(threads: usize) -> usize {

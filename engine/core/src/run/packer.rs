@@ -10,14 +10,14 @@ use rayon::ThreadPool;
 
 use super::reader::ToPacker;
 use super::writer::ToWriter;
-use super::{Error, Progress, RUN_MEMORY, SourceCounts, groups_in_flight, on_pool};
+use super::{Error, LINES_MEMORY, Progress, SourceCounts, groups_in_flight, on_pool};
 use crate::ack::{AckToken, Acknowledgements};
 use crate::billing::Billed;
 use crate::check::LineCounts;
 use crate::compress::Codec;
 use crate::config::{self, Config, OnBadLine};
 use crate::encode::{Encoded, EncodedBlock};
-use crate::finish::{Compression, Container};
+use crate::finish::{Compressor, Container};
 use crate::pack::Packed;
 use crate::pack::aggregates::AggregatePacker;
 use crate::pack::lines::LinesPacker;
@@ -88,9 +88,9 @@ impl<'a> Packer<'a> {
             }
             config::Container::Lines { record_size, codec, .. } => {
                 // Beside those in the channel, the writer waits for one and the packer gathers one.
-                let runs = groups_in_flight(config.threads().get()) + 2;
-                let compression = Compression::new(*codec, *record_size, runs, RUN_MEMORY);
-                (Cutter::Lines(LinesPacker::new(*record_size, 1)), Container::CompressedLines(compression))
+                let records = groups_in_flight(config.threads().get()) + 2;
+                let compressor = Compressor::new(*codec, *record_size, records, LINES_MEMORY);
+                (Cutter::Lines(LinesPacker::new(*record_size, 1)), Container::CompressedLines(compressor))
             }
         };
         Packer {
@@ -225,8 +225,8 @@ impl<'a> Packer<'a> {
                     // The block's lines are in the order that fills records from the first on.
                     packer.flush(&mut emit);
                 }
-                if let Container::CompressedLines(compression) = &*self.container {
-                    packer.set_limit(compression.run_length(block.lines(0..block.line_count())));
+                if let Container::CompressedLines(compressor) = &*self.container {
+                    packer.set_limit(compressor.lines_len(block.lines(0..block.line_count())));
                 }
                 packer.add(block, token, &mut emit);
             }
@@ -253,7 +253,7 @@ impl<'a> Packer<'a> {
                 while self.group.len() >= GROUP_AGGREGATES {
                     let rest = self.group.split_off(GROUP_AGGREGATES);
                     self.send_group()?;
-                    self.group_bytes = rest.iter().map(|packed| packed.lines.length()).sum();
+                    self.group_bytes = rest.iter().map(|packed| packed.lines.byte_len()).sum();
                     self.group = rest;
                 }
                 if self.group_bytes >= GROUP_BYTES { self.send_group() } else { Ok(()) }
@@ -282,7 +282,7 @@ impl<'a> Packer<'a> {
 /// Takes what a cutter emits into the open group.
 fn into_group<'a>(group: &'a mut Vec<Packed>, bytes: &'a mut usize) -> impl FnMut(Packed) + 'a {
     |packed| {
-        *bytes += packed.lines.length();
+        *bytes += packed.lines.byte_len();
         group.push(packed);
     }
 }

@@ -18,8 +18,9 @@ use crate::sink::statistics::Shipping;
 use crate::source::{InputError, ReadError, Reading};
 use pixel_engine_simd::Isa;
 
-/// What a run did, in numbers. `lines_in = lines_shipped + lines_spooled + lines_quarantined + lines_filtered`, unless
-/// an error left some `lines_undelivered`. Sizes are bytes.
+/// What a run did, in numbers.
+/// `lines_in = lines_shipped + lines_spooled + lines_quarantined + lines_filtered`, unless an error
+/// left some `lines_undelivered`. Sizes are bytes.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -124,10 +125,11 @@ pub struct Report {
     pub summary: Summary,
     /// What was read of each source, in the order in which the run was given them.
     pub sources: Vec<SourceCounts>,
-    /// The origins that were not read to their end, or not delivered as far as they were read, because the run was
-    /// stopped or failed.
+    /// The origins that were not read to their end, or not delivered as far as they were read,
+    /// because the run was stopped or failed.
     pub unfinished: Vec<Unfinished>,
-    /// What went wrong: with inputs, while the rest went on; last what ended the run, if something did.
+    /// What went wrong: with inputs, while the rest went on; last what ended the run, if something
+    /// did.
     pub errors: Vec<Error>,
 }
 

@@ -90,7 +90,8 @@ impl Sink for Noted {
 #[test]
 fn lines_wait_no_longer_than_the_linger() {
     let linger = Duration::from_millis(200);
-    // On a busy machine a thread may be held up for a while; lines that wait for a record to fill would wait for the end.
+    // On a busy machine a thread may be held up for a while; lines that wait for a record to fill
+    // would wait for the end.
     let late = linger + Duration::from_millis(1_500);
     for (container, partition_by, compress) in [
         (ContainerKind::Lines, None, None),

@@ -76,7 +76,8 @@ impl<'a> Writer<'a> {
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            // While more comes all the time, requests fill up by themselves, but for those of a shard that few lines go to.
+            // While more comes all the time, requests fill up by themselves, but for those of a
+            // shard that few lines go to.
             if let Some(linger) = self.linger
                 && due.is_some_and(|due| due <= Instant::now())
                 && (is_idle || flushed_at.elapsed() >= linger)

@@ -1,8 +1,8 @@
-//! Writes objects as Firehose delivers them to S3: `YYYY/MM/dd/HH/<name>` in UTC, records joined without a
-//! delimiter, rolled at 128 MiB.
+//! Writes objects as Firehose delivers them to S3: `YYYY/MM/dd/HH/<name>` in UTC, records joined
+//! without a delimiter, rolled at 128 MiB.
 //!
-//! An object is written under a hidden name that ends in `.partial`, synced, and renamed: a name that can be
-//! seen is a complete object. Its records are acknowledged then and not before.
+//! An object is written under a hidden name that ends in `.partial`, synced, and renamed: a name
+//! that can be seen is a complete object. Its records are acknowledged then and not before.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -33,8 +33,8 @@ impl ObjectFormat {
         /// The member names of an entry, an explicit hash key of 39 digits, and the newline.
         const AROUND_ENTRY: usize = 96;
         let len = match self {
-            ObjectFormat::Data => record.length(),
-            ObjectFormat::PutRecordsEntries => record.length().div_ceil(3) * 4 + record.key_length() + AROUND_ENTRY,
+            ObjectFormat::Data => record.data_len(),
+            ObjectFormat::PutRecordsEntries => record.data_len().div_ceil(3) * 4 + record.key_len() + AROUND_ENTRY,
         };
         len as u64
     }
@@ -115,8 +115,8 @@ impl Sink for Dir {
         Ok(())
     }
 
-    /// Hands buffered bytes to the file. The object stays open and its records unacknowledged: an object for every
-    /// flush would be a file a second.
+    /// Hands buffered bytes to the file. The object stays open and its records unacknowledged: an
+    /// object for every flush would be a file a second.
     fn flush(&mut self) -> Result<(), SinkError> {
         match &mut self.open {
             Some(object) => object.file.flush().map_err(at(&object.partial)),
@@ -189,7 +189,8 @@ impl Object {
 }
 
 impl Drop for Object {
-    /// An object that could not be published leaves nothing behind; its records were never acknowledged.
+    /// An object that could not be published leaves nothing behind; its records were never
+    /// acknowledged.
     fn drop(&mut self) {
         if !self.published {
             let _ = fs::remove_file(&self.partial);
@@ -280,7 +281,8 @@ mod tests {
         let mut dir = Dir::new(folder.path(), ".tsv".to_owned(), ObjectFormat::Data).unwrap();
         dir.ship(record(b"one\n".to_vec(), &all, 0)).unwrap();
         let object = dir.open.as_mut().unwrap();
-        // As on a full disk: a file that takes nothing, and a record larger than the buffer before it.
+        // As on a full disk: a file that takes nothing, and a record larger than the buffer before
+        // it.
         object.file = BufWriter::with_capacity(1, File::open(&object.partial).unwrap());
         object.receipts.drain(..).for_each(drop);
         let error = dir.ship(record(b"two\n".to_vec(), &all, 1)).unwrap_err();

@@ -1,14 +1,16 @@
 //! The JSON of PutRecordBatch and PutRecords, written straight from the records.
 //!
-//! Base64 goes from the blocks that the lines came in into the request's body, at the speed of memory. An SDK's
-//! own way copies each record into a blob, the blob into a string and the string into the body.
+//! Base64 goes from the blocks that the lines came in into the request's body, at the speed of
+//! memory. An SDK's own way copies each record into a blob, the blob into a string and the string
+//! into the body.
 
 use base64_simd::STANDARD;
 
 use super::limits::Api;
 use crate::record::Record;
 
-/// Appends one entry of `Records`: the data, and where it has one, its partition key and explicit hash key.
+/// Appends one entry of `Records`: the data, and where it has one, its partition key and explicit
+/// hash key.
 pub fn append_entry(out: &mut Vec<u8>, record: &Record) {
     out.extend_from_slice(b"{\"Data\":\"");
     append_base64(out, record.chunks());
@@ -43,8 +45,8 @@ pub fn end_request(out: &mut Vec<u8>) {
     out.extend_from_slice(b"]}");
 }
 
-/// The base64 of all the chunks as if they were one: three bytes make four letters, so up to two bytes of a chunk
-/// wait for the next one.
+/// The base64 of all the chunks as if they were one: three bytes make four letters, so up to two
+/// bytes of a chunk wait for the next one.
 fn append_base64<'a>(out: &mut Vec<u8>, chunks: impl Iterator<Item = &'a [u8]>) {
     let mut waiting = [0_u8; 3];
     let mut held = 0;

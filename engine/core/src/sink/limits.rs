@@ -51,8 +51,8 @@ impl Api {
 pub enum Counted {
     /// Data and partition keys, as Kinesis counts.
     Data,
-    /// The whole JSON text with its base64. AWS does not say which of the two Firehose means; this is the stricter
-    /// reading.
+    /// The whole JSON text with its base64. AWS does not say which of the two Firehose means; this
+    /// is the stricter reading.
     Base64,
 }
 
@@ -67,8 +67,8 @@ impl Counted {
 
     fn size_of_one(self, record: &Record) -> usize {
         match self {
-            Counted::Data => record.length() + record.key_length(),
-            Counted::Base64 => record.length().div_ceil(3) * 4 + AROUND_RECORD,
+            Counted::Data => record.data_len() + record.key_len(),
+            Counted::Base64 => record.data_len().div_ceil(3) * 4 + AROUND_RECORD,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Sinks: where finished records go.
 //!
-//! A sink takes a record over and settles its receipt once the record is safe: at once for [`null`], when the request
-//! line is written for [`requests`], when the object has its final name and is on disk for [`dir`], when the service
-//! has answered for it for a [`DeliverySink`](crate::deliver::DeliverySink). A record that fails is dropped unsettled, so
-//! its lines can never count as delivered.
+//! A sink takes a record over and settles its receipt once the record is safe: at once for
+//! [`null`], when the request line is written for [`requests`], when the object has its final name
+//! and is on disk for [`dir`], when the service has answered for it for a
+//! [`DeliverySink`](crate::deliver::DeliverySink). A record that fails is dropped unsettled, so its
+//! lines can never count as delivered.
 
 pub mod dir;
 pub mod entry;
@@ -27,8 +28,8 @@ pub trait Sink: Send {
     /// It cannot be delivered; nothing more will be.
     fn ship(&mut self, record: Record) -> Result<(), SinkError>;
 
-    /// Sends what is held back to fill a request. More records may follow: nothing is closed. Records that are on
-    /// their way when this returns are settled later.
+    /// Sends what is held back to fill a request. More records may follow: nothing is closed.
+    /// Records that are on their way when this returns are settled later.
     ///
     /// # Errors
     /// As for [`Sink::ship`].
@@ -46,8 +47,8 @@ pub trait Sink: Send {
     /// API requests made, or that would have been made.
     fn requests(&self) -> u64;
 
-    /// The shards that aggregates should be packed for, kept up to date. Without shards to know, one that takes every
-    /// hash key.
+    /// The shards that aggregates should be packed for, kept up to date. Without shards to know,
+    /// one that takes every hash key.
     fn shards(&self) -> SharedShardMap {
         SharedShardMap::default()
     }

@@ -1,5 +1,6 @@
-//! Writes one API request a line, in the JSON form that `aws firehose put-record-batch --cli-input-json` and
-//! `aws kinesis put-records --cli-input-json` take.
+//! Writes one API request a line, in the JSON form that
+//! `aws firehose put-record-batch --cli-input-json` and `aws kinesis put-records --cli-input-json`
+//! take.
 
 use std::io::Write;
 
@@ -20,7 +21,8 @@ pub struct Requests<W: Write> {
 }
 
 impl<W: Write + Send> Requests<W> {
-    /// Requests of that API; `stream` names the stream inside the request, else the caller of the AWS CLI must.
+    /// Requests of that API; `stream` names the stream inside the request, else the caller of the
+    /// AWS CLI must.
     pub fn new(output: W, api: Api, stream: Option<String>) -> Requests<W> {
         let limits = RequestLimits::new(api);
         Requests { output, api, stream, limits, open: Default::default(), delivered: Delivered::default() }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Counts of a sink that sends requests. A *code* is what AWS calls the error, or one of the names that
-/// `docs/errors.md` lists for failures without one, such as `Timeout`.
+/// Counts of a sink that sends requests. A *code* is what AWS calls the error, or one of the names
+/// that `docs/errors.md` lists for failures without one, such as `Timeout`.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Shipping {
@@ -17,14 +17,15 @@ pub struct Shipping {
     pub requests_failed: BTreeMap<String, u64>,
     /// Records that failed within a request, by code; a record counts each time.
     pub records_failed: BTreeMap<String, u64>,
-    /// Records that failed in a way that leaves open whether they had arrived; a record counts each time. They are sent
-    /// again, now or from the spool, so this bounds the number of duplicates.
+    /// Records that failed in a way that leaves open whether they had arrived; a record counts each
+    /// time. They are sent again, now or from the spool, so this bounds the number of duplicates.
     pub records_possibly_duplicated: u64,
     /// Requests and records that were turned away for their rate.
     pub throttles: u64,
     /// Bytes of request bodies.
     pub bytes_sent: u64,
-    /// From a request's first byte to the end of the reply: half of the requests took no longer. Milliseconds.
+    /// From a request's first byte to the end of the reply: half of the requests took no longer.
+    /// Milliseconds.
     pub latency_p50_ms: f64,
     /// 99 in 100 took no longer. Milliseconds.
     pub latency_p99_ms: f64,

@@ -1,5 +1,5 @@
-//! How a source hands over what it reads: a [`Feed`] for the source, an [`Inlet`] for each file, connection or
-//! batch that it reads from.
+//! How a source hands over what it reads: a [`Feed`] for the source, an [`Inlet`] for each file,
+//! connection or batch that it reads from.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -112,8 +112,8 @@ impl Origins {
         self.lock().get(&number).map_or(0, |reading| reading.offset)
     }
 
-    /// Marks an origin as read to its end, and forgets those that are also acknowledged to theirs: a run that never
-    /// ends may see any number of them.
+    /// Marks an origin as read to its end, and forgets those that are also acknowledged to theirs:
+    /// a run that never ends may see any number of them.
     fn ended(&self, number: usize, acknowledgements: &Acknowledgements, forget: bool) {
         let mut open = self.lock();
         if let Some(reading) = open.get_mut(&number) {
@@ -148,15 +148,16 @@ impl<'run> Feed<'run> {
         self.feeds
     }
 
-    /// Opens an inlet for a file, a connection, a batch: something that has its own line numbers, byte offsets and
-    /// acknowledgement. `name` is what people call it in messages.
+    /// Opens an inlet for a file, a connection, a batch: something that has its own line numbers,
+    /// byte offsets and acknowledgement. `name` is what people call it in messages.
     pub fn open(&self, name: impl Into<String>) -> Inlet<'run> {
         let feeds = self.feeds;
         let origin = feeds.origins.open(name.into(), self.source);
         Inlet { feeds, blocks: None, origin, ended: false }
     }
 
-    /// Whether the run is being stopped: a source should return soon. Reading through an inlet already notices.
+    /// Whether the run is being stopped: a source should return soon. Reading through an inlet
+    /// already notices.
     pub fn is_stopping(&self) -> bool {
         self.feeds.stop.load(Ordering::Relaxed)
     }
@@ -166,13 +167,15 @@ impl<'run> Feed<'run> {
         Arc::clone(&self.feeds.stop)
     }
 
-    /// The longest that lines should wait in a source before they are handed over, where the run has a linger.
+    /// The longest that lines should wait in a source before they are handed over, where the run
+    /// has a linger.
     pub fn hold(&self) -> Option<Duration> {
         self.feeds.hold
     }
 }
 
-/// One origin of lines within a source. Dropped without [`Inlet::end`], it counts as not read to its end.
+/// One origin of lines within a source. Dropped without [`Inlet::end`], it counts as not read to
+/// its end.
 pub struct Inlet<'run> {
     feeds: &'run Feeds<'run>,
     origin: Arc<Origin>,
@@ -194,8 +197,9 @@ impl Inlet<'_> {
         self.read(Cursor::new(lines.into()))
     }
 
-    /// Hands over all lines of `input`, which must be decompressed. While it has nothing to give, `input` may fail with
-    /// `WouldBlock` or `TimedOut`: it is asked again, and lines that have waited long enough go on meanwhile.
+    /// Hands over all lines of `input`, which must be decompressed. While it has nothing to give,
+    /// `input` may fail with `WouldBlock` or `TimedOut`: it is asked again, and lines that have
+    /// waited long enough go on meanwhile.
     ///
     /// # Errors
     /// The run takes no more. An error of `input` itself goes into the run's report.
@@ -213,7 +217,8 @@ impl Inlet<'_> {
         read
     }
 
-    /// Everything was handed over. The completion tells when it is safe; who does not need to know drops it.
+    /// Everything was handed over. The completion tells when it is safe; who does not need to know
+    /// drops it.
     ///
     /// # Errors
     /// The run takes no more.

@@ -52,8 +52,8 @@ pub enum InputError {
     },
 }
 
-/// The files that an argument stands for, in the order of their paths: `-` is standard input, a folder stands
-/// for every file below it, and a name that is no file may be a glob.
+/// The files that an argument stands for, in the order of their paths: `-` is standard input, a
+/// folder stands for every file below it, and a name that is no file may be a glob.
 ///
 /// # Errors
 /// Nothing there, or not readable.
@@ -93,8 +93,9 @@ fn files_below(folder: &Path) -> Result<Vec<Input>, InputError> {
             if hidden {
                 continue;
             }
-            // A link to a folder is not followed: a loop of them would give the same lines many times. What is no
-            // file (a socket, a pipe) is no log; what cannot be looked at is kept, so that opening it says why.
+            // A link to a folder is not followed: a loop of them would give the same lines many
+            // times. What is no file (a socket, a pipe) is no log; what cannot be looked at is
+            // kept, so that opening it says why.
             if file_type.is_dir() {
                 folders.push(path);
             } else if fs::metadata(&path).map_or(!file_type.is_symlink(), |metadata| metadata.is_file()) {
@@ -134,8 +135,8 @@ impl Input {
         }
     }
 
-    /// Whether its first byte that is no newline is that one, once decompressed. `false` for what can be read
-    /// only once, and for an error, as opening it again will tell.
+    /// Whether its first byte that is no newline is that one, once decompressed. `false` for what
+    /// can be read only once, and for an error, as opening it again will tell.
     pub fn begins_with(&self, byte: u8) -> bool {
         if !self.is_regular_file() {
             return false;
@@ -145,8 +146,9 @@ impl Input {
         matches!(read, Ok(Ok(_))) && start.iter().find(|byte| !matches!(byte, b'\r' | b'\n')) == Some(&byte)
     }
 
-    /// Opens it; gzip (any number of members) and zstd (any number of frames) are decompressed. `bytes_read`
-    /// counts what is read before decompression. Reading ends early, as if the input did, once `stop` is set.
+    /// Opens it; gzip (any number of members) and zstd (any number of frames) are decompressed.
+    /// `bytes_read` counts what is read before decompression. Reading ends early, as if the input
+    /// did, once `stop` is set.
     ///
     /// # Errors
     /// The file cannot be opened or its first bytes not be read.
@@ -154,7 +156,8 @@ impl Input {
         self.open_waiting(bytes_read, stop, None)
     }
 
-    /// As [`Input::open`]; with a `hold`, reading from a silent pipe returns `WouldBlock` about that often.
+    /// As [`Input::open`]; with a `hold`, reading from a silent pipe returns `WouldBlock` about
+    /// that often.
     pub(super) fn open_waiting(
         &self,
         bytes_read: Arc<AtomicU64>,
@@ -170,8 +173,8 @@ impl Input {
     }
 }
 
-/// A regular file that can be told from others and read from any byte. It is read as far as it reached when it was
-/// opened: what is added to it later is for the next run.
+/// A regular file that can be told from others and read from any byte. It is read as far as it
+/// reached when it was opened: what is added to it later is for the next run.
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
@@ -202,8 +205,8 @@ impl OpenFile {
         let metadata = file.metadata()?;
         let size = metadata.len();
         let mut head = vec![0; usize::try_from(size).map_or(OpenFile::HEAD, |size| size.min(OpenFile::HEAD))];
-        let length = fill(&mut file, &mut head)?;
-        head.truncate(length);
+        let len = fill(&mut file, &mut head)?;
+        head.truncate(len);
         Ok(OpenFile { file, device: metadata.dev(), inode: metadata.ino(), size, head })
     }
 
@@ -212,7 +215,8 @@ impl OpenFile {
         Compression::of(&self.head).is_some()
     }
 
-    /// Reads a file that is not compressed from that byte on. `bytes_read` counts as for [`Input::open`].
+    /// Reads a file that is not compressed from that byte on. `bytes_read` counts as for
+    /// [`Input::open`].
     ///
     /// # Errors
     /// The system refuses.
@@ -256,9 +260,9 @@ impl Compression {
 /// What the bytes are once they are decompressed, if they are compressed.
 fn decompressed(mut raw: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut magic = [0; 4];
-    let length = fill(&mut raw, &mut magic)?;
-    let start = io::Cursor::new(magic).take(length as u64);
-    let compression = Compression::of(&magic[..length]);
+    let len = fill(&mut raw, &mut magic)?;
+    let start = io::Cursor::new(magic).take(len as u64);
+    let compression = Compression::of(&magic[..len]);
     let raw = start.chain(raw);
     Ok(match compression {
         None => Box::new(raw),
@@ -278,16 +282,16 @@ fn zstd_decoder<R: BufRead>(bytes: R) -> io::Result<zstd::Decoder<'static, R>> {
 
 /// Reads until the buffer is full or the input ends; returns how many bytes there are.
 fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match input.read(&mut buffer[length..]) {
+    let mut len = 0;
+    while len < buffer.len() {
+        match input.read(&mut buffer[len..]) {
             Ok(0) => break,
-            Ok(count) => length += count,
+            Ok(count) => len += count,
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(length)
+    Ok(len)
 }
 
 struct Counted<R> {
@@ -303,7 +307,8 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Standard input that notices a stop while it waits: a read that blocks on a silent pipe would not.
+/// Standard input that notices a stop while it waits: a read that blocks on a silent pipe would
+/// not.
 struct Stdin {
     stop: Arc<AtomicBool>,
     /// How long a read waits for data before it gives up for the moment.

@@ -1,11 +1,11 @@
 //! Where lines come from.
 //!
-//! A [`Source`] reads something and pushes what it reads into the [`Feed`] of a run, which makes blocks of whole
-//! lines of it. A run has any number of sources at a time, each on a thread of its own, and a source any number of
-//! inlets: one for each file, connection or batch.
+//! A [`Source`] reads something and pushes what it reads into the [`Feed`] of a run, which makes
+//! blocks of whole lines of it. A run has any number of sources at a time, each on a thread of its
+//! own, and a source any number of inlets: one for each file, connection or batch.
 //!
-//! `input` finds and opens what the user named, and decompresses it by its first bytes; `files` reads such inputs one
-//! after the other; `reader` cuts bytes into blocks.
+//! `input` finds and opens what the user named, and decompresses it by its first bytes; `files`
+//! reads such inputs one after the other; `reader` cuts bytes into blocks.
 
 mod feed;
 mod files;
@@ -37,15 +37,17 @@ pub use reader::{BlockReader, Format, ReadError};
 /// }
 /// ```
 pub trait Source: Send {
-    /// Reads until there is no more or [`Feed::is_stopping`]; may return while other sources go on. It runs on a thread
-    /// of its own, and may block.
+    /// Reads until there is no more or [`Feed::is_stopping`]; may return while other sources go on.
+    /// It runs on a thread of its own, and may block.
     ///
     /// # Errors
-    /// The run takes no more lines. What is wrong with an input goes into the run's report, not here.
+    /// The run takes no more lines. What is wrong with an input goes into the run's report, not
+    /// here.
     fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed>;
 
-    /// Whether it may pause in the middle, as a pipe or a socket does and a file does not. Lines that are there should not
-    /// wait for those that come after the pause: see [`Linger`](crate::config::Linger).
+    /// Whether it may pause in the middle, as a pipe or a socket does and a file does not. Lines
+    /// that are there should not wait for those that come after the pause: see
+    /// [`Linger`](crate::config::Linger).
     fn may_pause(&self) -> bool {
         true
     }

@@ -1,9 +1,10 @@
 //! Cuts a stream of bytes into blocks that end at a newline.
 //!
-//! Two things make a block end early. A line that does not end within [`BLOCK_SIZE`] is handed on in pieces,
-//! marked as such, so that memory stays bounded and the quarantine can still hold all of it. And in standard
-//! logs a header that does not begin a line (`cat` of files without a final newline) ends the line before it:
-//! CloudFront encodes `#` in values, so `#Version:` and `#Fields:` can be nothing else.
+//! Two things make a block end early. A line that does not end within [`BLOCK_SIZE`] is handed on
+//! in pieces, marked as such, so that memory stays bounded and the quarantine can still hold all of
+//! it. And in standard logs a header that does not begin a line (`cat` of files without a final
+//! newline) ends the line before it: CloudFront encodes `#` in values, so `#Version:` and
+//! `#Fields:` can be nothing else.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use crate::ack::Acknowledgements;
 use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Origin};
 use pixel_engine_log::schema::{Schema, SchemaError};
 
-/// What the lines are; `Auto` looks at the first byte that is no newline: `#` begins a standard log, `{` JSON
-/// lines, anything else a real-time log.
+/// What the lines are; `Auto` looks at the first byte that is no newline: `#` begins a standard
+/// log, `{` JSON lines, anything else a real-time log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Told from the content.
@@ -30,7 +31,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that the bytes at the start of an input tell; `None` when they are newlines alone.
+    /// The format that the bytes at the start of an input tell; `None` when they are newlines
+    /// alone.
     pub fn of(bytes: &[u8]) -> Option<Format> {
         bytes.iter().find(|byte| !matches!(byte, b'\r' | b'\n')).map(|byte| match byte {
             b'#' => Format::Standard,
@@ -48,7 +50,8 @@ impl Format {
     }
 }
 
-/// The input broke off. Every whole line before it was handed out, and the incomplete one marked as cut.
+/// The input broke off. Every whole line before it was handed out, and the incomplete one marked as
+/// cut.
 #[derive(Debug, thiserror::Error)]
 #[error("{source_name}: reading stopped at byte {offset}: {error}")]
 pub struct ReadError {
@@ -86,9 +89,9 @@ pub struct BlockReader {
 }
 
 impl BlockReader {
-    /// Reads `input` as `source`. `default_schema` names the columns of standard logs without a header. When the
-    /// run is stopped in the middle of a line, a `resumable` source just keeps it for the next run; of another
-    /// one the piece is handed out, as it could not be read again.
+    /// Reads `input` as `source`. `default_schema` names the columns of standard logs without a
+    /// header. When the run is stopped in the middle of a line, a `resumable` source just keeps it
+    /// for the next run; of another one the piece is handed out, as it could not be read again.
     #[expect(clippy::too_many_arguments, reason = "each is a different thing, and there is one caller")]
     pub fn new(
         input: Box<dyn Read + Send>,
@@ -119,13 +122,14 @@ impl BlockReader {
         }
     }
 
-    /// Lines wait no longer than that for a block to fill up, where `input` returns from time to time: with data, or with
-    /// `WouldBlock` or `TimedOut`.
+    /// Lines wait no longer than that for a block to fill up, where `input` returns from time to
+    /// time: with data, or with `WouldBlock` or `TimedOut`.
     pub fn holding(self, hold: Option<Duration>) -> BlockReader {
         BlockReader { hold, ..self }
     }
 
-    /// Goes on with another input as if it were the rest of the one before, which ended with a whole line.
+    /// Goes on with another input as if it were the rest of the one before, which ended with a
+    /// whole line.
     pub fn go_on_with(&mut self, input: Box<dyn Read + Send>) {
         self.input = input;
         (self.end, self.is_real_end, self.parts_of_long_line, self.unended) = (None, false, 0, 0);
@@ -146,8 +150,9 @@ impl BlockReader {
         self.offset = offset;
     }
 
-    /// Reads what stands before `offset`, where a line begins, and hands out none of it; standard logs keep the header
-    /// that holds there. `false` when the input ends earlier, and was not stopped.
+    /// Reads what stands before `offset`, where a line begins, and hands out none of it; standard
+    /// logs keep the header that holds there. `false` when the input ends earlier, and was not
+    /// stopped.
     ///
     /// # Errors
     /// The input broke off before `offset`.
@@ -173,27 +178,27 @@ impl BlockReader {
     /// The input broke off, once and after the last block.
     pub fn next_block(&mut self) -> Result<Option<Block>, ReadError> {
         let mut bytes = self.pool.take();
-        let mut length = self.carry.len();
-        bytes[..length].copy_from_slice(&self.carry);
+        let mut len = self.carry.len();
+        bytes[..len].copy_from_slice(&self.carry);
         self.carry.clear();
         // The line that the block before has begun becomes one when its end is read.
         let mut read_at = None;
         let most = self.boundary.map_or(BLOCK_SIZE, |boundary| {
             usize::try_from(boundary - self.offset).map_or(BLOCK_SIZE, |left| left.min(BLOCK_SIZE))
         });
-        while length < most && self.end.is_none() {
+        while len < most && self.end.is_none() {
             if self.stop.load(Ordering::Relaxed) {
                 self.end = Some(Ok(()));
                 break;
             }
-            match self.input.read(&mut bytes[length..most]) {
+            match self.input.read(&mut bytes[len..most]) {
                 Ok(0) => {
                     self.end = Some(Ok(()));
                     self.is_real_end = !self.stop.load(Ordering::Relaxed);
                 }
                 Ok(count) => {
                     read_at.get_or_insert_with(Instant::now);
-                    length += count;
+                    len += count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
@@ -204,22 +209,23 @@ impl BlockReader {
             let is_held = |since: Instant| self.hold.is_some_and(|hold| since.elapsed() >= hold);
             if self.parts_of_long_line == 0
                 && read_at.is_some_and(is_held)
-                && memchr::memrchr(b'\n', &bytes[..length]).is_some()
+                && memchr::memrchr(b'\n', &bytes[..len]).is_some()
             {
                 break;
             }
         }
-        if self.boundary == Some(self.offset + length as u64) {
+        if self.boundary == Some(self.offset + len as u64) {
             self.end = Some(Ok(()));
         }
         if self.resumable && self.stop.load(Ordering::Relaxed) {
-            let whole_lines = memchr::memrchr(b'\n', &bytes[..length]).map_or(0, |last| last + 1);
-            self.is_real_end &= whole_lines == length;
-            length = whole_lines;
+            let whole_lines = memchr::memrchr(b'\n', &bytes[..len]).map_or(0, |last| last + 1);
+            self.is_real_end &= whole_lines == len;
+            len = whole_lines;
         }
-        // A long line may end with the piece before, at the end of the input: that must still be said.
+        // A long line may end with the piece before, at the end of the input: that must still be
+        // said.
         let ends_long_line = self.parts_of_long_line > 0 && !self.stop.load(Ordering::Relaxed);
-        if length == 0 && !ends_long_line {
+        if len == 0 && !ends_long_line {
             return match self.end.replace(Ok(())) {
                 Some(Err(error)) => {
                     Err(ReadError { source_name: self.origin.name.clone(), offset: self.offset, error })
@@ -227,7 +233,7 @@ impl BlockReader {
                 _ => Ok(None),
             };
         }
-        bytes.truncate(length);
+        bytes.truncate(len);
         Ok(Some(self.cut_block(bytes, read_at.unwrap_or_else(Instant::now))))
     }
 
@@ -304,7 +310,8 @@ impl BlockReader {
     }
 }
 
-/// Where the block must end (before a header that does not begin a line), and the schema that holds after it.
+/// Where the block must end (before a header that does not begin a line), and the schema that holds
+/// after it.
 fn follow_headers(bytes: &[u8], before: &Option<Arc<Schema>>) -> (usize, Option<Arc<Schema>>) {
     let mut schema = before.clone();
     for at in memchr::memchr_iter(b'#', bytes) {
@@ -323,7 +330,8 @@ fn follow_headers(bytes: &[u8], before: &Option<Arc<Schema>>) -> (usize, Option<
     (bytes.len(), schema)
 }
 
-/// The schema that a `#Fields:` line at the start of `bytes` names, or why it names none; `None` for any other line.
+/// The schema that a `#Fields:` line at the start of `bytes` names, or why it names none; `None`
+/// for any other line.
 pub(crate) fn fields_header(bytes: &[u8]) -> Option<Result<Arc<Schema>, SchemaError>> {
     if !bytes.starts_with(b"#Fields:") {
         return None;
@@ -351,18 +359,18 @@ mod tests {
     impl Read for Pieces {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.turn += 1;
-            let length = self.lengths[self.turn % self.lengths.len()];
-            if length == 0 {
+            let len = self.lengths[self.turn % self.lengths.len()];
+            if len == 0 {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             let rest = &self.bytes[self.at..];
             if rest.is_empty() && self.breaks {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let length = length.min(rest.len()).min(buffer.len());
-            buffer[..length].copy_from_slice(&rest[..length]);
-            self.at += length;
-            Ok(length)
+            let len = len.min(rest.len()).min(buffer.len());
+            buffer[..len].copy_from_slice(&rest[..len]);
+            self.at += len;
+            Ok(len)
         }
     }
 
@@ -440,9 +448,9 @@ mod tests {
 
     #[test]
     fn a_long_line_comes_in_parts_that_join_to_it() {
-        for length in [BLOCK_SIZE, BLOCK_SIZE + 1, 2 * BLOCK_SIZE - 1, 2 * BLOCK_SIZE, 3 * BLOCK_SIZE + 5] {
+        for len in [BLOCK_SIZE, BLOCK_SIZE + 1, 2 * BLOCK_SIZE - 1, 2 * BLOCK_SIZE, 3 * BLOCK_SIZE + 5] {
             for (before, after) in [("", ""), ("", "\n"), ("x\n", "\n"), ("x\n", "\ny\nz"), ("x\n", "")] {
-                let long = vec![b'l'; length];
+                let long = vec![b'l'; len];
                 let text = [before.as_bytes(), &long, after.as_bytes()].concat();
                 let blocks = blocks(&text, &[1 << 16], Format::RealTime, false);
                 let mut parts = 0;
@@ -455,11 +463,11 @@ mod tests {
                         lasts += usize::from(last);
                         joined.extend_from_slice(block.bytes.strip_suffix(b"\n").expect("checked"));
                     } else {
-                        assert!(!block.bytes.contains(&b'l'), "{length} {before:?} {after:?}");
+                        assert!(!block.bytes.contains(&b'l'), "{len} {before:?} {after:?}");
                     }
                 }
-                assert_eq!(lasts, 1, "{length} {before:?} {after:?}");
-                assert!(joined == long, "{length} {before:?} {after:?}");
+                assert_eq!(lasts, 1, "{len} {before:?} {after:?}");
+                assert!(joined == long, "{len} {before:?} {after:?}");
             }
         }
     }
@@ -555,11 +563,11 @@ mod tests {
         // A filler puts what is interesting around the edge of a block.
         (0..3_usize, -40..40_isize, any::<bool>(), small).prop_map(|(fill, shift, lines, small)| {
             let small = small.concat();
-            let length = (fill * BLOCK_SIZE).saturating_add_signed(shift).saturating_sub(small.len() / 2);
-            let length = if fill == 0 { 0 } else { length };
+            let len = (fill * BLOCK_SIZE).saturating_add_signed(shift).saturating_sub(small.len() / 2);
+            let len = if fill == 0 { 0 } else { len };
             let mut text =
-                if lines { b"0123456789012345678901234567890\n".repeat(length / 32 + 1) } else { vec![b'l'; length] };
-            text.truncate(length);
+                if lines { b"0123456789012345678901234567890\n".repeat(len / 32 + 1) } else { vec![b'l'; len] };
+            text.truncate(len);
             text.extend(small);
             text
         })
@@ -590,7 +598,8 @@ mod tests {
             while let Some(block) = whole.next_block().expect("no error") {
                 let layout = block.layout.clone();
                 let start = Position { offset: block.offset, lines: 0 };
-                // Where a run that was killed before this block goes on, when its source has grown since.
+                // Where a run that was killed before this block goes on, when its source has grown
+                // since.
                 let offset = all.line_start(3).offset;
                 prop_assert!(offset <= block.offset);
                 let grown = [&text[..], &more].concat();

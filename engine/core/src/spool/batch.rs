@@ -68,7 +68,7 @@ pub(super) fn front(destination: &Destination, records: &[&Record], kept: Timest
     let entries: Vec<Entry> = records
         .iter()
         .map(|record| Entry {
-            bytes: record.length(),
+            bytes: record.data_len(),
             lines: record.lines(),
             partition_key: record.key().map(|key| key.key.clone()),
             explicit_hash_key: record.key().map(PartitionKey::explicit_hash_key_text),
@@ -92,7 +92,7 @@ fn json(value: &impl Serialize) -> String {
 
 /// Bytes of the whole file.
 pub(super) fn size(front: &[u8], records: &[&Record]) -> u64 {
-    let data: usize = records.iter().map(|record| record.length()).sum();
+    let data: usize = records.iter().map(|record| record.data_len()).sum();
     (front.len() + data + CHECKSUM) as u64
 }
 
@@ -115,8 +115,9 @@ pub(super) fn write(output: &mut impl Write, front: &[u8], records: &[&Record]) 
 /// CRC-32 of everything before it, 4 bytes, little-endian
 /// ```
 ///
-/// so `head -n 1` shows what a file is. `records`, `lines` and `bytes` of the first line are the sums of the second; keys
-/// are there for Kinesis alone. The CRC-32 is that of gzip and zlib, and stays at the end in every version.
+/// so `head -n 1` shows what a file is. `records`, `lines` and `bytes` of the first line are the
+/// sums of the second; keys are there for Kinesis alone. The CRC-32 is that of gzip and zlib, and
+/// stays at the end in every version.
 ///
 /// # Errors
 /// The file cannot be read, any byte of it is not as it was written, or its version is another.

@@ -1,10 +1,11 @@
 //! A folder of batches that could not be sent, to be sent later.
 //!
-//! One file holds one batch, the records of one API request: see [`read`] for its form. [`Spool`] writes them, one
-//! process at a time; [`batches`], [`read`] and [`remove`] are for whoever sends them, at the same time if need be.
-//! A file that can be seen is complete: it is written under a hidden name that ends in `.partial`, synced, renamed,
-//! and the folder synced. It is removed only after its records are acknowledged. So a crash at any
-//! instant leaves each batch in the folder, or acknowledged, or both: then its records come twice.
+//! One file holds one batch, the records of one API request: see [`read`] for its form. [`Spool`]
+//! writes them, one process at a time; [`batches`], [`read`] and [`remove`] are for whoever sends
+//! them, at the same time if need be. A file that can be seen is complete: it is written under a
+//! hidden name that ends in `.partial`, synced, renamed, and the folder synced. It is removed only
+//! after its records are acknowledged. So a crash at any instant leaves each batch in the folder,
+//! or acknowledged, or both: then its records come twice.
 //!
 //! ```
 //! use pixel_engine_core::record::Record;
@@ -118,8 +119,8 @@ pub struct Spool {
 const EXTENSION: &str = "batch";
 
 impl Spool {
-    /// Opens the folder, which is made, for batches of at most `size_limit` bytes together. Partial files, which only a
-    /// crash leaves and which no one was told are safe, are removed.
+    /// Opens the folder, which is made, for batches of at most `size_limit` bytes together. Partial
+    /// files, which only a crash leaves and which no one was told are safe, are removed.
     ///
     /// # Errors
     /// The folder cannot be made, read or written to, or another process keeps batches in it.
@@ -138,7 +139,8 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Keeps the records as one batch. They are safe when this returns `Ok`, and not kept at all on an error.
+    /// Keeps the records as one batch. They are safe when this returns `Ok`, and not kept at all on
+    /// an error.
     ///
     /// # Errors
     /// The batch would pass the size limit ([`SpoolError::Full`]), or cannot be written.
@@ -163,7 +165,8 @@ impl Spool {
         }
         let path = self.next_path(now);
         durable::publish(&path, |file| batch::write(file, &front, records)).map_err(|error| {
-            // When all but the last sync went well, the batch would be sent from here and by the caller.
+            // When all but the last sync went well, the batch would be sent from here and by the
+            // caller.
             let _ = fs::remove_file(&path);
             SpoolError::Io { path, error }
         })?;
@@ -233,12 +236,14 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
 /// Removes a batch whose records are acknowledged.
 ///
 /// # Errors
-/// The file cannot be removed, or the folder not be synced: then it may be there again after a crash of the machine.
+/// The file cannot be removed, or the folder not be synced: then it may be there again after a
+/// crash of the machine.
 pub fn remove(path: &Path) -> Result<(), SpoolError> {
     fs::remove_file(path).and_then(|()| durable::sync_folder_of(path)).map_err(at(path))
 }
 
-/// Held by the one process that sends the batches of a folder, so that two do not send the same ones.
+/// Held by the one process that sends the batches of a folder, so that two do not send the same
+/// ones.
 #[derive(Debug)]
 pub struct ShipLock {
     _file: File,

@@ -139,7 +139,8 @@ fn every_cut_and_every_addition_is_found() {
     }
     let cut = is_damaged(&path, &bytes[..bytes.len() - 6]);
     assert!(cut.ends_with(&format!("damaged at byte {}: the file ends here, 6 bytes early", bytes.len() - 6)), "{cut}");
-    // The CRC-32 of anything and its own CRC-32 is this number, so the checksum alone does not see the addition.
+    // The CRC-32 of anything and its own CRC-32 is this number, so the checksum alone does not see
+    // the addition.
     let fitting = 0x2144_DF1C_u32.to_le_bytes();
     for addition in [&b"\n"[..], &[0], &[0; 8], &fitting, &bytes] {
         let found = is_damaged(&path, &[&bytes[..], addition].concat());
@@ -308,8 +309,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// What was kept and not acknowledged is there exactly once, in order and to the byte; what was acknowledged is
-    /// gone; there is nothing else.
+    /// What was kept and not acknowledged is there exactly once, in order and to the byte; what was
+    /// acknowledged is gone; there is nothing else.
     #[test]
     fn a_spool_holds_what_was_kept_and_not_acknowledged(
         steps in prop::collection::vec(any_step(), 1..30),

@@ -48,7 +48,8 @@ unsafe fn compress<L: Lanes>(lanes: L, states: &mut States, streams: &[&[Block]]
     lanes::compress(lanes, states, streams, blocks);
 }
 
-/// In every block below: the operation needs nothing but AVX2, which `self` proves, see [`Avx2::detect`].
+/// In every block below: the operation needs nothing but AVX2, which `self` proves, see
+/// [`Avx2::detect`].
 impl Arithmetic for Avx2 {
     type Word = __m256i;
 
@@ -114,7 +115,8 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn transpose(self, streams: &[&[Block]], index: usize) -> [__m256i; 16] {
         let streams = &streams[..8];
-        // SAFETY: AVX2 as above; each load reads one half of a `Block`, 32 bytes, and needs no alignment.
+        // SAFETY: AVX2 as above; each load reads one half of a `Block`, 32 bytes, and needs no
+        // alignment.
         unsafe {
             let mut words = [_mm256_setzero_si256(); 16];
             for half in 0..2 {
@@ -122,8 +124,8 @@ impl Lanes for Avx2 {
                 for lane in 0..8 {
                     rows[lane] = _mm256_loadu_si256(streams[lane][index][32 * half..].as_ptr().cast());
                 }
-                // Words, then pairs of words, then halves of the vector: `quads[4 * g + w]` holds words `w` and
-                // `w + 4` of lanes `4g..4g + 4`.
+                // Words, then pairs of words, then halves of the vector: `quads[4 * g + w]` holds
+                // words `w` and `w + 4` of lanes `4g..4g + 4`.
                 let mut quads = rows;
                 for group in 0..2 {
                     let [r0, r1, r2, r3] =

@@ -48,7 +48,8 @@ unsafe fn compress<L: Lanes>(lanes: L, states: &mut States, streams: &[&[Block]]
     lanes::compress(lanes, states, streams, blocks);
 }
 
-/// In every block below: the operation needs nothing but AVX-512F, which `self` proves, see [`Avx512::detect`].
+/// In every block below: the operation needs nothing but AVX-512F, which `self` proves, see
+/// [`Avx512::detect`].
 impl Arithmetic for Avx512 {
     type Word = __m512i;
 
@@ -66,12 +67,13 @@ impl Arithmetic for Avx512 {
 
     #[inline(always)]
     fn rotate_left(self, word: __m512i, bits: u32) -> __m512i {
-        // The count is a constant after inlining, which makes this the rotation by an immediate, `vprold`.
-        // SAFETY: AVX-512F as above.
+        // The count is a constant after inlining, which makes this the rotation by an immediate,
+        // `vprold`. SAFETY: AVX-512F as above.
         unsafe { _mm512_rolv_epi32(word, _mm512_set1_epi32(bits as i32)) }
     }
 
-    // The immediates are the truth tables of the three functions: bit `4x + 2y + z` is the result for those bits.
+    // The immediates are the truth tables of the three functions: bit `4x + 2y + z` is the result
+    // for those bits.
 
     #[inline(always)]
     fn select(self, mask: __m512i, ones: __m512i, zeros: __m512i) -> __m512i {
@@ -98,14 +100,16 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn load(self, numbers: &[u32]) -> __m512i {
         let numbers: &[u32; 16] = numbers.first_chunk().expect("a number for every lane");
-        // SAFETY: AVX-512F as above; the array is 64 readable bytes, and the load needs no alignment.
+        // SAFETY: AVX-512F as above; the array is 64 readable bytes, and the load needs no
+        // alignment.
         unsafe { _mm512_loadu_si512(numbers.as_ptr().cast()) }
     }
 
     #[inline(always)]
     fn store(self, word: __m512i, numbers: &mut [u32]) {
         let numbers: &mut [u32; 16] = numbers.first_chunk_mut().expect("room for every lane");
-        // SAFETY: AVX-512F as above; the array is 64 writable bytes, and the store needs no alignment.
+        // SAFETY: AVX-512F as above; the array is 64 writable bytes, and the store needs no
+        // alignment.
         unsafe { _mm512_storeu_si512(numbers.as_mut_ptr().cast(), word) }
     }
 
@@ -118,8 +122,9 @@ impl Lanes for Avx512 {
             for lane in 0..16 {
                 rows[lane] = _mm512_loadu_si512(streams[lane][index].as_ptr().cast());
             }
-            // Four rounds, each of which halves what is still apart: words, pairs of words, then quarters of the
-            // vector twice. `quads[4 * g + w]` holds words `w`, `w + 4`, `w + 8`, `w + 12` of lanes `4g..4g + 4`.
+            // Four rounds, each of which halves what is still apart: words, pairs of words, then
+            // quarters of the vector twice. `quads[4 * g + w]` holds words `w`, `w + 4`, `w + 8`,
+            // `w + 12` of lanes `4g..4g + 4`.
             let mut quads = rows;
             for group in 0..4 {
                 let [r0, r1, r2, r3] = [rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]];
@@ -133,7 +138,8 @@ impl Lanes for Avx512 {
             let mut words = rows;
             for word in 0..4 {
                 let [q0, q1, q2, q3] = [quads[word], quads[4 + word], quads[8 + word], quads[12 + word]];
-                // Quarters 0 and 2 (`even`), 1 and 3 (`odd`) of the lower and the upper eight lanes.
+                // Quarters 0 and 2 (`even`), 1 and 3 (`odd`) of the lower and the upper eight
+                // lanes.
                 let (even01, odd01) =
                     (_mm512_shuffle_i32x4::<0b10_00_10_00>(q0, q1), _mm512_shuffle_i32x4::<0b11_01_11_01>(q0, q1));
                 let (even23, odd23) =

@@ -2,11 +2,11 @@
 //!
 //! What it adds to the steps:
 //!
-//! 1. The 16 words of a block lie side by side in memory, but the vector for word `i` needs word `i` of every
-//!    message: [`Lanes::transpose`] turns rows into columns with loads and shuffles. Gathers would cost a load for
-//!    every word, and more than that on Zen 4.
-//! 2. A step is a chain of four dependent instructions or more. [`Pair`] runs two sets of lanes in turns, so that one
-//!    computes while the other waits: half as fast again on Zen 4.
+//! 1. The 16 words of a block lie side by side in memory, but the vector for word `i` needs word
+//!    `i` of every message: [`Lanes::transpose`] turns rows into columns with loads and shuffles.
+//!    Gathers would cost a load for every word, and more than that on Zen 4.
+//! 2. A step is a chain of four dependent instructions or more. [`Pair`] runs two sets of lanes in
+//!    turns, so that one computes while the other waits: half as fast again on Zen 4.
 
 use super::steps::{Arithmetic, Block, States, one_block};
 
@@ -21,12 +21,13 @@ pub(super) trait Lanes: Arithmetic {
     /// The inverse of [`Lanes::load`].
     fn store(self, word: Self::Word, numbers: &mut [u32]);
 
-    /// The little-endian words of block `index` of the first [`Lanes::COUNT`] streams: lane `l` of vector `w` is
-    /// word `w` of stream `l`. Panics when a stream is shorter.
+    /// The little-endian words of block `index` of the first [`Lanes::COUNT`] streams: lane `l` of
+    /// vector `w` is word `w` of stream `l`. Panics when a stream is shorter.
     fn transpose(self, streams: &[&[Block]], index: usize) -> [Self::Word; 16];
 }
 
-/// [`Kernel::compress`](super::steps::Kernel::compress), to be inlined where the instruction set is enabled.
+/// [`Kernel::compress`](super::steps::Kernel::compress), to be inlined where the instruction set is
+/// enabled.
 #[inline(always)]
 pub(super) fn compress<L: Lanes>(lanes: L, states: &mut States, streams: &[&[Block]], blocks: usize) {
     let [a, b, c, d] = &mut states.0;

@@ -1,9 +1,10 @@
 //! MD5 of many messages at a time.
 //!
-//! Every KPL aggregate ends with the MD5 of what it holds. One MD5 stream is a chain of dependent instructions:
-//! 0.65 GB/s on a Zen 4 core, whatever its width, and no faster code can change that. A run packs many aggregates,
-//! though, and their digests do not depend on each other: SIMD lanes take one message each (`steps` and `lanes` say
-//! how), and a lane whose message ends takes the next one.
+//! Every KPL aggregate ends with the MD5 of what it holds. One MD5 stream is a chain of dependent
+//! instructions: 0.65 GB/s on a Zen 4 core, whatever its width, and no faster code can change that.
+//! A run packs many aggregates, though, and their digests do not depend on each other: SIMD lanes
+//! take one message each (`steps` and `lanes` say how), and a lane whose message ends takes the
+//! next one.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,7 +24,8 @@ pub type Digest = [u8; 16];
 
 /// The MD5 digest of each message, in the messages' order.
 ///
-/// The more messages a call has, the faster it is: lanes without a message stand idle. Messages may differ in length.
+/// The more messages a call has, the faster it is: lanes without a message stand idle. Messages may
+/// differ in length.
 ///
 /// ```
 /// let digests = pixel_engine_kpl::md5::md5_many(&[b"", b"abc"]);
@@ -33,7 +35,8 @@ pub fn md5_many(messages: &[&[u8]]) -> Vec<Digest> {
     md5_many_with(Isa::chosen(), messages)
 }
 
-/// [`md5_many`] with the lanes of one instruction set; plain Rust where this machine does not have it.
+/// [`md5_many`] with the lanes of one instruction set; plain Rust where this machine does not have
+/// it.
 pub fn md5_many_with(isa: Isa, messages: &[&[u8]]) -> Vec<Digest> {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -56,7 +59,8 @@ struct Rung<'a> {
     kernel: &'a dyn Kernel,
 }
 
-/// Hashes `messages` with the first of `rungs` (widest first) that has enough of them, one by one when none has.
+/// Hashes `messages` with the first of `rungs` (widest first) that has enough of them, one by one
+/// when none has.
 fn hash(messages: &[&[u8]], rungs: &[Rung<'_>]) -> Vec<Digest> {
     let mut digests = vec![Digest::default(); messages.len()];
     // The longest first, so that none of them begins when the other lanes are about to run dry.
@@ -79,7 +83,8 @@ fn hash(messages: &[&[u8]], rungs: &[Rung<'_>]) -> Vec<Digest> {
         match rungs.iter().find(|rung| live.len() >= rung.at_least) {
             Some(rung) => {
                 let running = live.len().min(rung.kernel.lanes());
-                // Lanes without a message do the first one's work again: cheaper than asking whether they have one.
+                // Lanes without a message do the first one's work again: cheaper than asking
+                // whether they have one.
                 let mut streams = [live[0].rest(); MAX_LANES];
                 for (stream, message) in streams.iter_mut().zip(&live[..running]) {
                     *stream = message.rest();
@@ -120,13 +125,15 @@ fn digest(state: [u32; 4]) -> Digest {
     digest
 }
 
-/// A message on its way through a lane: its whole blocks where they lie, then one or two blocks that end it.
+/// A message on its way through a lane: its whole blocks where they lie, then one or two blocks
+/// that end it.
 struct Message<'a> {
     /// Its place among the messages.
     index: usize,
     /// The whole blocks still to be taken in.
     body: &'a [Block],
-    /// The last bytes, the padding and the length in bits (RFC 1321, sections 3.1 and 3.2), at the end of two blocks.
+    /// The last bytes, the padding and the length in bits (RFC 1321, sections 3.1 and 3.2), at the
+    /// end of two blocks.
     tail: [Block; 2],
     /// The first block of `tail` still to be taken in.
     tail_start: usize,
@@ -135,7 +142,8 @@ struct Message<'a> {
 impl<'a> Message<'a> {
     fn new(index: usize, bytes: &'a [u8]) -> Message<'a> {
         let (body, last) = bytes.as_chunks();
-        // The mark and the length take 9 bytes: more than 55 of the last ones, and they need a second block.
+        // The mark and the length take 9 bytes: more than 55 of the last ones, and they need a
+        // second block.
         let tail_start = usize::from(last.len() <= 55);
         let mut tail = [[0; 64]; 2];
         tail[tail_start][..last.len()].copy_from_slice(last);
@@ -229,7 +237,7 @@ mod tests {
                 0..70,
             ),
         ) {
-            let messages: Vec<&[u8]> = ranges.iter().map(|&(start, length)| &bytes[start..start + length]).collect();
+            let messages: Vec<&[u8]> = ranges.iter().map(|&(start, len)| &bytes[start..start + len]).collect();
             check(&messages);
         }
     }

@@ -1,7 +1,7 @@
 //! Lanes in plain Rust.
 //!
-//! One message after the other, all 64 steps of a block in the body of a loop over the lanes: the form that the
-//! compiler's loop vectoriser turns into whatever vectors the target has.
+//! One message after the other, all 64 steps of a block in the body of a loop over the lanes: the
+//! form that the compiler's loop vectoriser turns into whatever vectors the target has.
 
 use super::steps::{Arithmetic, Block, Kernel, States, one_block};
 

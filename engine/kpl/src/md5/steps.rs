@@ -8,8 +8,9 @@
 //!     (a, b, c, d) = (d, a, b, c)
 //! ```
 //!
-//! Nothing inside one message can run side by side, so a core's wide units stand idle. Different messages are
-//! independent: a vector holds `a` of as many messages as it has lanes, and the same 64 steps serve them all.
+//! Nothing inside one message can run side by side, so a core's wide units stand idle. Different
+//! messages are independent: a vector holds `a` of as many messages as it has lanes, and the same
+//! 64 steps serve them all.
 
 /// What the compression function takes in at a time.
 pub(super) type Block = [u8; 64];
@@ -43,7 +44,8 @@ pub(super) trait Kernel {
     /// How many messages it takes in at a time, at most [`MAX_LANES`].
     fn lanes(&self) -> usize;
 
-    /// Runs the first `blocks` blocks of `streams[lane]` through lane `lane` of `states`, for every lane.
+    /// Runs the first `blocks` blocks of `streams[lane]` through lane `lane` of `states`, for every
+    /// lane.
     ///
     /// # Panics
     /// When there are fewer streams than lanes, or one is shorter than `blocks`.
@@ -52,8 +54,8 @@ pub(super) trait Kernel {
 
 /// The arithmetic of MD5's steps, for one message or for many.
 ///
-/// A value of an implementing type is the proof that the machine has its instructions: that is why the methods
-/// are safe.
+/// A value of an implementing type is the proof that the machine has its instructions: that is why
+/// the methods are safe.
 pub(super) trait Arithmetic: Copy {
     /// One `u32` for each message.
     type Word: Copy;
@@ -93,8 +95,8 @@ pub(super) fn one_block<A: Arithmetic>(arithmetic: A, state: [A::Word; 4], words
 
 #[inline(always)]
 fn round<A: Arithmetic, const ROUND: usize>(arithmetic: A, state: &mut [A::Word; 4], words: &[A::Word; 16]) {
-    // Spelled out: the compiler gives up on unrolling the loop of a `Pair`, and rotations by an immediate and words
-    // in registers with it.
+    // Spelled out: the compiler gives up on unrolling the loop of a `Pair`, and rotations by an
+    // immediate and words in registers with it.
     macro_rules! steps {
         ($($step:literal)*) => { $(step::<A, ROUND, $step>(arithmetic, state, words);)* };
     }

@@ -8,14 +8,16 @@ use crate::select::{Place, Selection, Selector};
 
 /// Writes the lines of one schema as JSON objects, one to a line.
 ///
-/// - Keys are CloudFront's names in snake case (`cs_uri_query`), in the order of the columns; absent values are left
-///   out.
-/// - A number is a JSON number without leading zeros (`000` is 0) when its field is one and it is plain: digits with
-///   an optional fraction and an optional `-`, at most 18 digits. Anything else is a string: no digit is lost.
-/// - Text stays as the log has it, percent-encoded. The query's parameters stand once more at the end, decoded:
-///   `"query":{"e":"pp"}`. A repeated name stands once, with its last value, since readers reject or mangle keys
-///   that repeat; a parameter without `=` has the value `""`.
-/// - With a selection there are only its keys, in its order: `viewer_host`; `query.NAME` is inside `query`.
+/// - Keys are CloudFront's names in snake case (`cs_uri_query`), in the order of the columns;
+///   absent values are left out.
+/// - A number is a JSON number without leading zeros (`000` is 0) when its field is one and it is
+///   plain: digits with an optional fraction and an optional `-`, at most 18 digits. Anything else
+///   is a string: no digit is lost.
+/// - Text stays as the log has it, percent-encoded. The query's parameters stand once more at the
+///   end, decoded: `"query":{"e":"pp"}`. A repeated name stands once, with its last value, since
+///   readers reject or mangle keys that repeat; a parameter without `=` has the value `""`.
+/// - With a selection there are only its keys, in its order: `viewer_host`; `query.NAME` is inside
+///   `query`.
 /// - The output is always UTF-8: what is not is replaced by U+FFFD, sequence by sequence.
 #[derive(Clone, Debug)]
 pub struct JsonEncoder {
@@ -25,7 +27,8 @@ pub struct JsonEncoder {
     query_column: Option<usize>,
     /// How many bytes the keys and what is around the values take at most.
     frame: usize,
-    /// The line is written here first: it has been initialised, so that 32 bytes can be copied where 5 are meant.
+    /// The line is written here first: it has been initialised, so that 32 bytes can be copied
+    /// where 5 are meant.
     scratch: Vec<u8>,
     names: NameSet,
     duplicates: Duplicates,
@@ -46,11 +49,12 @@ enum QueryKeys {
     Named(Box<[(Box<[u8]>, Key)]>),
 }
 
-/// `,"name":`, and the `"` of a value that is text, with room behind it so that it is copied in one go.
+/// `,"name":`, and the `"` of a value that is text, with room behind it so that it is copied in one
+/// go.
 #[derive(Clone, Debug)]
 struct Key {
     padded: [u8; Key::ROOM],
-    length: usize,
+    len: usize,
     /// The whole of it, when it is longer than the room.
     long: Option<Box<[u8]>>,
 }
@@ -69,16 +73,16 @@ impl Key {
         if !is_number {
             out.byte(b'"');
         }
-        let length = out.at;
-        text.truncate(length);
+        let len = out.at;
+        text.truncate(len);
         let mut padded = [0; Key::ROOM];
-        let long = if length <= Key::ROOM {
-            padded[..length].copy_from_slice(&text);
+        let long = if len <= Key::ROOM {
+            padded[..len].copy_from_slice(&text);
             None
         } else {
             Some(text.into())
         };
-        Key { padded, length, long }
+        Key { padded, len, long }
     }
 }
 
@@ -114,7 +118,7 @@ impl JsonEncoder {
             }
         }
         let keys = columns.iter().map(|item| &item.key).chain(named.iter().map(|(_, key)| key));
-        let frame = keys.map(|key| key.length + 2).sum::<usize>() + 64;
+        let frame = keys.map(|key| key.len + 2).sum::<usize>() + 64;
         JsonEncoder {
             columns: columns.into(),
             query: if selection.is_some() { QueryKeys::Named(named.into()) } else { QueryKeys::All },
@@ -130,11 +134,12 @@ impl JsonEncoder {
     #[inline]
     pub fn encode(&mut self, line: &Line<'_>, out: &mut Vec<u8>) {
         let raw = line.raw();
-        // Tabs between the columns are the only bytes of a usual line that a JSON string could not hold.
+        // Tabs between the columns are the only bytes of a usual line that a JSON string could not
+        // hold.
         let is_clean = count_json_specials(raw) + 1 == line.ends().len();
-        // A value is written up to twice (`cs-host`, `viewer-host`). A byte can become six (`\u0000`), in a clean
-        // line an escape of three can. A parameter has six bytes around it, and there is at most one for each byte
-        // of the query.
+        // A value is written up to twice (`cs-host`, `viewer-host`). A byte can become six
+        // (`\u0000`), in a clean line an escape of three can. A parameter has six bytes around it,
+        // and there is at most one for each byte of the query.
         let room = self.frame + Copier::SLACK + raw.len() * if is_clean { 10 } else { 30 };
         grow(&mut self.scratch, room);
         let mut writer = LineWriter {
@@ -176,8 +181,8 @@ impl JsonEncoder {
         }
         writer.out.bytes[0] = b'{';
         writer.out.block(b"}\n", 2);
-        let length = writer.out.at;
-        out.extend_from_slice(&self.scratch[..length]);
+        let len = writer.out.at;
+        out.extend_from_slice(&self.scratch[..len]);
         if self.scratch.len() > MAX_KEPT_SCRATCH {
             self.scratch = Vec::new();
             self.duplicates = Duplicates::default();
@@ -187,9 +192,9 @@ impl JsonEncoder {
 
 /// Makes a buffer at least so long; what is in it does not matter, so it never gets shorter.
 #[inline(always)]
-fn grow(buffer: &mut Vec<u8>, length: usize) {
-    if buffer.len() < length {
-        buffer.resize(length, 0);
+fn grow(buffer: &mut Vec<u8>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, 0);
     }
 }
 
@@ -205,8 +210,9 @@ fn unique(name: String, taken: &mut Vec<String>) -> String {
     unique
 }
 
-/// Writes to the front of a buffer that is large enough for everything, with [`Copier::SLACK`] bytes to spare:
-/// short copies write 32, 48 or 64 bytes, of which the next write takes back what was too much.
+/// Writes to the front of a buffer that is large enough for everything, with [`Copier::SLACK`]
+/// bytes to spare: short copies write 32, 48 or 64 bytes, of which the next write takes back what
+/// was too much.
 struct Copier<'a> {
     bytes: &'a mut [u8],
     at: usize,
@@ -221,22 +227,22 @@ impl Copier<'_> {
         self.at += 1;
     }
 
-    /// Writes a whole block, of which `length` bytes count.
+    /// Writes a whole block, of which `len` bytes count.
     #[inline(always)]
-    fn block<const N: usize>(&mut self, block: &[u8; N], length: usize) {
+    fn block<const N: usize>(&mut self, block: &[u8; N], len: usize) {
         *self.bytes[self.at..].first_chunk_mut().expect("there is room for the longest line") = *block;
-        self.at += length;
+        self.at += len;
     }
 
     /// Writes `source[start..end]`; reads on behind `end` when that is quicker.
     #[inline(always)]
     fn copy(&mut self, source: &[u8], start: usize, end: usize) {
-        let length = end - start;
+        let len = end - start;
         match source[start..].first_chunk::<32>() {
-            Some(block) if length <= 32 => self.block(block, length),
+            Some(block) if len <= 32 => self.block(block, len),
             // Identifiers of 36 bytes are common.
             _ => match source[start..].first_chunk::<64>() {
-                Some(block) if length <= 64 => self.block(block, length),
+                Some(block) if len <= 64 => self.block(block, len),
                 _ => self.copy_long(source, start, end),
             },
         }
@@ -244,17 +250,17 @@ impl Copier<'_> {
 
     #[inline(always)]
     fn copy_long(&mut self, source: &[u8], start: usize, end: usize) {
-        let length = end - start;
-        let whole = length.next_multiple_of(32);
+        let len = end - start;
+        let whole = len.next_multiple_of(32);
         match source.get(start..start + whole) {
             // For up to some hundred bytes quicker than to call the system's copy.
-            Some(blocks) if length <= 256 => {
+            Some(blocks) if len <= 256 => {
                 let (from, _) = blocks.as_chunks::<32>();
                 let (to, _) = self.bytes[self.at..self.at + whole].as_chunks_mut::<32>();
                 for (to, from) in to.iter_mut().zip(from) {
                     *to = *from;
                 }
-                self.at += length;
+                self.at += len;
             }
             _ => self.slice(&source[start..end]),
         }
@@ -269,7 +275,7 @@ impl Copier<'_> {
     #[inline(always)]
     fn key(&mut self, key: &Key) {
         match &key.long {
-            None => self.block::<{ Key::ROOM }>(&key.padded, key.length),
+            None => self.block::<{ Key::ROOM }>(&key.padded, key.len),
             Some(text) => self.slice(text),
         }
     }
@@ -338,8 +344,9 @@ impl Copier<'_> {
     }
 }
 
-/// Writes text as the inside of a JSON string at `at` and gives the new place. Not a method: a copier whose address
-/// goes to a call lives in memory instead of in registers, and each byte written would wait for the one before.
+/// Writes text as the inside of a JSON string at `at` and gives the new place. Not a method: a
+/// copier whose address goes to a call lives in memory instead of in registers, and each byte
+/// written would wait for the one before.
 #[inline(never)]
 fn escape(bytes: &mut [u8], at: usize, text: &[u8]) -> usize {
     let mut out = Copier { bytes, at };
@@ -430,12 +437,12 @@ impl LineWriter<'_, '_> {
     /// Writes a plain number; `false` and nothing written when it is none.
     #[inline(always)]
     fn number(&mut self, start: usize, end: usize) -> bool {
-        let length = end - start;
+        let len = end - start;
         if let Some(block) = self.source[start..].first_chunk()
-            && (1..=16).contains(&length)
-            && is_usual_number(block, length)
+            && (1..=16).contains(&len)
+            && is_usual_number(block, len)
         {
-            self.out.block(block, length);
+            self.out.block(block, len);
             return true;
         }
         match plain_number(&self.source[start..end]) {
@@ -449,7 +456,8 @@ impl LineWriter<'_, '_> {
     }
 }
 
-/// `,"query":{...}` of a clean line, while names are plain once decoded and none repeats; gives the new place.
+/// `,"query":{...}` of a clean line, while names are plain once decoded and none repeats; gives the
+/// new place.
 #[inline(never)]
 fn distinct_parameters(writer: LineWriter<'_, '_>, start: usize, end: usize, names: &mut NameSet) -> Option<usize> {
     // Moved, so that it lives in registers.
@@ -466,7 +474,7 @@ fn distinct_parameters(writer: LineWriter<'_, '_>, start: usize, end: usize, nam
             if decoded.needs_json_escape || decoded.is_high {
                 return None;
             }
-            out.at += decoded.length;
+            out.at += decoded.len;
             name_hash(out.bytes, name, out.at)
         } else {
             out.copy(source, span.start, span.name_end);
@@ -517,8 +525,8 @@ fn any_parameters(
     close(writer.out, first)
 }
 
-/// `,"query":{...}` with the last parameters of these names, in this order; nothing when there are none. Gives the
-/// new place.
+/// `,"query":{...}` with the last parameters of these names, in this order; nothing when there are
+/// none. Gives the new place.
 #[inline(never)]
 fn named_parameters(
     mut writer: LineWriter<'_, '_>,
@@ -564,14 +572,14 @@ fn decode<const CLEAN: bool>(bytes: &mut [u8], at: usize, source: &[u8], start: 
     // What needs care can only have come out of an escape when the line is clean.
     let is_fine = CLEAN
         && !decoded.needs_json_escape
-        && (!decoded.is_high || std::str::from_utf8(&bytes[at..at + decoded.length]).is_ok());
-    if is_fine { at + decoded.length } else { escape_written(bytes, at, decoded.length) }
+        && (!decoded.is_high || std::str::from_utf8(&bytes[at..at + decoded.len]).is_ok());
+    if is_fine { at + decoded.len } else { escape_written(bytes, at, decoded.len) }
 }
 
 /// Escapes what stands at `at` already; gives the new place.
 #[cold]
-fn escape_written(bytes: &mut [u8], at: usize, length: usize) -> usize {
-    let text = bytes[at..at + length].to_vec();
+fn escape_written(bytes: &mut [u8], at: usize, len: usize) -> usize {
+    let text = bytes[at..at + len].to_vec();
     escape(bytes, at, &text)
 }
 
@@ -580,42 +588,42 @@ const QUERY: &[u8; 10] = b",\"query\":{";
 /// Whether a name that has escapes decodes to `name`.
 fn decodes_to(text: &[u8], name: &[u8]) -> bool {
     let mut decoded = vec![0; text.len() + SLACK];
-    let length = decode_logged(text, 0, text.len(), &mut decoded).length;
-    decoded[..length] == *name
+    let len = decode_logged(text, 0, text.len(), &mut decoded).len;
+    decoded[..len] == *name
 }
 
-/// Whether the first `length` (1 to 16) bytes are digits with at most one dot between them, without a leading
-/// zero that JSON forbids: what nearly all numbers are. All bytes at once.
+/// Whether the first `len` (1 to 16) bytes are digits with at most one dot between them, without a
+/// leading zero that JSON forbids: what nearly all numbers are. All bytes at once.
 #[inline(always)]
-fn is_usual_number(block: &[u8; 16], length: usize) -> bool {
+fn is_usual_number(block: &[u8; 16], len: usize) -> bool {
     const BYTES: u128 = u128::MAX / 255;
     const HIGH: u128 = BYTES * 0x80;
     // A digit becomes 0 to 9; of what is above, the sum or the byte itself has the highest bit.
     let digits = u128::from_le_bytes(*block) ^ (BYTES * 0x30);
-    let others = (((digits & !HIGH) + BYTES * 0x76) | digits) & HIGH & FIRST_BYTES[length];
-    if block[0] == b'0' && length > 1 && block[1] != b'.' {
+    let others = (((digits & !HIGH) + BYTES * 0x76) | digits) & HIGH & FIRST_BYTES[len];
+    if block[0] == b'0' && len > 1 && block[1] != b'.' {
         return false;
     }
     if others == 0 {
         return true;
     }
     let at = (others.trailing_zeros() / 8) as usize;
-    others & (others - 1) == 0 && block[at] == b'.' && at > 0 && at + 1 < length
+    others & (others - 1) == 0 && block[at] == b'.' && at > 0 && at + 1 < len
 }
 
 /// The first so many bytes of a block.
 static FIRST_BYTES: [u128; 17] = {
     let mut masks = [0; 17];
-    let mut length = 1;
-    while length <= 16 {
-        masks[length] = u128::MAX >> (128 - 8 * length);
-        length += 1;
+    let mut len = 1;
+    while len <= 16 {
+        masks[len] = u128::MAX >> (128 - 8 * len);
+        len += 1;
     }
     masks
 };
 
-/// The sign, and the digits with their fraction and without leading zeros, of `-?digits(.digits)?` with at most 18
-/// digits.
+/// The sign, and the digits with their fraction and without leading zeros, of `-?digits(.digits)?`
+/// with at most 18 digits.
 fn plain_number(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (sign, digits) = text.split_at(usize::from(text.first() == Some(&b'-')));
     let (whole, fraction) = match memchr::memchr(b'.', digits) {
@@ -672,7 +680,7 @@ impl NameSet {
 /// A hash of the length and of the last 8 bytes: names are more alike in front.
 #[inline(always)]
 fn name_hash(source: &[u8], start: usize, end: usize) -> u64 {
-    let length = end - start;
+    let len = end - start;
     let last = match source[..end].last_chunk::<8>() {
         Some(block) => u64::from_le_bytes(*block),
         None => {
@@ -682,12 +690,12 @@ fn name_hash(source: &[u8], start: usize, end: usize) -> u64 {
         }
     };
     // Without what is before a shorter name.
-    let name = if length == 0 { 0 } else { last >> (64 - 8 * length.min(8)) };
-    (name ^ (length as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    let name = if len == 0 { 0 } else { last >> (64 - 8 * len.min(8)) };
+    (name ^ (len as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The parameters of one query with their names as JSON has them, and which of them are repeated later. Two names
-/// that differ in the log can be one key: escaped differently, or not UTF-8.
+/// The parameters of one query with their names as JSON has them, and which of them are repeated
+/// later. Two names that differ in the log can be one key: escaped differently, or not UTF-8.
 #[derive(Clone, Debug, Default)]
 struct Duplicates {
     names: Vec<u8>,
@@ -715,8 +723,8 @@ impl Duplicates {
         while let Some(span) = spans.next(source) {
             let name_start = names.at;
             if span.name_is_escaped {
-                let length = decode_logged(source, span.start, span.name_end, &mut self.decoded).length;
-                names.escaped(&self.decoded[..length]);
+                let len = decode_logged(source, span.start, span.name_end, &mut self.decoded).len;
+                names.escaped(&self.decoded[..len]);
             } else {
                 names.escaped(&source[span.start..span.name_end]);
             }
@@ -921,8 +929,8 @@ mod tests {
 
     #[test]
     fn values_of_every_length_are_whole_at_the_end_of_the_block() {
-        for length in 2..200 {
-            let (text, digits) = ("v".repeat(length), "1".repeat(length.min(18)));
+        for len in 2..200 {
+            let (text, digits) = ("v".repeat(len), "1".repeat(len.min(18)));
             let line = json("c-ip asn", None, &[text.as_bytes(), digits.as_bytes()]);
             assert_eq!(line, format!("{{\"c_ip\":\"{text}\",\"asn\":{digits}}}"));
             assert_eq!(json("asn c-ip", None, &[digits.as_bytes(), text.as_bytes()]).len(), line.len());

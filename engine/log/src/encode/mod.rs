@@ -1,4 +1,5 @@
-//! What the body of one record looks like: the line as it came, some of its values, or a JSON object.
+//! What the body of one record looks like: the line as it came, some of its values, or a JSON
+//! object.
 
 mod json;
 mod projection;
@@ -22,8 +23,8 @@ pub enum Encoding {
     Json(Option<Selection>),
 }
 
-/// Writes lines of any schema in one format. What a schema needs is prepared when its first line comes, so keep one
-/// encoder for each thread.
+/// Writes lines of any schema in one encoding. What a schema needs is prepared when its first line
+/// comes, so keep one encoder for each thread.
 ///
 /// ```
 /// use pixel_engine_log::encode::{Encoder, Encoding};
@@ -37,7 +38,7 @@ pub enum Encoding {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    format: Encoding,
+    encoding: Encoding,
     prepared: Vec<Prepared>,
     /// Which of them the line before used.
     current: usize,
@@ -61,20 +62,20 @@ enum Writer {
 const MAX_PREPARED: usize = 64;
 
 impl Encoder {
-    /// An encoder for that format.
-    pub fn new(format: Encoding) -> Encoder {
-        Encoder { format, prepared: Vec::new(), current: 0 }
+    /// An encoder for that encoding.
+    pub fn new(encoding: Encoding) -> Encoder {
+        Encoder { encoding, prepared: Vec::new(), current: 0 }
     }
 
-    /// The format that it writes.
-    pub fn format(&self) -> &Encoding {
-        &self.format
+    /// The encoding that it writes.
+    pub fn encoding(&self) -> &Encoding {
+        &self.encoding
     }
 
     /// Appends the line to `out`.
     #[inline]
     pub fn encode(&mut self, line: &Line<'_>, out: &mut Vec<u8>) {
-        if self.format == Encoding::Raw {
+        if self.encoding == Encoding::Raw {
             out.extend_from_slice(line.raw());
             out.push(b'\n');
             return;
@@ -98,7 +99,7 @@ impl Encoder {
             self.prepared[index].id = id;
             return index;
         }
-        let writer = match &self.format {
+        let writer = match &self.encoding {
             Encoding::Json(selection) => Writer::Json(Box::new(JsonEncoder::new(schema, selection.as_ref()))),
             Encoding::Projection(selection) => Writer::Projection(ProjectionEncoder::new(schema, selection)),
             Encoding::Raw => unreachable!("raw lines are written without a writer"),
@@ -116,7 +117,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::schema::LogKind;
 
-    /// Calls `check` with a line of these values, which may hold tabs and newlines as values from JSON may.
+    /// Calls `check` with a line of these values, which may hold tabs and newlines as values from
+    /// JSON may.
     pub(crate) fn with_values<T>(schema: &Schema, values: &[&[u8]], check: impl FnOnce(Line<'_>) -> T) -> T {
         let mut bytes = b"before\n".to_vec();
         let start = bytes.len() as u32;

@@ -4,11 +4,12 @@ use crate::query::Query;
 use crate::schema::Schema;
 use crate::select::{Place, Selection, Selector};
 
-/// Writes the selected values of the lines of one schema, split by tabs, as the log has them; an absent value is `-`,
-/// an empty one stays empty. `query.NAME` is the still encoded value of the last parameter of that name.
+/// Writes the selected values of the lines of one schema, split by tabs, as the log has them; an
+/// absent value is `-`, an empty one stays empty. `query.NAME` is the still encoded value of the
+/// last parameter of that name.
 ///
-/// A tab, newline or carriage return inside a value (values from JSON input can hold them) is written `%09`, `%0A`
-/// or `%0D`, so that the columns stay columns.
+/// A tab, newline or carriage return inside a value (values from JSON input can hold them) is
+/// written `%09`, `%0A` or `%0D`, so that the columns stay columns.
 #[derive(Clone, Debug)]
 pub struct ProjectionEncoder {
     sources: Box<[Source]>,

@@ -10,7 +10,8 @@ use pixel_engine_simd::Isa;
 /// On a machine without AVX-512 F, BW and VBMI2.
 pub(super) fn scan(bytes: &[u8], positions: &mut Positions) {
     assert!(Isa::Avx512.is_available());
-    // SAFETY: the machine has every feature that the function is compiled for, as was just asserted.
+    // SAFETY: the machine has every feature that the function is compiled for, as was just
+    // asserted.
     unsafe { scan_avx512(bytes, positions) }
 }
 
@@ -53,12 +54,12 @@ impl Vector for Avx512 {
         unsafe { Avx512(_mm512_min_epu8(self.0, other.0)) }
     }
 
-    /// Compressing to a register and storing it whole: `vpcompressb` straight to memory is microcoded on
-    /// Zen 4, more than a hundred cycles each.
+    /// Compressing to a register and storing it whole: `vpcompressb` straight to memory is
+    /// microcoded on Zen 4, more than a hundred cycles each.
     #[inline(always)]
     unsafe fn write_positions(mask: u64, base: u32, to: *mut u32) {
-        // SAFETY: the caller vouches for AVX-512 and for 64 writable entries: a store of 16 begins at 0, 16,
-        // 32 and 48 only.
+        // SAFETY: the caller vouches for AVX-512 and for 64 writable entries: a store of 16 begins
+        // at 0, 16, 32 and 48 only.
         unsafe {
             let packed = _mm512_maskz_compress_epi8(mask, _mm512_loadu_si512(INDICES.as_ptr().cast()));
             let base = _mm512_set1_epi32(base as i32);

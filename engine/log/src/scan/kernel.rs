@@ -2,14 +2,14 @@
 //!
 //! Per 64 bytes, in plain words:
 //! 1. two compares give the masks of tabs and of newlines;
-//! 2. the number of hits before the first newline is written to `line_hits` whether there is a newline or not,
-//!    and the length moves on only if there is one: a branch here is mispredicted once a line. Further
-//!    newlines in the same 64 bytes are rare and take a loop;
-//! 3. the hit positions are written in a fixed number of stores, past the end if need be, and the length moves
-//!    on by the count: again no branch that depends on the data in the usual case.
+//! 2. the number of hits before the first newline is written to `line_hits` whether there is a
+//!    newline or not, and the length moves on only if there is one: a branch here is mispredicted
+//!    once a line. Further newlines in the same 64 bytes are rare and take a loop;
+//! 3. the hit positions are written in a fixed number of stores, past the end if need be, and the
+//!    length moves on by the count: again no branch that depends on the data in the usual case.
 //!
-//! Writing past the count is why both vectors always have [`SLACK`] spare entries, reserved once per
-//! [`BATCH`] bytes so that the inner loop has no capacity check.
+//! Writing past the count is why both vectors always have [`SLACK`] spare entries, reserved once
+//! per [`BATCH`] bytes so that the inner loop has no capacity check.
 
 use super::Positions;
 
@@ -45,11 +45,13 @@ pub(super) trait Vector: Copy {
         let mut written = 0;
         let count = mask.count_ones() as usize;
         while written < count {
-            // Four at a time without a look at the count: 64 bytes of usual log data have none (three of ten times),
-            // one to four (four of ten), or a run of short columns with up to thirteen. Eight at a time was slower:
-            // 8.1 GB/s against 9.9 on AVX2, over 64 blocks in turn.
+            // Four at a time without a look at the count: 64 bytes of usual log data have none
+            // (three of ten times), one to four (four of ten), or a run of short columns with up to
+            // thirteen. Eight at a time was slower: 8.1 GB/s against 9.9 on AVX2, over 64 blocks in
+            // turn.
             for offset in 0..4 {
-                // SAFETY: `written` is a multiple of 4 below `count` <= 64, so `written + offset` < 64 = SLACK.
+                // SAFETY: `written` is a multiple of 4 below `count` <= 64, so `written + offset` <
+                // 64 = SLACK.
                 unsafe { to.add(written + offset).write(base + rest.trailing_zeros()) };
                 rest &= rest.wrapping_sub(1);
             }
@@ -107,13 +109,14 @@ pub(super) unsafe fn scan<V: Vector>(bytes: &[u8], positions: &mut Positions) {
                     break;
                 }
             }
-            // SAFETY: a batch adds at most BATCH hits, so SLACK of the reserved entries are left; the caller
-            // vouches for the instruction set.
+            // SAFETY: a batch adds at most BATCH hits, so SLACK of the reserved entries are left;
+            // the caller vouches for the instruction set.
             unsafe { V::write_positions(mask, base, hits_at.add(hits)) };
             hits += mask.count_ones() as usize;
             base = base.wrapping_add(WIDTH as u32);
         }
-        // SAFETY: both lengths are within what was reserved, and every entry below them was written.
+        // SAFETY: both lengths are within what was reserved, and every entry below them was
+        // written.
         unsafe {
             positions.hits.set_len(hits);
             positions.line_hits.set_len(lines);

@@ -1,8 +1,8 @@
 //! Bit masks of the bytes that queries, percent-decoding and JSON care about.
 //!
-//! One small vector trait, the algorithms once over it, and two vectors: SSE2, which every x86-64 has, so that
-//! nothing has to be chosen at run time and everything inlines, and plain 64-bit arithmetic for the rest.
-//! Bit `i` of a mask stands for byte `i` of the block.
+//! One small vector trait, the algorithms once over it, and two vectors: SSE2, which every x86-64
+//! has, so that nothing has to be chosen at run time and everything inlines, and plain 64-bit
+//! arithmetic for the rest. Bit `i` of a mask stands for byte `i` of the block.
 
 /// Where a block of 64 bytes has the bytes that give a query its shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub(crate) fn escapes(block: &[u8; 64]) -> u64 {
     mask_with(block, |vector: Native| escapes_of(vector))
 }
 
-/// Where a byte stands that a JSON string cannot hold as it is, or that may not be UTF-8: `"`, `\`, below
-/// 0x20, 0x80 and above.
+/// Where a byte stands that a JSON string cannot hold as it is, or that may not be UTF-8: `"`, `\`,
+/// below 0x20, 0x80 and above.
 #[inline(always)]
 pub(crate) fn json_specials(block: &[u8; 16]) -> u32 {
     json_specials_of(Native::load(block)).bits()
@@ -51,7 +51,8 @@ type Native = sse2::Vector;
 #[cfg(not(target_arch = "x86_64"))]
 type Native = swar::Vector;
 
-/// 16 bytes; the result of a comparison has all bits set, or at least the highest, in the bytes that match.
+/// 16 bytes; the result of a comparison has all bits set, or at least the highest, in the bytes
+/// that match.
 trait Bytes16: Copy {
     fn load(block: &[u8; 16]) -> Self;
     fn equal(self, byte: u8) -> Self;
@@ -135,7 +136,8 @@ mod sse2 {
     impl Bytes16 for Vector {
         #[inline(always)]
         fn load(block: &[u8; 16]) -> Vector {
-            // SAFETY: the reference is valid for 16 bytes, and the load needs no alignment; SSE2 is part of x86-64.
+            // SAFETY: the reference is valid for 16 bytes, and the load needs no alignment; SSE2 is
+            // part of x86-64.
             Vector(unsafe { _mm_loadu_si128(block.as_ptr().cast()) })
         }
 
@@ -194,7 +196,8 @@ mod swar {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const ONES: u64 = 0x0101_0101_0101_0101;
 
-    /// Two words of 8 bytes; a comparison leaves its answer in each byte's highest bit, the others clear.
+    /// Two words of 8 bytes; a comparison leaves its answer in each byte's highest bit, the others
+    /// clear.
     #[derive(Clone, Copy)]
     pub(super) struct Vector([u64; 2]);
 
@@ -216,7 +219,8 @@ mod swar {
         fn equal(self, byte: u8) -> Vector {
             self.map(|word| {
                 let difference = word ^ (ONES * u64::from(byte));
-                // The sum carries into a byte's highest bit unless its low seven bits are zero, and never beyond.
+                // The sum carries into a byte's highest bit unless its low seven bits are zero, and
+                // never beyond.
                 !(((difference & LOW) + LOW) | difference) & HIGH
             })
         }
@@ -233,7 +237,8 @@ mod swar {
 
         #[inline(always)]
         fn bits(self) -> u32 {
-            // Each answer bit is moved to its place in the topmost byte by one of the multiplier's bits.
+            // Each answer bit is moved to its place in the topmost byte by one of the multiplier's
+            // bits.
             let [low, high] = self.0.map(|word| ((word >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32);
             low | high << 8
         }
@@ -283,8 +288,8 @@ mod tests {
             let vector = V::load(part);
             assert_eq!(u64::from(json_specials_of(vector).bits()), naive(part, json_special));
         }
-        for length in 0..=block.len() {
-            let bytes = &block[..length];
+        for len in 0..=block.len() {
+            let bytes = &block[..len];
             let expected = bytes.iter().filter(|&&byte| json_special(byte)).count();
             assert_eq!(count_json_specials_with::<V>(bytes), expected);
         }
@@ -306,10 +311,10 @@ mod tests {
 
     #[test]
     fn counts_of_many_blocks_do_not_wrap() {
-        for length in [254 * 16, 255 * 16, 256 * 16, 256 * 16 + 3, 600 * 16] {
-            let bytes = vec![b'"'; length];
-            assert_eq!(count_json_specials_with::<Native>(&bytes), length);
-            assert_eq!(count_json_specials_with::<swar::Vector>(&bytes), length);
+        for len in [254 * 16, 255 * 16, 256 * 16, 256 * 16 + 3, 600 * 16] {
+            let bytes = vec![b'"'; len];
+            assert_eq!(count_json_specials_with::<Native>(&bytes), len);
+            assert_eq!(count_json_specials_with::<swar::Vector>(&bytes), len);
         }
     }
 

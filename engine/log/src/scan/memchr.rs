@@ -1,4 +1,5 @@
-//! The path without kernels of ours: every machine has it, and the tests hold the others against it.
+//! The path without kernels of ours: every machine has it, and the tests hold the others against
+//! it.
 
 use super::Positions;
 

@@ -1,10 +1,11 @@
 //! Where the tabs and newlines of a block are, found in one SIMD pass.
 //!
-//! CloudFront percent-encodes every control character and never quotes, so a tab always ends a column and a
-//! newline always ends a line: no quote state is needed, and 64 bytes become one 64-bit mask of hits. With 46
-//! columns in 750 bytes there is a hit every 16 bytes; turning mask bits into positions costs more than the
-//! compares do. The loop (`kernel.rs`) is written once over a small `Vector` trait; a file per
-//! instruction set gives the loads, the compares, and the way from mask to positions:
+//! CloudFront percent-encodes every control character and never quotes, so a tab always ends a
+//! column and a newline always ends a line: no quote state is needed, and 64 bytes become one
+//! 64-bit mask of hits. With 46 columns in 750 bytes there is a hit every 16 bytes; turning mask
+//! bits into positions costs more than the compares do. The loop (`kernel.rs`) is written once over
+//! a small `Vector` trait; a file per instruction set gives the loads, the compares, and the way
+//! from mask to positions:
 //!
 //! | path | mask to positions |
 //! |---|---|
@@ -58,8 +59,8 @@ impl Positions {
         self.has_nul
     }
 
-    /// Each line that ends in a newline: where it begins, and the ends of its columns. The number of columns
-    /// is the length of the slice, so checking it costs one subtraction.
+    /// Each line that ends in a newline: where it begins, and the ends of its columns. The number
+    /// of columns is the length of the slice, so checking it costs one subtraction.
     #[inline]
     pub fn lines(&self) -> impl ExactSizeIterator<Item = (u32, &[u32])> {
         let mut first_hit = 0;
@@ -95,7 +96,8 @@ pub fn scan(bytes: &[u8], positions: &mut Positions) {
     scan_with(Isa::chosen(), bytes, positions);
 }
 
-/// [`scan`] by a path of the caller's choice; a path that the machine does not have falls back to `memchr`.
+/// [`scan`] by a path of the caller's choice; a path that the machine does not have falls back to
+/// `memchr`.
 pub fn scan_with(isa: Isa, bytes: &[u8], positions: &mut Positions) {
     assert!(u32::try_from(bytes.len()).is_ok(), "a block has less than 4 GiB");
     positions.clear();
@@ -144,10 +146,10 @@ mod tests {
 
     #[test]
     fn hits_at_every_place_around_the_width_of_a_vector() {
-        for length in 0..200 {
-            let mut bytes = vec![b'x'; length];
+        for len in 0..200 {
+            let mut bytes = vec![b'x'; len];
             check_every_path(&bytes);
-            for index in 0..length {
+            for index in 0..len {
                 for byte in [b'\t', b'\n', 0, 0x80, 0x89, 0x8a, 8, 11] {
                     bytes[index] = byte;
                     check_every_path(&bytes);
@@ -159,9 +161,9 @@ mod tests {
 
     #[test]
     fn nothing_but_hits() {
-        for length in [1, 63, 64, 65, 4095, 4096, 4097, 10_000] {
-            check_every_path(&vec![b'\n'; length]);
-            check_every_path(&vec![b'\t'; length]);
+        for len in [1, 63, 64, 65, 4095, 4096, 4097, 10_000] {
+            check_every_path(&vec![b'\n'; len]);
+            check_every_path(&vec![b'\t'; len]);
         }
     }
 

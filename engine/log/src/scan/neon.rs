@@ -1,5 +1,5 @@
-//! Four 128-bit registers a chunk. NEON has no movemask: each byte keeps one bit, and three rounds of pairwise
-//! adds bring the 64 bits together.
+//! Four 128-bit registers a chunk. NEON has no movemask: each byte keeps one bit, and three rounds
+//! of pairwise adds bring the 64 bits together.
 
 use std::arch::aarch64::*;
 

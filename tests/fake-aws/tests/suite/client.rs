@@ -105,9 +105,9 @@ impl Client {
             headers.push_str(&line.to_ascii_lowercase());
         }
         let status = headers[9..12].parse().expect("a status");
-        let length = headers.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length = length.map_or(0, |length| length.parse().expect("a number"));
-        let mut body = vec![0; length];
+        let len = headers.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let len = len.map_or(0, |len| len.parse().expect("a number"));
+        let mut body = vec![0; len];
         self.reader.read_exact(&mut body)?;
         Ok(Answer { status, headers, body })
     }

@@ -40,14 +40,9 @@ fn a_request_has_1_to_500_records() {
     let aws = lenient().start();
     let beacons = aws.delivery_stream("beacons");
     let mut client = Client::new(&aws);
-    let length =
-        "1 validation error detected: Value at 'records' failed to satisfy constraint: Member must have length";
-    client.put(&[]).assert_error(400, "ValidationException", &format!("{length} greater than or equal to 1"));
-    client.put(&[&b"x"[..]; 501]).assert_error(
-        400,
-        "ValidationException",
-        &format!("{length} less than or equal to 500"),
-    );
+    let len = "1 validation error detected: Value at 'records' failed to satisfy constraint: Member must have length";
+    client.put(&[]).assert_error(400, "ValidationException", &format!("{len} greater than or equal to 1"));
+    client.put(&[&b"x"[..]; 501]).assert_error(400, "ValidationException", &format!("{len} less than or equal to 500"));
     client.call(PUT_RECORD_BATCH, &json!({})).assert_error(
         400,
         "ValidationException",

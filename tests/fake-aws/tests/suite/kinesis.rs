@@ -81,11 +81,10 @@ fn a_request_has_1_to_500_records_and_a_limit_of_bytes() {
     let (aws, stream) = server(1);
     stream.quota(ShardQuota::UNLIMITED);
     let mut client = Client::new(&aws);
-    let length =
-        "1 validation error detected: Value at 'records' failed to satisfy constraint: Member must have length";
-    put(&mut client, &[]).assert_error(400, "ValidationException", &format!("{length} greater than or equal to 1"));
+    let len = "1 validation error detected: Value at 'records' failed to satisfy constraint: Member must have length";
+    put(&mut client, &[]).assert_error(400, "ValidationException", &format!("{len} greater than or equal to 1"));
     let many = vec![entry(b"x", "k"); 501];
-    put(&mut client, &many).assert_error(400, "ValidationException", &format!("{length} less than or equal to 500"));
+    put(&mut client, &many).assert_error(400, "ValidationException", &format!("{len} less than or equal to 500"));
     assert_eq!(put(&mut client, &many[1..]).status, 200);
 
     // With its key a record of 1 MiB.

@@ -126,7 +126,8 @@ async fn waits_are_short_again_where_most_records_got_through() {
     assert!(after - before <= max_wait(0) + MILLISECOND, "{:?}", after - before);
 }
 
-/// Ships records of 100,000 B one by one at 1,000,000 B a second at most; the time between requests.
+/// Ships records of 100,000 B one by one at 1,000,000 B a second at most; the time between
+/// requests.
 async fn times_between(script: Script, count: usize) -> Vec<Duration> {
     let mut options = one_by_one(&script);
     options.config.rate_limit = RateLimit::BytesPerSecond(1_000_000);

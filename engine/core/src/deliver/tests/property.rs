@@ -119,8 +119,9 @@ fn any_conditions() -> impl Strategy<Value = Conditions> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever a service answers, every record is delivered and settled, or in the spool once, or not acknowledged; a
-    /// delivery that went well leaves none of the last; and nothing that was accepted is sent again or kept.
+    /// Whatever a service answers, every record is delivered and settled, or in the spool once, or
+    /// not acknowledged; a delivery that went well leaves none of the last; and nothing that was
+    /// accepted is sent again or kept.
     #[test]
     fn every_record_is_settled_spooled_or_unacknowledged(
         steps in prop::collection::vec(any_step(), 1..60),
