@@ -220,6 +220,32 @@ fn a_fault_while_the_stream_is_looked_at_is_waited_out() {
 }
 
 #[test]
+fn a_stream_that_is_dead_from_the_start_is_kept_for_in_the_spool() {
+    let (aws, workspace) = (FakeAws::start(), Workspace::new());
+    let hits = aws.stream("hits", 4);
+    aws.down();
+    let kept = ["--spool", "spool", "--give-up-after", "1s", "--record-size", "8KiB"];
+    let kept_run = workspace.ingest_with(&mut command(&aws, &workspace, LINES, &kept), b"").exits(3);
+    kept_run.says(&["kinesis://hits", "going on, as there is a spool"]);
+    assert_eq!((kept_run.summary().lines_spooled, kept_run.summary().lines_undelivered), (LINES, 0));
+
+    // What keeps lines of a value in one shard has to know the shards.
+    let by_value = [&kept[..], &["--partition-by", "c-ip"]].concat();
+    let failed = workspace.ingest_with(&mut command(&aws, &workspace, LINES, &by_value), b"").exits(1);
+    failed.says(&["kinesis://hits", "ConnectionFailed"]);
+
+    aws.up();
+    let mut ship = workspace.command(&["ship", "spool", "--to", "kinesis://hits"]);
+    run(ship.envs(aws.environment()).env_remove("AWS_PROFILE"), b"").ok();
+    // Each aggregate is whole in its shard, which `everything_once` looks at, and all shards get
+    // their share.
+    everything_once(&aws, &hits, LINES);
+    let shares = by_shard(&hits);
+    let (least, most) = (shares.values().min(), shares.values().max());
+    assert!(shares.len() == 4 && most.zip(least).is_some_and(|(most, least)| *most < 2 * least), "{shares:?}");
+}
+
+#[test]
 fn a_stream_may_be_split_and_merged_in_the_middle() {
     let (aws, workspace) = (FakeAws::start(), Workspace::new());
     let hits = aws.stream("hits", 3);

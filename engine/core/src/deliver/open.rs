@@ -22,16 +22,30 @@ pub(super) async fn look<S: Service>(service: &S, options: &Options) -> Result<b
             keys_choose_shard = !description.ignores_keys;
         }
         Ok(None) => {}
-        // Records are packed by the map of shards, so without it nothing can begin.
-        Err(failure)
-            if service.shards().is_none() && options.spool.is_some() && failure.class() != Class::Permanent =>
-        {
+        Err(failure) if may_go_on(service, options, &failure) => {
             tracing::warn!("{}: {failure}; going on, as there is a spool", service.uri());
+            // It would not answer that either.
+            return Ok(keys_choose_shard);
         }
         Err(failure) => return Err(DeliverError::Refused(failure)),
     }
-    patiently(options, async || service.refresh_shards().await).await.map_err(DeliverError::Refused)?;
+    match patiently(options, async || service.refresh_shards().await).await {
+        Ok(_) => {}
+        Err(failure) if may_go_on(service, options, &failure) => {
+            tracing::warn!("{}: {failure}; going on without a map of shards, as there is a spool", service.uri());
+        }
+        Err(failure) => return Err(DeliverError::Refused(failure)),
+    }
     Ok(keys_choose_shard)
+}
+
+/// Whether records may be packed and kept for a service that does not answer. Without its map of
+/// shards, an aggregate has a hash key anywhere in the whole range: it stays in one shard, whichever
+/// that is, and aggregates are spread evenly. But lines that must be in the shard of their value
+/// cannot be put together without knowing where the shards' borders are.
+fn may_go_on<S: Service>(service: &S, options: &Options, failure: &Failure) -> bool {
+    let needs_shards = service.shards().is_some() && options.config.in_order;
+    options.spool.is_some() && failure.class() != Class::Permanent && !needs_shards
 }
 
 /// Asks again for a while what may work in a moment, unless the run is stopped.

@@ -26,6 +26,11 @@ impl Places {
         self.0.as_ref().map_or(1, |map| map.len())
     }
 
+    /// Whether the stream's shards are known.
+    pub(super) fn has_map(&self) -> bool {
+        self.0.as_ref().is_some_and(|map| map.shards().iter().all(|shard| !shard.id.is_empty()))
+    }
+
     /// Whether the shard that took a record is another than the one it was meant for.
     pub(super) fn is_other_shard(&self, record: &Record, shard: &str) -> bool {
         self.0.as_ref().is_some_and(|map| map.shards()[self.bucket(record)].id != shard)

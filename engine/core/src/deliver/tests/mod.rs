@@ -777,14 +777,46 @@ async fn a_start_waits_for_what_may_work_in_a_moment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_without_an_answer_goes_on_with_a_spool_unless_there_are_shards() {
+async fn a_start_without_an_answer_goes_on_with_a_spool_unless_it_needs_the_shards() {
     let down = || vec![Err(transient()); 99];
     let (_folder, kept) = spool(1_000);
     opened(&Script::firehose([]), down(), |options| options.spool = kept).await.unwrap();
     let (_folder, kept) = spool(1_000);
-    reason(opened(&Script::kinesis(2, []), down(), |options| options.spool = kept).await);
+    opened(&Script::kinesis(2, []), down(), |options| options.spool = kept).await.unwrap();
+    let (_folder, kept) = spool(1_000);
+    let in_order = |options: &mut Options| (options.spool, options.config.in_order) = (kept, true);
+    reason(opened(&Script::kinesis(2, []), down(), in_order).await);
+    let without_list = Script::kinesis(2, []);
+    without_list.state().refreshes = vec![Err(throttled()); 99].into();
+    let (_folder, kept) = spool(1_000);
+    opened(&without_list, [], |options| options.spool = kept).await.unwrap();
+    reason(opened(&without_list, [], |_| ()).await);
     let (_folder, kept) = spool(1_000);
     reason(opened(&Script::firehose([]), [Err(permanent())], |options| options.spool = kept).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_began_without_the_shards_reads_them_with_the_first_answer() {
+    let script = Script::kinesis(3, []);
+    script.state().descriptions = vec![Err(transient()); 99].into();
+    let (_folder, kept) = spool(1_000_000);
+    let mut options = script.options();
+    (options.spool, options.config.aggregates) = (kept, true);
+    let mut test = Test::open(script, options).await;
+    let shards = test.delivery.shards().unwrap();
+    assert_eq!(shards.current().len(), 1);
+    test.script.state().descriptions.clear();
+    for key in 0..6 {
+        let record = test.record(1_000, Some(u128::MAX / 6 * key));
+        test.delivery.ship(record).await.unwrap();
+        test.delivery.flush().await.unwrap();
+        sleep(SECOND).await;
+        assert_eq!(shards.current().len(), 3);
+    }
+    test.delivery.close().await.unwrap();
+    test.all_is_safe(6);
+    let shipping = test.delivery.shipping();
+    assert_eq!((shipping.records_in_other_shard, shipping.shard_map_refreshes), (0, 1));
 }
 
 #[test]
