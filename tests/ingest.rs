@@ -87,7 +87,7 @@ fn a_standard_log_without_a_header_needs_its_fields_named() {
     let body = standard("", 0, 100);
     let fields = pixel_engine_bench_data::STANDARD_FIELDS;
     delivers(&Workspace::new(), &["--format", "standard", "--fields", fields], &body, &body);
-    let run = Workspace::new().ingest_from(&["--format", "standard"], &body).ok();
+    let run = Workspace::new().ingest_from(&["--format", "standard"], &body).exits(4);
     assert_eq!(run.summary().lines_quarantined, 100);
 }
 

@@ -59,12 +59,14 @@ fn bad_real_time_lines_are_kept_with_their_place() {
     let nul = with_column("realtime-46", 5, b"a\0b");
     let times = [&b""[..], b"yesterday", b"1.2.3", b"12:00", b".5"].map(|time| with_column("realtime-46", 0, time));
     let mut bad = vec![
-        (&b"x"[..], "1 columns"),
-        (b"a\tb\tc", "3 columns; accepted: 4, 40, 43, 45, 46, 69, 71"),
+        (&b"x"[..], "1 column, as there is no tab in the line"),
+        (b"a b c d", "1 column, as there is no tab in the line but there are spaces, as in a line that was pasted"),
+        (b"a\tb\tc", "3 columns; accepted: 4, 40, 43, 45, 46, 69, 71; nearest list: pixel-4 with 4"),
+        (b"2026-01-05\t08:00:00\tFRA2", "3 columns that begin with a date and a time, as in a standard log"),
         (&nul, "NUL byte"),
         (b"\0\0\0\0", "NUL byte"),
         (b"\xff\xfe\t\xc3", "2 columns"),
-        (b"quote \" and \\ and \xe2\x82\xac", "columns"),
+        (b"quote \" and \\ and \xe2\x82\xac", "1 column"),
     ];
     bad.extend(times.iter().map(|line| (line.as_slice(), "unparsable timestamp `")));
     // Three blocks, so that lines and offsets are counted over their edges.
@@ -77,6 +79,7 @@ fn bad_standard_lines_are_kept_with_their_place() {
     let time = with_column("standard", 1, b"8:00:00");
     let bad = [
         (&b"x\ty"[..], "2 columns; accepted: 33"),
+        (b"x", "1 column, as there is no tab in the line"),
         (&date, "unparsable date `05/01/2026`"),
         (&time, "unparsable time `8:00:00`"),
     ];
@@ -94,6 +97,46 @@ fn bad_json_lines_are_kept_with_their_place() {
         (b"garbage", "not a JSON object"),
     ];
     keeps(&[], &log("standard-json", 400), &bad);
+}
+
+/// What a file that is no CloudFront log is answered with.
+#[test]
+fn an_input_without_a_good_line_is_asked_whether_it_is_a_log() {
+    let pasted = String::from_utf8(log("realtime-46", 3)).expect("text").replace('\t', "  ");
+    let standard = without_headers(&log("standard", 3));
+    let with_15 = vec![&b"1.5\t"[..]; 15].concat();
+    let event = br#"{"Records":[{"kinesis":{"data":"aGVsbG8="},"eventSource":"aws:kinesis"}]}"#;
+    for (input, arguments, says) in [
+        (pasted.as_bytes(), &[][..], "Its columns seem to be separated by spaces: tabs are lost when a log is pasted"),
+        (b"hello\n", &[], "There is no tab in its first line"),
+        (&standard, &[], "a standard log without its header: name the 33 columns with --format standard --fields"),
+        (&standard, &["--format", "standard"], "a standard log without its header: name the columns with --fields"),
+        (
+            &with_15,
+            &[],
+            "Its first line has 16 columns: if they are fields of a real-time log, name them with --fields",
+        ),
+        (&with_15, &["--on-bad-line", "skip"], "(nearest: pixel-4 with 4)"),
+        (event, &[], "an event or a request with records in it, which `pixel-engine decode` unpacks"),
+        (b"a\tb\0\tc\td\n", &[], "Its first line: NUL byte in the line"),
+    ] {
+        let run = Workspace::new().ingest_from(&[&["-"], arguments].concat(), input).exits(4);
+        let last = run.stderr.trim_end().lines().last().expect("a line").to_owned();
+        assert!(last.starts_with("pixel-engine: nothing could be shipped: is stdin a CloudFront log? "), "{last}");
+        assert!(last.contains(says), "{says}: {last}");
+    }
+    // One good line, lines that were filtered, and none at all are no reason to ask.
+    let good = [&log("realtime-46", 1)[..], b"hello\n"].concat();
+    for (input, arguments) in [
+        (&good[..], &[][..]),
+        (&good, &["--match", "sc-status=999"]),
+        (b"", &[]),
+        (b"\n\n", &[]),
+        (b"#Version: 1.0\n", &[]),
+    ] {
+        let run = Workspace::new().ingest_from(&[&["-"], arguments].concat(), input).ok();
+        assert!(!run.stderr.contains("is stdin a CloudFront log"), "{}", run.stderr);
+    }
 }
 
 #[test]
@@ -155,7 +198,7 @@ fn each_source_counts_its_own_lines() {
 fn an_existing_quarantine_is_added_to() {
     let workspace = Workspace::new();
     for _ in 0..2 {
-        workspace.ingest_from(&["--quarantine", "bad.jsonl", "--to", "null:"], b"bad\n").ok();
+        workspace.ingest_from(&["--quarantine", "bad.jsonl", "--to", "null:"], b"bad\n").exits(4);
     }
     assert_eq!(fs::read_to_string(workspace.path("bad.jsonl")).expect("text").lines().count(), 2);
 }
@@ -206,7 +249,7 @@ fn a_line_around_the_size_of_a_block_counts_once() {
         for end in [&b""[..], b"\n", b"\nlast\n"] {
             let text = [&vec![b'x'; len][..], end].concat();
             let workspace = Workspace::new();
-            let summary = workspace.ingest_from(&["--to", "null:"], &text).ok().summary();
+            let summary = workspace.ingest_from(&["--to", "null:"], &text).exits(4).summary();
             let expected = if end.len() > 1 { 2 } else { 1 };
             let what = format!("{len} bytes, then {end:?}");
             assert_eq!((summary.lines_in, summary.lines_quarantined), (expected, expected), "{what}");
@@ -263,7 +306,7 @@ fn a_line_of_100_mb_comes_in_parts() {
 fn a_header_that_cannot_be_used_is_warned_of_once() {
     let workspace = Workspace::new();
     workspace.write("twice.log", b"#Version: 1.0\n#Fields: date time date\n2026-11-23\t00:00:00\t2026-11-23\n");
-    let run = workspace.ingest(&["twice.log"]).ok();
+    let run = workspace.ingest(&["twice.log"]).exits(4);
     assert_eq!(run.stderr.matches("header cannot be used: field `date` is listed twice").count(), 1, "{}", run.stderr);
     assert_eq!(run.summary().lines_quarantined, 1);
 }

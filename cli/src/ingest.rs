@@ -19,6 +19,7 @@ use pixel_engine::sink::requests::Requests;
 use pixel_engine::source::{Files, Format, Input, OpenFile, expand};
 
 use crate::aws::{self, Reach, of_sink};
+use crate::only_bad_lines::only_bad_lines;
 use crate::settings::{Deliver, Keep, Lines, config};
 use crate::summary::Table;
 use crate::{Outcome, progress, stop_on_signals, usage_error};
@@ -95,7 +96,7 @@ impl Ingest {
                 .checkpoint(checkpoint.as_ref())
                 .to(&mut *sink, &mut quarantine)
         });
-        failed |= !self.tell(config, &report, &quarantine);
+        failed |= !self.tell(config, &report);
         // A reader of our output that has seen enough closes the pipe; that is not an interruption.
         let wanted_no_more = report.errors.iter().any(is_broken_pipe);
         Ok(if failed {
@@ -104,6 +105,8 @@ impl Ingest {
             Outcome::Stopped
         } else if report.summary.lines_spooled > 0 {
             Outcome::Kept
+        } else if report.summary.has_only_bad_lines() {
+            Outcome::OnlyBadLines
         } else {
             Outcome::Done
         })
@@ -190,7 +193,7 @@ impl Ingest {
     }
 
     /// Prints what happened; returns whether it went well.
-    fn tell(&self, config: &Config, report: &Report, quarantine: &Quarantine) -> bool {
+    fn tell(&self, config: &Config, report: &Report) -> bool {
         let mut good = true;
         for error in &report.errors {
             if !is_broken_pipe(error) {
@@ -234,9 +237,12 @@ impl Ingest {
                 let (lines, folder) = (report.summary.lines_spooled, spool.folder.display());
                 eprintln!("{lines} lines are in the spool: pixel-engine ship {folder} --to {stream}");
             }
-            if let Some(first) = quarantine.first() {
+            if let (Some(first), 1..) = (&report.first_bad_line, report.summary.lines_quarantined) {
                 eprintln!("bad lines in {}, the first: {first}", config.quarantine().display());
             }
+        }
+        if let (Some(first), true) = (&report.first_bad_line, report.summary.has_only_bad_lines()) {
+            eprintln!("pixel-engine: {}", only_bad_lines(first));
         }
         good
     }

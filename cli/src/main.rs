@@ -8,6 +8,7 @@ mod generate;
 mod ingest;
 mod log;
 mod man;
+mod only_bad_lines;
 mod output;
 mod plan;
 mod progress;
@@ -60,6 +61,7 @@ const EXIT_CODES: &str = "Exit codes:
   1    an error, said on stderr; what was delivered before it stays delivered
   2    the command line is wrong
   3    nothing is lost, but some lines could not be delivered and are in the spool
+  4    nothing is lost, but not one line could be shipped: probably no CloudFront log
   130  stopped by Ctrl-C or SIGTERM after finishing what was in flight;
        stderr says where
 
@@ -74,6 +76,8 @@ enum Outcome {
     Failed,
     /// Nothing is lost, but some is in the spool.
     Kept,
+    /// There were lines, and all of them are bad.
+    OnlyBadLines,
     Stopped,
 }
 
@@ -94,6 +98,7 @@ fn main() -> ExitCode {
         Outcome::Done => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::FAILURE,
         Outcome::Kept => ExitCode::from(3),
+        Outcome::OnlyBadLines => ExitCode::from(4),
         Outcome::Stopped => ExitCode::from(130),
     }
 }

@@ -8,7 +8,7 @@ use pixel_engine_log::field::Field;
 use pixel_engine_log::json_line::JsonLineReader;
 use pixel_engine_log::line::Line;
 use pixel_engine_log::scan::{Positions, scan};
-use pixel_engine_log::schema::Schemas;
+use pixel_engine_log::schema::{Schema, Schemas};
 use pixel_engine_log::select::Matcher;
 
 use crate::block::{Block, Cut, Layout};
@@ -219,16 +219,15 @@ fn view<'a>(
     match layout {
         Layout::RealTime => match schemas.with_columns(ends.len()) {
             Some(schema) => Ok(Line::new(bytes, start, ends, schema)),
-            None => {
-                let counts: Vec<String> = schemas.iter().map(|schema| schema.columns().len().to_string()).collect();
-                Err(Reason::ColumnCount { found: ends.len(), accepted: counts.join(", ") })
-            }
+            None => Err(other_columns(bytes, start, ends, schemas)),
         },
         Layout::Standard(Some(schema)) if schema.columns().len() == ends.len() => {
             Ok(Line::new(bytes, start, ends, schema))
         }
         Layout::Standard(Some(schema)) => {
-            Err(Reason::ColumnCount { found: ends.len(), accepted: schema.columns().len().to_string() })
+            let accepted = schema.columns().len().to_string();
+            let wrong = |found| Reason::ColumnCount { found, accepted, nearest: None };
+            Err(without_tab(bytes, start, ends).unwrap_or_else(|| wrong(ends.len())))
         }
         Layout::Standard(None) => Err(Reason::NoHeader),
         Layout::Json => {
@@ -238,6 +237,30 @@ fn view<'a>(
     }
 }
 
+/// Why a real-time line with those columns is not accepted.
+#[cold]
+fn other_columns(bytes: &[u8], start: u32, ends: &[u32], schemas: &Schemas) -> Reason {
+    if let Some(reason) = without_tab(bytes, start, ends) {
+        return reason;
+    }
+    let column = |from: u32, to: u32| &bytes[from as usize..to as usize];
+    if has_shape(column(start, ends[0]), DATE) && has_shape(column(ends[0] + 1, ends[1]), TIME) {
+        return Reason::Headerless(ends.len());
+    }
+    let counts: Vec<String> = schemas.iter().map(|schema| schema.columns().len().to_string()).collect();
+    let nearest = Some(Schema::nearest_preset(ends.len()));
+    Reason::ColumnCount { found: ends.len(), accepted: counts.join(", "), nearest }
+}
+
+fn without_tab(bytes: &[u8], start: u32, ends: &[u32]) -> Option<Reason> {
+    let &[end] = ends else { return None };
+    let spaces = memchr::memchr_iter(b' ', &bytes[start as usize..end as usize]);
+    Some(Reason::NoTab { has_spaces: spaces.take(3).count() == 3 })
+}
+
+const DATE: &[u8] = b"0000-00-00";
+const TIME: &[u8] = b"00:00:00";
+
 /// The line, if every time in it reads as CloudFront writes it, or is absent.
 #[inline]
 fn with_readable_time(line: Line<'_>) -> Result<Line<'_>, Reason> {
@@ -245,8 +268,8 @@ fn with_readable_time(line: Line<'_>) -> Result<Line<'_>, Reason> {
     const TIMES: [(Field, IsReadable); 4] = [
         (Field::Timestamp, is_decimal),
         (Field::TimestampMs, is_digits),
-        (Field::Date, |text| has_shape(text, b"0000-00-00")),
-        (Field::Time, |text| has_shape(text, b"00:00:00")),
+        (Field::Date, |text| has_shape(text, DATE)),
+        (Field::Time, |text| has_shape(text, TIME)),
     ];
     for (field, is_readable) in TIMES {
         if let Some(text) = line.get(field)

@@ -1,7 +1,7 @@
 //! Where lines go that cannot be shipped: a file of JSON lines that holds each of them to the byte.
 //!
 //! ```json
-//! {"reason":"3 columns; accepted: 4, 40","source":"a.log","line":7,"offset":5120,"line_text":"x\ty\tz"}
+//! {"reason":"3 columns; accepted: 40, 46; nearest list: pixel-4 with 4","source":"a.log","line":7,"offset":5120,"line_text":"x\ty\tz"}
 //! ```
 //! A line that is not UTF-8 stands in `line_base64` instead of `line_text`. A line longer than a
 //! block comes in several entries with `part` 1, 2, ... and `last_part`: the pieces joined are the
@@ -24,13 +24,24 @@ use crate::block::{BLOCK_SIZE, Origin};
 pub enum Reason {
     /// No accepted schema has that many columns: usually a field list that the setting `fields`
     /// does not name.
-    #[error("{found} columns; accepted: {accepted}")]
+    #[error("{found} columns; accepted: {accepted}{}", in_words(*nearest))]
     ColumnCount {
         /// How many the line has.
         found: usize,
         /// The accepted counts.
         accepted: String,
+        /// Of the field lists of real-time logs, the one with the nearest count, and the count.
+        nearest: Option<(&'static str, usize)>,
     },
+    /// Nothing that could separate columns.
+    #[error("1 column, as there is no tab in the line{}", if *has_spaces { " but there are spaces, as in a line that was pasted" } else { "" })]
+    NoTab {
+        /// Whether there are several spaces: CloudFront writes none.
+        has_spaces: bool,
+    },
+    /// A standard log's line in an input that did not begin with a header, with so many columns.
+    #[error("{0} columns that begin with a date and a time, as in a standard log, but no #Fields header names them")]
+    Headerless(usize),
     /// A standard log's line before any usable `#Fields:` header.
     #[error("no #Fields header before this line")]
     NoHeader,
@@ -65,6 +76,10 @@ pub enum Reason {
     /// The run was stopped in the middle of the line.
     #[error("stopped in the middle of this line")]
     Stopped,
+}
+
+fn in_words(nearest: Option<(&str, usize)>) -> String {
+    nearest.map_or_else(String::new, |(name, count)| format!("; nearest list: {name} with {count}"))
 }
 
 /// A line that cannot be shipped, and where it stood.
@@ -122,23 +137,17 @@ pub struct QuarantineError {
 pub struct Quarantine {
     path: PathBuf,
     file: Option<BufWriter<File>>,
-    first: Option<String>,
 }
 
 impl Quarantine {
     /// A quarantine at that path; nothing is opened yet.
     pub fn new(path: impl Into<PathBuf>) -> Quarantine {
-        Quarantine { path: path.into(), file: None, first: None }
+        Quarantine { path: path.into(), file: None }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The first line that came, as one message: source, line, byte and reason.
-    pub fn first(&self) -> Option<&str> {
-        self.first.as_deref()
     }
 
     /// Writes the lines and waits until the disk has them.
@@ -150,9 +159,6 @@ impl Quarantine {
     }
 
     fn try_write(&mut self, lines: &[BadLine]) -> io::Result<()> {
-        if self.first.is_none() {
-            self.first = lines.first().map(BadLine::to_string);
-        }
         let file = match &mut self.file {
             Some(file) => file,
             none => {

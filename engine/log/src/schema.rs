@@ -182,6 +182,12 @@ impl Schema {
         Some(Schema::new(LogKind::RealTime, columns).expect("presets list each field once"))
     }
 
+    /// The preset whose column count is nearest to `count`, and its own count.
+    pub fn nearest_preset(count: usize) -> (&'static str, usize) {
+        let counts = PRESETS.iter().map(|preset| (preset.name, (preset.columns)().len()));
+        counts.min_by_key(|(_, columns)| columns.abs_diff(count)).expect("there are presets")
+    }
+
     /// A list of names split by commas or white space, in the order of the columns; `+name` accepts
     /// a column that this version does not know.
     ///
@@ -306,6 +312,14 @@ mod tests {
             let columns = preset.name.rsplit('-').next().unwrap().parse::<usize>().unwrap();
             assert_eq!(Schema::preset(preset.name).unwrap().columns().len(), columns, "{}", preset.name);
         }
+    }
+
+    #[test]
+    fn the_nearest_preset_is_that_of_the_nearest_count() {
+        for (count, nearest) in [(0, 4), (15, 4), (39, 40), (40, 40), (44, 43), (47, 46), (200, 71)] {
+            assert_eq!(Schema::nearest_preset(count).1, nearest, "{count}");
+        }
+        assert_eq!(Schema::nearest_preset(46).0, "realtime-46");
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Sample {
             None => Ok(Outcome {
                 summary: report.summary,
                 lengths: seen.map(|lines| lines.take().lengths).unwrap_or_default(),
-                first_bad_line: quarantine.first().map(str::to_owned),
+                first_bad_line: report.first_bad_line.map(|line| line.to_string()),
             }),
         }
     }

@@ -22,6 +22,7 @@ use crate::pack::Packed;
 use crate::pack::aggregates::AggregatePacker;
 use crate::pack::lines::LinesPacker;
 use crate::pack::partitions::PartitionPacker;
+use crate::quarantine::BadLine;
 use crate::source::Closed;
 use pixel_engine_kpl::SharedShardMap;
 
@@ -62,6 +63,7 @@ pub(super) struct PackedCounts {
     pub(super) skipped: u64,
     pub(super) bytes_in: u64,
     pub(super) unpacked: Billed,
+    pub(super) first_bad_line: Option<BadLine>,
     pub(super) errors: Vec<Error>,
 }
 
@@ -195,6 +197,9 @@ impl<'a> Packer<'a> {
         self.send_full_groups()?;
         if no_waiting {
             self.send_group()?;
+        }
+        if self.packed.first_bad_line.is_none() {
+            self.packed.first_bad_line = bad_lines.first().cloned();
         }
         match self.on_bad_line {
             _ if bad_lines.is_empty() => {}

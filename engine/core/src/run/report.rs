@@ -117,6 +117,16 @@ pub struct Unfinished {
     pub position: Position,
 }
 
+impl Summary {
+    /// Whether there were lines, and not one of them could be shipped. Then the input is probably
+    /// no CloudFront log, or its fields are others than the run was told. Lines that a matcher left
+    /// out were good ones.
+    pub fn has_only_bad_lines(&self) -> bool {
+        let bad = self.lines_quarantined + self.lines_skipped;
+        bad > 0 && bad == self.lines_in
+    }
+}
+
 /// How a run ended.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -128,6 +138,8 @@ pub struct Report {
     /// The origins that were not read to their end, or not delivered as far as they were read,
     /// because the run was stopped or failed.
     pub unfinished: Vec<Unfinished>,
+    /// The first line that could not be shipped.
+    pub first_bad_line: Option<BadLine>,
     /// What went wrong: with inputs, while the rest went on; last what ended the run, if something
     /// did.
     pub errors: Vec<Error>,
@@ -170,7 +182,13 @@ pub enum Error {
 
 impl Report {
     pub(super) fn failed(error: Error) -> Report {
-        Report { summary: Summary::default(), sources: Vec::new(), unfinished: Vec::new(), errors: vec![error] }
+        Report {
+            summary: Summary::default(),
+            sources: Vec::new(),
+            unfinished: Vec::new(),
+            first_bad_line: None,
+            errors: vec![error],
+        }
     }
 
     pub(super) fn new(
@@ -182,7 +200,7 @@ impl Report {
         elapsed: Duration,
         threads: usize,
     ) -> Report {
-        let PackedCounts { lines, by_source, skipped, bytes_in, unpacked, mut errors } = packed;
+        let PackedCounts { lines, by_source, skipped, bytes_in, unpacked, first_bad_line, mut errors } = packed;
         let Written { delivered, requests, shipping, quarantined, error } = written;
         let spooled = shipping.as_ref().map_or(0, |shipping| shipping.lines_spooled);
         let filtered = lines.filtered + skipped;
@@ -223,6 +241,6 @@ impl Report {
             .collect();
         errors.extend(error);
         errors.extend(saved.err().map(Error::Checkpoint));
-        Report { summary, sources: by_source, unfinished, errors }
+        Report { summary, sources: by_source, unfinished, first_bad_line, errors }
     }
 }
