@@ -65,7 +65,7 @@ pub enum RecordError {
     /// The index of its partition key is not in the table.
     #[error("user record {record}: partition key {index} of a table of {table_len}")]
     PartitionKeyIndex {
-        /// Which user record, from 0.
+        /// Which user record, from 1.
         record: usize,
         /// The index as it was written.
         index: u64,
@@ -75,7 +75,7 @@ pub enum RecordError {
     /// The index of its explicit hash key is not in the table.
     #[error("user record {record}: explicit hash key {index} of a table of {table_len}")]
     ExplicitHashKeyIndex {
-        /// Which user record, from 0.
+        /// Which user record, from 1.
         record: usize,
         /// The index as it was written.
         index: u64,
@@ -85,7 +85,7 @@ pub enum RecordError {
     /// Its explicit hash key is not a decimal number.
     #[error("user record {record}: `{text}` is not a hash key")]
     ExplicitHashKey {
-        /// Which user record, from 0.
+        /// Which user record, from 1.
         record: usize,
         /// The explicit hash key as it was written.
         text: String,
@@ -224,7 +224,7 @@ impl<'a> Parsed<'a> {
     fn look_up(&self, number: usize, record: &ParsedRecord<'a>) -> Result<Indexed<'a>, RecordError> {
         let partition_key = java_index(record.partition_key_index, self.partition_keys.len()).ok_or(
             RecordError::PartitionKeyIndex {
-                record: number,
+                record: number + 1,
                 index: record.partition_key_index,
                 table_len: self.partition_keys.len(),
             },
@@ -234,13 +234,13 @@ impl<'a> Parsed<'a> {
             Some(index) => {
                 let table_len = self.explicit_hash_keys.len();
                 let found = java_index(index, table_len).ok_or(RecordError::ExplicitHashKeyIndex {
-                    record: number,
+                    record: number + 1,
                     index,
                     table_len,
                 })?;
                 let text = &self.explicit_hash_keys[found];
                 if parse_hash_key(text) == HashKey::NotANumber {
-                    return Err(RecordError::ExplicitHashKey { record: number, text: text.to_string() });
+                    return Err(RecordError::ExplicitHashKey { record: number + 1, text: text.to_string() });
                 }
                 Some(found)
             }
@@ -561,14 +561,14 @@ mod tests {
     fn a_key_that_is_no_use_keeps_the_records_before_it() {
         let head = b"\x0A\x01k\x12\x017\x12\x04zero\x12\x00\x1A\x07\x08\x00\x10\x00\x1A\x01a";
         let bad_record: [(&[u8], RecordError); 5] = [
-            (b"\x08\x01\x1A\x01b", RecordError::PartitionKeyIndex { record: 1, index: 1, table_len: 1 }),
-            (b"\x08\x00\x10\x03\x1A\x01b", RecordError::ExplicitHashKeyIndex { record: 1, index: 3, table_len: 3 }),
-            (b"\x08\x00\x10\x01\x1A\x01b", RecordError::ExplicitHashKey { record: 1, text: "zero".to_owned() }),
-            (b"\x08\x00\x10\x02\x1A\x01b", RecordError::ExplicitHashKey { record: 1, text: String::new() }),
+            (b"\x08\x01\x1A\x01b", RecordError::PartitionKeyIndex { record: 2, index: 1, table_len: 1 }),
+            (b"\x08\x00\x10\x03\x1A\x01b", RecordError::ExplicitHashKeyIndex { record: 2, index: 3, table_len: 3 }),
+            (b"\x08\x00\x10\x01\x1A\x01b", RecordError::ExplicitHashKey { record: 2, text: "zero".to_owned() }),
+            (b"\x08\x00\x10\x02\x1A\x01b", RecordError::ExplicitHashKey { record: 2, text: String::new() }),
             // The upper bit of an `int`: Java's index is negative.
             (
                 b"\x08\x80\x80\x80\x80\x08\x1A\x01b",
-                RecordError::PartitionKeyIndex { record: 1, index: 1 << 31, table_len: 1 },
+                RecordError::PartitionKeyIndex { record: 2, index: 1 << 31, table_len: 1 },
             ),
         ];
         for (record, expected) in bad_record {
@@ -698,7 +698,7 @@ mod tests {
             | RecordError::ExplicitHashKey { record, .. },
         ) = error
         {
-            assert_eq!(record, aggregate.records().len());
+            assert_eq!(record - 1, aggregate.records().len());
         }
         for record in aggregate.records() {
             assert!(data.as_ptr_range().contains(&record.data.as_ptr()));
