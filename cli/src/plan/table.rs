@@ -409,7 +409,19 @@ pub(super) fn counted(count: u32, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pixel_engine::plan::prices::Item;
+
     use super::*;
+
+    #[test]
+    fn money_says_what_it_rests_on() {
+        let [settled, unsettled, lacking] =
+            [&[][..], &[Caveat::LambdaSpeed], &[Caveat::LambdaSpeed, Caveat::NoPrice(Item::VcpuHour)]]
+                .map(|caveats| caveats.iter().copied().collect::<BTreeSet<_>>());
+        let shown = |money| [&settled, &unsettled, &lacking].map(|caveats| marked(money, caveats));
+        assert_eq!(shown(2_500.0), ["2,500", "2,500*", "2,500+"]);
+        assert_eq!(shown(0.0), ["-", "-", "?"]);
+    }
 
     #[test]
     fn numbers_stay_short() {

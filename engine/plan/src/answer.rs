@@ -150,6 +150,7 @@ impl Undecided {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
@@ -183,6 +184,38 @@ mod tests {
             let saving = cheapest.saving.unwrap();
             assert_eq!((saving.against.id(), saving.total), ("1b", total(&plan, AWS_SAMPLE)));
             assert!((saving.total * (1.0 - saving.share) - least).abs() < 1e-9 * least, "{rate}");
+        }
+    }
+
+    proptest! {
+        /// Whatever prices are missing, the cheapest has all of its own, no design with all of its
+        /// prices costs less, and every other one is either left undecided or costs more already.
+        #[test]
+        fn no_missing_price_makes_a_design_cheap(
+            rate in 0.01..1e6_f64,
+            peak in 1.0..500.0_f64,
+            missing in proptest::collection::btree_set(0..Item::ALL.len(), 0..6),
+        ) {
+            let plan = plan(rate, peak, |prices| {
+                for place in missing {
+                    prices.as_object_mut().unwrap().remove(&Item::ALL[place].to_string());
+                }
+            });
+            let Answer { cheapest, undecided } = &plan.answer;
+            let limit = cheapest.as_ref().map_or(f64::INFINITY, |cheapest| cheapest.total);
+            prop_assert!(!limit.is_nan());
+            for design in plan.designs.iter().filter(|design| design.ends_in_s3()) {
+                let (total, is_priced) = (design.total().0, design.unpriced().count() == 0);
+                let open = undecided.iter().find(|undecided| undecided.design == design.way);
+                prop_assert_eq!(open.is_some(), !is_priced && total < limit);
+                prop_assert!(!is_priced || total >= limit);
+                prop_assert!(open.and_then(|open| open.cheapest_below).is_none_or(|price| price > 0.0));
+                if cheapest.as_ref().is_some_and(|cheapest| cheapest.design == design.way) {
+                    prop_assert!(is_priced && total == limit);
+                }
+            }
+            let share = cheapest.as_ref().and_then(|cheapest| cheapest.saving).map(|saving| saving.share);
+            prop_assert!(share.is_none_or(|share| (0.0..1.0).contains(&share)));
         }
     }
 
@@ -233,6 +266,7 @@ mod tests {
         assert_eq!(plan.answer.cheapest, None);
         let undecided = &plan.answer.undecided;
         assert!(undecided.iter().all(|design| design.cheapest_below.is_none()), "there is nothing to compare with");
+        assert!(undecided.iter().all(|design| design.at_least.is_finite()), "the other tiers have prices");
         let in_s3 = plan.designs.iter().filter(|design| design.ends_in_s3()).count();
         assert_eq!(undecided.len(), in_s3);
         assert!(undecided.iter().any(|design| design.missing == [Item::FirehoseGbTier1]));

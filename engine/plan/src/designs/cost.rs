@@ -150,6 +150,10 @@ impl<'a> Bill<'a> {
         let mut rest = gb_a_month(billed_bytes, &self.prices.bytes_per_gb.firehose);
         let mut below = 0.0;
         for (item, end) in self.prices.firehose_tiers() {
+            // Behind a tier without an end there is no other.
+            if rest <= 0.0 {
+                break;
+            }
             let here = rest.min(end - below);
             self.charge(Service::Firehose, item, here);
             (rest, below) = (rest - here, end);
