@@ -221,8 +221,8 @@ fn prices_of_ones_own_take_the_place_of_the_built_in_ones() {
     workspace.write("mine.json", prices.to_string().as_bytes());
     let text = text_of(&workspace, &[&asked[..], &mine].concat());
     assert_eq!(cells(&text, "2a")[9], "11+", "the price of a request is there:\n{text}");
-    let missing = "+ ?  the least that it can be, and unknown: there is no price in eu-west-1 for kinesis-channel-gb,\n     \
-        lambda-gb-second\n";
+    let missing = "+ ?  the least that it can be, and unknown: there is no price in eu-west-1 for \
+        kinesis-channel-gb,\n     lambda-gb-second\n";
     assert!(text.contains(missing), "{text}");
     for (text, what) in [("", "line 1"), ("{}", "missing field"), ("[1]", "invalid type")] {
         workspace.write("mine.json", text.as_bytes());
