@@ -26,6 +26,9 @@ fn cost(plan: &Value, id: &str, service: &str) -> f64 {
     of_service.map(|charge| charge["amount"].as_f64().expect("an amount")).sum()
 }
 
+/// A GB on AWS's bill.
+const GB: f64 = 1_073_741_824.0;
+
 #[track_caller]
 fn close(got: f64, wanted: f64) {
     assert!((got - wanted).abs() < 1e-6 * wanted.abs(), "{got} instead of {wanted}");
@@ -38,9 +41,13 @@ fn a_plan_from_a_sample_has_every_design_and_fits_a_terminal() {
     let run = plan(&workspace, &["sample.log", "--rate", "20000/s", "--peak", "4x", "--simulate", "flash-crowd"]).ok();
     assert_eq!(run.stderr, "");
     let text = String::from_utf8(run.stdout).expect("UTF-8");
-    for part in
-        ["1a Kinesis > Firehose", "zstd:1", "80,000 lines/s at the peak", "simulated flash-crowd", "* a  a GB is"]
-    {
+    for part in [
+        "1a Kinesis > Firehose",
+        "zstd:1",
+        "80,000 lines/s at the peak",
+        "simulated flash-crowd",
+        "* a  a GB of Kinesis is",
+    ] {
         assert!(text.contains(part), "{part} in:\n{text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
@@ -64,7 +71,7 @@ fn the_numbers_of_a_sample_are_those_of_ingest() {
     assert_eq!(bars.iter().map(|bar| bar["lines"].as_u64().unwrap()).sum::<u64>(), 3_000);
     // Design 1 bills Firehose for the lines as they are, a line a record.
     let billed = summary.billed_bytes_unpacked as f64 / 3.0 * 2_628_000.0;
-    close(cost(&plan, "1a", "firehose"), billed / 1e9 * 0.029);
+    close(cost(&plan, "1a", "firehose"), billed / GB * 0.029);
     // Packed and compressed costs less, each less than the one before.
     let [lines, raw, zstd] = ["1a", "3", "4a"].map(|id| cost(&plan, id, "firehose"));
     assert!(lines > 4.0 * raw && raw > 3.0 * zstd, "{lines} {raw} {zstd}");
@@ -205,15 +212,18 @@ fn prices_of_ones_own_take_the_place_of_the_built_in_ones() {
         .says(&["mine.json: no prices for the region `us-east-1`; it has eu-west-1", "--print-prices"]);
     plan(&workspace, &[&asked[..], &["--region", "mars-1"]].concat()).exits(2).says(&[
         "`mars-1`",
-        "us-east-1",
+        "ap-northeast-1, ap-southeast-1, eu-central-1, eu-west-1, us-east-1, us-west-2",
         "--prices",
     ]);
 
+    // A price may be missing: then the plan says which, and leaves out what it is the price of.
     prices["regions"]["eu-west-1"].as_object_mut().unwrap().remove("lambda-gb-second");
     workspace.write("mine.json", prices.to_string().as_bytes());
-    plan(&workspace, &[&asked[..], &mine].concat())
-        .exits(1)
-        .says(&["mine.json: the region `eu-west-1` has no `lambda-gb-second`"]);
+    let text = text_of(&workspace, &[&asked[..], &mine].concat());
+    assert_eq!(cells(&text, "2a")[9], "11+", "the price of a request is there:\n{text}");
+    let missing = "+ ?  the least that it can be, and unknown: there is no price in eu-west-1 for \
+        kinesis-channel-gb,\n     lambda-gb-second\n";
+    assert!(text.contains(missing), "{text}");
     for (text, what) in [("", "line 1"), ("{}", "missing field"), ("[1]", "invalid type")] {
         workspace.write("mine.json", text.as_bytes());
         plan(&workspace, &[&asked[..], &mine].concat()).exits(1).says(&["mine.json: ", what]);
@@ -226,14 +236,120 @@ fn prices_of_ones_own_take_the_place_of_the_built_in_ones() {
 #[test]
 fn what_is_unsettled_is_marked_where_it_takes_part() {
     let workspace = Workspace::new();
-    let text = plan(&workspace, &["--line-bytes", "800", "--rate", "10000/s"]).ok().stdout;
-    let text = String::from_utf8(text).expect("UTF-8");
-    let row =
-        |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}:\n{text}"));
-    // CloudFront's and provisioned Kinesis' prices are confirmed, Firehose's GB and S3's are not.
-    let cells: Vec<&str> = row("1a").split_whitespace().collect();
-    assert_eq!(cells.iter().filter(|cell| cell.ends_with('*')).count(), 3, "{cells:?}");
-    assert!(text.contains("s3-put-thousand: 0.005 USD"));
+    let starred = |text: &str, name: &str| cells(text, name).iter().filter(|cell| cell.ends_with('*')).count();
+    let asked = |rate: &'static str| ["--line-bytes", "800", "--rate", rate, "--peak", "1x"];
+    // What design 1a has at this rate is settled; how many bytes a GB of on-demand Kinesis has is
+    // not.
+    let text = text_of(&workspace, &asked("10000/s"));
+    assert_eq!((starred(&text, "1a"), starred(&text, "1b")), (0, 2), "{text}");
+    // With more than 512,000 GB a month, the second tier of Firehose takes part: it and the total.
+    let text = text_of(&workspace, &asked("100000/s"));
+    assert_eq!(starred(&text, "1a"), 2, "{text}");
+    assert!(text.contains("firehose-gb-tier-2: 0.025 USD"), "{text}");
+}
+
+/// What `plan` prints.
+fn text_of(workspace: &Workspace, arguments: &[&str]) -> String {
+    String::from_utf8(plan(workspace, arguments).ok().stdout).expect("UTF-8")
+}
+
+/// The words of a design's row in the table of costs.
+fn cells<'a>(text: &'a str, id: &str) -> Vec<&'a str> {
+    let row = text.lines().find(|line| line.starts_with(id)).unwrap_or_else(|| panic!("{id}:\n{text}"));
+    row.split_whitespace().collect()
+}
+
+/// The examples on AWS's pricing pages: Firehose with 1,000 records/s of 3 KB in 30 days, and
+/// Kinesis with 100 records/s of 35 KB.
+#[test]
+fn the_examples_of_aws_cost_what_aws_says() {
+    let workspace = Workspace::new();
+    let plan = plan_json(&workspace, &["--line-bytes", "3072", "--rate", "1000/s", "--peak", "1x"]);
+    let thirty_days = 720.0 / 730.0;
+    let charges = design(&plan, "1a")["charges"].as_array().expect("charges");
+    let firehose = charges.iter().find(|charge| charge["item"] == "firehose-gb-tier-1").expect("a charge");
+    assert_eq!(format!("{:.2}", firehose["quantity"].as_f64().unwrap() * thirty_days), "12359.62");
+    assert_eq!(format!("{:.0}", firehose["amount"].as_f64().unwrap() * thirty_days), "358");
+    assert_eq!(firehose["caveats"], json!([]), "nothing about it is unsettled");
+
+    let plan = plan_json(&workspace, &["--line-bytes", "35840", "--rate", "100/s", "--peak", "1x"]);
+    let shards = design(&plan, "1a")["streams"][0]["shards"]["by_bytes"].as_f64().unwrap();
+    assert_eq!((shards.ceil(), format!("{:.0}", cost(&plan, "1a", "kinesis"))), (4.0, "51".to_owned()));
+}
+
+#[test]
+fn the_answer_comes_first() {
+    let workspace = Workspace::new();
+    workspace.write("sample.log", &log("realtime-46", 2_000));
+    let asked = ["sample.log", "--rate", "20000/s", "--peak", "4x"];
+    let text = text_of(&workspace, &asked);
+    let first = text.lines().next().expect("a line");
+    let (what, needs) =
+        first.strip_prefix("cheapest  engine > Firehose, ").expect(first).split_once(": 8").expect(first);
+    assert!(what.ends_with(" % below AWS's sample"), "{first}");
+    // 80,000 lines/s at the peak come through 80 shards.
+    assert!(needs.starts_with("0 shards, 1 producer, ") && needs.ends_with(" cores"), "{first}");
+
+    // It is the row with the smallest total among those that end in S3, in the same currency.
+    let total = |id: &str| cells(&text, id).iter().rev().find_map(|cell| number(cell)).expect("a total");
+    let compared = ["1a", "1b", "2a", "2b", "2c", "2d", "3 ", "4a", "4b"].map(|id| (id, total(id)));
+    let (id, least) = compared.into_iter().min_by(|one, other| one.1.total_cmp(&other.1)).expect("designs");
+    assert!(first.contains(&format!("({}), ", id.trim())), "{id} in {first}");
+    let sample = total("1b");
+    let saved = format!("{:.0} % below", 100.0 * (1.0 - least / sample));
+    assert!(first.contains(&saved), "{saved} in {first}");
+
+    // JSON and the page say the same.
+    let json = plan_json(&workspace, &[&asked[..], &["--html", "plan.html"]].concat());
+    assert_eq!(json.as_object().unwrap().keys().next().map(String::as_str), Some("answer"), "first, too");
+    let answer = &json["answer"];
+    assert_eq!(answer["cheapest"]["saving"]["against"]["id"], "1b");
+    assert_eq!(answer["cheapest"]["needs"]["shards"], json!([80.0]));
+    let id = answer["cheapest"]["design"]["id"].as_str().expect("an id");
+    let amounts = design(&json, id)["charges"].as_array().expect("charges").iter();
+    close(
+        answer["cheapest"]["total"].as_f64().unwrap(),
+        amounts.map(|charge| charge["amount"].as_f64().expect("an amount")).sum(),
+    );
+    let page = fs::read_to_string(workspace.path("plan.html")).expect("a page");
+    let (before, rest) = page.split_once("The cheapest way into S3: engine &gt; Firehose, ").expect("an answer");
+    assert!(!before.contains("<table") && rest.contains("below AWS's sample: 80 shards, 1 producer, "), "{before}");
+}
+
+/// A cell such as `9,450`, `14,046*` or `1.23M`.
+fn number(cell: &str) -> Option<f64> {
+    cell.trim_end_matches(['*', '+']).replace(',', "").parse().ok()
+}
+
+#[test]
+fn a_channel_is_compared_without_a_price() {
+    let workspace = Workspace::new();
+    let text = text_of(&workspace, &["--line-bytes", "800", "--rate", "10000/s"]);
+    let row = cells(&text, "6 ");
+    assert!(row[6].ends_with('+') && row.iter().filter(|cell| cell.ends_with('+')).count() == 2, "{row:?}");
+    assert!(text.contains("there is no price in us-east-1 for kinesis-channel-gb"), "{text}");
+    // Where the rest of it costs less than the cheapest, the answer says what the price decides.
+    let text = text_of(&workspace, &["--line-bytes", "800", "--rate", "1000/s", "--peak", "200x"]);
+    let answer = text.split("\n\n").next().expect("the answer").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(answer.contains("Kinesis > channel, on-demand (6) would be cheaper if kinesis-channel-gb"), "{answer}");
+    assert!(!answer.starts_with("cheapest Kinesis > channel"), "{answer}");
+}
+
+#[test]
+fn a_region_has_the_prices_that_were_found() {
+    let workspace = Workspace::new();
+    let plan_in = |region: &str| text_of(&workspace, &["--line-bytes", "800", "--rate", "1000/s", "--region", region]);
+    let tokyo = plan_in("ap-northeast-1");
+    assert!(tokyo.contains("firehose-gb-tier-1: 0.036 USD") && tokyo.contains(" below AWS's sample"), "{tokyo}");
+    for region in ["us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-1"] {
+        let text = plan_in(region);
+        let first = text.lines().next().expect("a line");
+        assert!(first.starts_with(&format!("cheapest  not known in {region}, ")), "{first}");
+        let answer = text.split("\n\n").next().expect("the answer");
+        assert!(answer.contains("firehose-gb-tier-1") && answer.contains("--prices"), "{answer}");
+        assert_eq!(cells(&text, "3 ")[7], "?", "Firehose's cost is not invented:\n{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
 }
 
 #[test]

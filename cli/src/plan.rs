@@ -1,5 +1,6 @@
 //! `pixel-engine plan`.
 
+mod answer;
 mod page;
 mod table;
 
@@ -30,9 +31,10 @@ use table::Table;
 
 /// Compare what carrying your lines needs and costs, before you buy a shard
 ///
-/// Packs a sample of your log in each way, and puts five designs side by side: shards, calls,
-/// quotas, billed bytes, cost, delay, cores. Prices are data: see `--print-prices`. What no source
-/// settles is marked.
+/// Packs a sample of your log in each way, and says which design is the cheapest, what it saves and
+/// what it needs. Tables follow with all designs side by side: shards, calls, quotas, billed bytes,
+/// cost, delay, cores. Prices are data: see `--print-prices`. What no source settles is marked, and
+/// so is a cost for which there is no price.
 #[derive(Args)]
 #[command(after_help = "Examples:
   pixel-engine plan access.log --rate 20000/s --peak 4x

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 use pixel_engine::plan::Plan;
-use pixel_engine::plan::designs::{BySize, Caveat, Design, LinesFrom, Mode, Service};
+use pixel_engine::plan::designs::{BySize, Caveat, Design, LinesFrom, Service};
 use pixel_engine::plan::prices::Item;
 use pixel_engine::plan::simulate::{Outcome, Point, Simulated, Simulation};
 use pixel_engine::plan::workload::Origin;
@@ -13,7 +13,10 @@ use pixel_engine_html::chart::{
 };
 use pixel_engine_html::{Align, Page, Table, facts};
 
-use super::table::{amount, bytes, counted, joined, lanes, letters, needs_of, short, time};
+use super::answer;
+use super::table::{
+    amount, bytes, counted, joined, lanes, lettered, letters, marked, missing, needs_of, short, time, with_mode,
+};
 
 /// The text of the page.
 pub(crate) fn page(plan: &Plan) -> String {
@@ -21,6 +24,7 @@ pub(crate) fn page(plan: &Plan) -> String {
         title: format!("Capacity plan: {} lines/s", amount(plan.setup.load.average.get())),
         body: html! {
             h1 { "What carrying these lines needs and costs" }
+            (answer(plan))
             (about(plan))
             (money(plan))
             (needs(plan))
@@ -33,6 +37,15 @@ pub(crate) fn page(plan: &Plan) -> String {
         footer: html! { "pixel-engine " (env!("CARGO_PKG_VERSION")) },
     };
     page.into_string()
+}
+
+fn answer(plan: &Plan) -> Markup {
+    html! {
+        p { strong { "The cheapest way into S3: " (answer::headline(plan)) "." } }
+        @for detail in answer::details(plan) {
+            p { (detail) }
+        }
+    }
 }
 
 fn about(plan: &Plan) -> Markup {
@@ -83,7 +96,8 @@ fn money(plan: &Plan) -> Markup {
     let group = |design: &Design| {
         let (total, caveats) = design.total();
         let parts = COLOURS.map(|(service, colour)| part(design, service, colour)).into();
-        let bar = Bar { parts, end: format!("{} {}", amount(total), letters(plan, &caveats)) };
+        let shown = marked(total, &caveats);
+        let bar = Bar { parts, end: format!("{} {}", shown.trim_end_matches('*'), letters(plan, &caveats)) };
         Group { name: named(design), bars: vec![bar] }
     };
     let groups = plan.designs.iter().map(group).collect();
@@ -93,15 +107,17 @@ fn money(plan: &Plan) -> Markup {
         .numbers(Service::ALL.map(Service::name))
         .column("total", Align::Total);
     for design in &plan.designs {
-        let services = Service::ALL.map(|service| marked(plan, design.cost_of(service)));
-        table.push_row([html! { (named(design)) }].into_iter().chain(services).chain([marked(plan, design.total())]));
+        let services = Service::ALL.map(|service| with_letters(plan, design.cost_of(service)));
+        table.push_row(
+            [html! { (named(design)) }].into_iter().chain(services).chain([with_letters(plan, design.total())]),
+        );
     }
     html! {
         h2 { "Cost by design" }
         p {
             (plan.setup.prices.currency)
             " a month at the average rate; provisioned shards are paid for the peak. Letters mark what no source \
-            settles: see the end."
+            settles, see the end: + is the least that it can be, ? is unknown."
         }
         (legend(COLOURS.map(|(service, colour)| (Fill::from(colour), service.name()))))
         (chart)
@@ -205,23 +221,28 @@ fn curve(colour: Colour, name: &str, outcome: &Outcome, value: impl Fn(&Point) -
 }
 
 fn sizes(plan: &Plan) -> Markup {
-    let of_gb = letters(plan, &BTreeSet::from([Caveat::BytesPerGb]));
-    let curve = |colour, name: String, value: fn(&BySize) -> f64| {
-        let points = plan.by_record_size.iter().map(|size| (size.bytes, value(size))).collect();
-        Curve { colour, name, points, filled: false }
+    let of_gb = |service| letters(plan, &BTreeSet::from([Caveat::BytesPerGb(service)]));
+    let curve = |colour, name: String, value: fn(&BySize) -> Option<f64>| {
+        let points: Option<Vec<_>> = plan.by_record_size.iter().map(|size| Some((size.bytes, value(size)?))).collect();
+        points.map(|points| Curve { colour, name, points, filled: false })
     };
     let units = "Kinesis provisioned, PUT units without shards".to_owned();
+    let on_demand = format!("Kinesis on-demand, in {}", of_gb(Service::Kinesis));
+    let curves = [
+        curve(Colour::Orange, format!("Firehose {}", of_gb(Service::Firehose)), |size| size.firehose),
+        curve(Colour::Blue, on_demand, |size| size.on_demand),
+        curve(Colour::Green, units, |size| size.put_payload_units),
+    ];
     let chart = Curves {
         title: "Cost by record size".to_owned(),
         x: Axis { name: "bytes of a record", scale: Scale::Logarithmic, text: tick },
         y: Axis { name: "", scale: Scale::Logarithmic, text: tick },
         height: 320.0,
-        curves: vec![
-            curve(Colour::Orange, format!("Firehose {of_gb}"), |size| size.firehose),
-            curve(Colour::Blue, format!("Kinesis on-demand, in {of_gb}"), |size| size.on_demand),
-            curve(Colour::Green, units, |size| size.put_payload_units),
-        ],
+        curves: curves.into_iter().flatten().collect(),
     };
+    if chart.curves.is_empty() {
+        return html! {};
+    }
     html! {
         h2 { "Cost by record size" }
         p {
@@ -270,12 +291,19 @@ fn seconds(seconds: f64) -> String {
 
 fn unsettled(plan: &Plan) -> Markup {
     let mut table = Table::new("What no source settles").column("", Align::Text).column("", Align::Prose);
-    for (explained, letter) in plan.caveats.iter().zip('a'..) {
+    for (letter, explained) in lettered(plan) {
         table.push_row([html! { (letter) }, html! { (explained.explanation) }]);
     }
     html! {
         h2 { "What no source settles" }
         (table)
+        @let missing = missing(plan);
+        @if !missing.is_empty() {
+            p {
+                "There is no price in " (plan.setup.prices.region) " for " (missing.join(", ")) ": what these are the \
+                prices of is left out."
+            }
+        }
     }
 }
 
@@ -287,8 +315,7 @@ fn prices(plan: &Plan) -> Markup {
         .column("a", Align::Prose)
         .column("source", Align::Prose)
         .column("of", Align::Number);
-    for item in Item::ALL {
-        let price = prices.of(item);
+    for (item, price) in Item::ALL.into_iter().filter_map(|item| Some((item, prices.of(item)?))) {
         table.push_row([
             html! { (item.to_string()) @if !price.confirmed { " " span.unsettled { "unconfirmed" } } },
             html! { (price.value) },
@@ -305,18 +332,13 @@ fn prices(plan: &Plan) -> Markup {
 }
 
 fn named(design: &Design) -> String {
-    let mode = match design.way.mode() {
-        Some(Mode::Provisioned) => ", provisioned",
-        Some(Mode::OnDemand) => ", on-demand",
-        None => "",
-    };
-    format!("{} {}{mode}", design.way, design.way.name().trim_start())
+    format!("{} {}", design.way, with_mode(design.way).trim_start())
 }
 
-fn marked(plan: &Plan, (money, caveats): (f64, BTreeSet<Caveat>)) -> Markup {
-    html! {
-        @if money == 0.0 { "-" } @else { (amount(money)) sup { (letters(plan, &caveats)) } }
-    }
+fn with_letters(plan: &Plan, (money, caveats): (f64, BTreeSet<Caveat>)) -> Markup {
+    // The letters say more than an asterisk.
+    let shown = marked(money, &caveats);
+    html! { (shown.trim_end_matches('*')) sup { (letters(plan, &caveats)) } }
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
+use super::answer;
 use indicatif::HumanCount as Count;
-use pixel_engine::plan::Plan;
 use pixel_engine::plan::designs::{Caveat, Design, LinesFrom, Mode, Service, Stream, Way};
 use pixel_engine::plan::simulate::{Lanes, Simulation};
 use pixel_engine::plan::workload::Origin;
+use pixel_engine::plan::{Explained, Plan};
 
 /// The columns that a table has at most.
 const WIDTH: usize = 100;
@@ -17,6 +18,7 @@ pub(crate) struct Table<'a>(pub(crate) &'a Plan);
 impl Display for Table<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         let Table(plan) = self;
+        answer(out, plan)?;
         about(out, plan)?;
         money(out, plan)?;
         needs(out, plan)?;
@@ -26,6 +28,15 @@ impl Display for Table<'_> {
         }
         notes(out, plan)
     }
+}
+
+/// What people read first, and some only.
+fn answer(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
+    wrapped(out, "cheapest  ", &answer::headline(plan))?;
+    for detail in answer::details(plan) {
+        wrapped(out, "          ", &detail)?;
+    }
+    writeln!(out)
 }
 
 fn about(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
@@ -94,7 +105,8 @@ fn money(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
             write!(out, "{:>width$}", marked(amount, &caveats))?;
         }
         let (amount, caveats) = design.total();
-        writeln!(out, "{:>8} {}", marked(amount, &caveats), letters(plan, &caveats))?;
+        let total = format!("{:>8} {}", marked(amount, &caveats), letters(plan, &caveats));
+        writeln!(out, "{}", total.trim_end())?;
     }
     Ok(())
 }
@@ -128,6 +140,8 @@ pub(super) fn needs_of(design: &Design) -> [String; 8] {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let shards: Vec<String> = design.streams.iter().map(|stream| short(stream.shards.needed())).collect();
     let firehose = design.firehose.as_ref();
+    let buffer_seconds =
+        firehose.map(|firehose| firehose.buffer_seconds).or(design.channel.map(|channel| channel.freshness_seconds));
     let last_stream = design.streams.last();
     let star = if design.total().1.contains(&Caveat::AggregateMeteredAsOne) { "*" } else { "" };
     let calls = firehose.and_then(|firehose| firehose.calls).or(last_stream.and_then(|stream| stream.calls));
@@ -137,7 +151,7 @@ pub(super) fn needs_of(design: &Design) -> [String; 8] {
         or_none(firehose.and_then(|firehose| firehose.share_of_quota).map(times)),
         or_none(firehose.map(|firehose| format!("{}{star}", amount(firehose.billed_bytes_per_line)))),
         time(design.delay_seconds()),
-        or_none(firehose.map(|firehose| time(firehose.buffer_seconds))),
+        or_none(buffer_seconds.map(time)),
         or_none(design.engine.and_then(|engine| engine.cores).map(cores)),
         or_none(design.engine.map(|engine| format!("{}B", short(engine.memory)))),
     ]
@@ -233,25 +247,34 @@ fn or_dash(number: f64, text: impl Fn(f64) -> String) -> String {
 
 fn notes(out: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     writeln!(out)?;
-    for (explained, letter) in plan.caveats.iter().zip('a'..) {
+    for (letter, explained) in lettered(plan) {
         wrapped(out, &format!("* {letter}  "), &explained.explanation)?;
+    }
+    let missing = missing(plan);
+    if !missing.is_empty() {
+        let region = &plan.setup.prices.region;
+        let note =
+            format!("the least that it can be, and unknown: there is no price in {region} for {}", missing.join(", "));
+        wrapped(out, "+ ?  ", &note)?;
     }
     let simulated = "lanes      simulated are shards, or times the Direct PUT quota; throttled are tries that one refused, \
         waiting the most bytes that did at once, which is the spool that is needed, lost the lines that were more than \
         --max-backlog";
     let notes = [
+        "cheapest   of the designs that end in S3; 5 ends in the stream and leaves the reader to you",
         "shards     for the peak, all month, with nothing to spare; 20+17 are those of a first and of a second stream; \
         on-dem. is the share of what on-demand streams take in the region",
         "quota      times the Direct PUT quota of a Firehose stream, which AWS raises on request",
         "billed     bytes that Firehose bills a line",
-        "delay      before Firehose, at the average rate; buffer is what Firehose adds by its default hints",
+        "delay      before Firehose, at the average rate; buffer is what Firehose adds by its default hints, or a \
+        channel by its freshness",
         "cores      for packing alone, from the speed measured here; sending with TLS comes on top",
     ];
     for note in notes.into_iter().chain(plan.simulation.is_some().then_some(simulated)) {
         let (what, text) = note.split_at(11);
         wrapped(out, what, text)?;
     }
-    write!(out, "prices     {}", plan.setup.prices.file)
+    write!(out, "prices     {}; for others see --print-prices and --prices", plan.setup.prices.file)
 }
 
 /// Text in lines of at most [`WIDTH`], the later ones below the beginning of the first.
@@ -273,24 +296,48 @@ fn wrapped(out: &mut Formatter<'_>, before: &str, text: &str) -> fmt::Result {
 }
 
 fn named(design: &Design) -> String {
-    let mode = match design.way.mode() {
+    format!("{:<3}{:<32}", design.way, with_mode(design.way))
+}
+
+/// The name of a way, and how its streams are paid for.
+pub(super) fn with_mode(way: Way) -> String {
+    let mode = match way.mode() {
         Some(Mode::Provisioned) => ", provisioned",
         Some(Mode::OnDemand) => ", on-demand",
         None => "",
     };
-    format!("{:<3}{:<32}", design.way, format!("{}{mode}", design.way.name()))
+    format!("{}{mode}", way.name())
 }
 
-fn marked(money: f64, caveats: &BTreeSet<Caveat>) -> String {
-    match money {
-        0.0 => "-".to_owned(),
-        _ => format!("{}{}", amount(money), if caveats.is_empty() { "" } else { "*" }),
+/// Money with `*` if something about it is unsettled, with `+` if a price is missing and it is the
+/// least that it can be, or `?` if all of it is missing.
+pub(super) fn marked(money: f64, caveats: &BTreeSet<Caveat>) -> String {
+    let lacks_price = caveats.iter().any(|caveat| matches!(caveat, Caveat::NoPrice(_)));
+    match (money, lacks_price) {
+        (0.0, true) => "?".to_owned(),
+        (0.0, false) => "-".to_owned(),
+        (_, true) => format!("{}+", amount(money)),
+        (_, false) => format!("{}{}", amount(money), if caveats.is_empty() { "" } else { "*" }),
     }
 }
 
+/// What is unsettled, each with its letter. A price that is missing has none: `+` and `?` mark it.
+pub(super) fn lettered(plan: &Plan) -> impl Iterator<Item = (char, &Explained)> {
+    let unsettled = plan.caveats.iter().filter(|explained| !matches!(explained.caveat, Caveat::NoPrice(_)));
+    ('a'..).zip(unsettled)
+}
+
 pub(super) fn letters(plan: &Plan, caveats: &BTreeSet<Caveat>) -> String {
-    let letters = plan.caveats.iter().zip('a'..);
-    letters.filter(|(explained, _)| caveats.contains(&explained.caveat)).map(|(_, letter)| letter).collect()
+    lettered(plan).filter(|(_, explained)| caveats.contains(&explained.caveat)).map(|(letter, _)| letter).collect()
+}
+
+/// The prices that some design lacks.
+pub(super) fn missing(plan: &Plan) -> Vec<String> {
+    let items = plan.caveats.iter().filter_map(|explained| match explained.caveat {
+        Caveat::NoPrice(item) => Some(item.to_string()),
+        _ => None,
+    });
+    items.collect()
 }
 
 /// A number in at most six characters: `0.25`, `7.50`, `99,999`, `1.23M`.
@@ -339,7 +386,7 @@ fn percent(share: f64) -> String {
 }
 
 /// `0.17x`, `13.4x`.
-fn times(factor: f64) -> String {
+pub(super) fn times(factor: f64) -> String {
     match factor {
         ..9.995 => format!("{factor:.2}x"),
         ..99.95 => format!("{factor:.1}x"),
@@ -352,7 +399,7 @@ fn part_shards(shards: f64) -> String {
     if shards < 99_999.5 { format!("{shards:.1}") } else { short(shards) }
 }
 
-fn cores(cores: f64) -> String {
+pub(super) fn cores(cores: f64) -> String {
     if cores < 9.95 { format!("{cores:.2}") } else { short(cores) }
 }
 
@@ -362,7 +409,19 @@ pub(super) fn counted(count: u32, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pixel_engine::plan::prices::Item;
+
     use super::*;
+
+    #[test]
+    fn money_says_what_it_rests_on() {
+        let [settled, unsettled, lacking] =
+            [&[][..], &[Caveat::LambdaSpeed], &[Caveat::LambdaSpeed, Caveat::NoPrice(Item::VcpuHour)]]
+                .map(|caveats| caveats.iter().copied().collect::<BTreeSet<_>>());
+        let shown = |money| [&settled, &unsettled, &lacking].map(|caveats| marked(money, caveats));
+        assert_eq!(shown(2_500.0), ["2,500", "2,500*", "2,500+"]);
+        assert_eq!(shown(0.0), ["-", "-", "?"]);
+    }
 
     #[test]
     fn numbers_stay_short() {

@@ -132,6 +132,12 @@ pub mod kinesis {
     /// Source: "enhanced fan-out consumers" in the Kinesis developer guide.
     pub const SHARED_READ_DELAY: Duration = Duration::from_millis(200);
 
+    /// How long a channel collects records of an on-demand stream before it delivers them, unless
+    /// told otherwise.
+    ///
+    /// Source: `DataFreshnessInSeconds` of `AWS::Kinesis::Channel` in the CloudFormation schemas.
+    pub const CHANNEL_FRESHNESS: Duration = Duration::from_secs(300);
+
     /// A provisioned stream is billed by PUT payload units of this size, at least one for each
     /// record: "25 KB", which is 25,600 B.
     ///

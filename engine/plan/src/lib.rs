@@ -6,8 +6,8 @@
 //! rate ───────────────────────────┘
 //! ```
 //! [`measure`] packs a sample of the user's own log, [`designs`] says what each way of carrying
-//! such lines at such a rate needs and costs, and [`simulate`] plays a day of it against the
-//! limits. Amounts are bytes, seconds, and lines or records a second. `docs/capacity.md` has the
+//! such lines at such a rate needs and costs, [`answer`] which of them is the cheapest, and
+//! [`simulate`] plays a day of it against the limits. Amounts are bytes, seconds, and lines or records a second. `docs/capacity.md` has the
 //! formulas and the source of each limit.
 //!
 //! ```
@@ -19,11 +19,13 @@
 //!
 //! let load = Load::new("20000/s".parse()?, 2.0)?;
 //! let plan = Plan::new(Workload::stated(800), Setup::new(load, PriceFile::built_in().region("us-east-1")?));
-//! let [lines, direct] = ["1a", "3"].map(|id| plan.designs.iter().find(|design| design.way.id() == id).unwrap());
-//! assert!(direct.total().0 < lines.total().0, "packed lines cost less");
+//! let cheapest = plan.answer.cheapest.expect("us-east-1 has the prices");
+//! assert_eq!(cheapest.design.id(), "3");
+//! assert!(cheapest.saving.unwrap().share > 0.5, "packed lines cost less");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod answer;
 pub mod designs;
 pub mod measure;
 pub mod prices;
@@ -36,6 +38,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use answer::Answer;
 use designs::{BySize, Caveat, Design, Setup};
 use simulate::{Scenario, Simulation, TooManyLanes};
 use workload::Workload;
@@ -44,6 +47,8 @@ use workload::Workload;
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Plan {
+    /// What it comes down to.
+    pub answer: Answer,
     /// The lines.
     pub workload: Workload,
     /// The rate, the prices, and the rest that was asked for.
@@ -76,7 +81,8 @@ impl Plan {
         let explained = |caveat: Caveat| Explained { caveat, explanation: caveat.explain(&setup.prices) };
         let caveats = caveats.into_iter().map(explained).collect();
         let by_record_size = designs::by_record_size(&workload, &setup);
-        Plan { caveats, workload, setup, designs, by_record_size, simulation: None }
+        let answer = Answer::new(&designs, setup.producers);
+        Plan { answer, caveats, workload, setup, designs, by_record_size, simulation: None }
     }
 
     /// Plays a scenario against the streams of the designs, into [`Plan::simulation`].

@@ -2,7 +2,7 @@
 //! and whether it was confirmed.
 //!
 //! The built-in file, `prices.json` beside this one, has the prices for which a source was found. A
-//! figure that depends on an unconfirmed price says so in every output, see
+//! figure that depends on an unconfirmed price, or that lacks one, says so in every output, see
 //! [`Caveat`](super::designs::Caveat).
 
 use std::collections::BTreeMap;
@@ -10,6 +10,11 @@ use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+/// What a GB of memory has, in bytes, and a GB of data unless a price file says otherwise.
+///
+/// Source for memory: task sizes in the ECS developer guide, where 512 MiB are 0.5 GB.
+pub(crate) const GIB: f64 = (1_u64 << 30) as f64;
 
 /// The file that is used unless the user has one.
 pub const BUILT_IN: &str = include_str!("prices.json");
@@ -35,6 +40,8 @@ pub enum Item {
     KinesisOnDemandOutGb,
     /// A GB out of an on-demand stream to a consumer with enhanced fan-out.
     KinesisOnDemandFanOutGb,
+    /// A GB that a channel delivers from an on-demand stream to S3.
+    KinesisChannelGb,
     /// A GB into Firehose, each record rounded up to 5 KiB, up to `up_to_gb` in a month.
     #[serde(rename = "firehose-gb-tier-1")]
     FirehoseGbTier1,
@@ -60,7 +67,7 @@ pub enum Item {
 
 impl Item {
     /// Every item, in the order of the services.
-    pub const ALL: [Item; 17] = [
+    pub const ALL: [Item; 18] = [
         Item::KinesisShardHour,
         Item::KinesisPutUnitMillion,
         Item::KinesisFanOutShardHour,
@@ -69,6 +76,7 @@ impl Item {
         Item::KinesisOnDemandInGb,
         Item::KinesisOnDemandOutGb,
         Item::KinesisOnDemandFanOutGb,
+        Item::KinesisChannelGb,
         Item::FirehoseGbTier1,
         Item::FirehoseGbTier2,
         Item::FirehoseGbTier3,
@@ -79,20 +87,6 @@ impl Item {
         Item::VcpuHour,
         Item::MemoryGbHour,
     ];
-
-    /// Whether it is priced by the GB, the size of which AWS does not state.
-    pub(crate) fn is_by_gb(self) -> bool {
-        matches!(
-            self,
-            Item::KinesisFanOutGb
-                | Item::KinesisOnDemandInGb
-                | Item::KinesisOnDemandOutGb
-                | Item::KinesisOnDemandFanOutGb
-                | Item::FirehoseGbTier1
-                | Item::FirehoseGbTier2
-                | Item::FirehoseGbTier3
-        )
-    }
 }
 
 impl fmt::Display for Item {
@@ -121,10 +115,10 @@ pub struct Price {
     pub confirmed: bool,
 }
 
-/// How many bytes a GB has on the bill: 10^9 or 2^30.
+/// How many bytes a GB has on a bill: 10^9 or 2^30.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BytesPerGb {
+pub struct GbSize {
     /// The bytes.
     pub value: f64,
     /// Where it is from.
@@ -135,22 +129,56 @@ pub struct BytesPerGb {
     pub confirmed: bool,
 }
 
+/// The size of a GB on the bills of the services that charge by it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GbSizes {
+    /// On Firehose's.
+    pub firehose: GbSize,
+    /// On that of Kinesis Data Streams.
+    pub kinesis: GbSize,
+}
+
+impl GbSizes {
+    /// The size that goes with an item; `None` if it is not priced by the GB.
+    pub(crate) fn of(&self, item: Item) -> Option<&GbSize> {
+        match item {
+            Item::FirehoseGbTier1 | Item::FirehoseGbTier2 | Item::FirehoseGbTier3 => Some(&self.firehose),
+            Item::KinesisFanOutGb
+            | Item::KinesisOnDemandInGb
+            | Item::KinesisOnDemandOutGb
+            | Item::KinesisOnDemandFanOutGb
+            | Item::KinesisChannelGb => Some(&self.kinesis),
+            Item::KinesisShardHour
+            | Item::KinesisPutUnitMillion
+            | Item::KinesisFanOutShardHour
+            | Item::KinesisOnDemandStreamHour
+            | Item::CloudfrontLineMillion
+            | Item::LambdaRequestMillion
+            | Item::LambdaGbSecond
+            | Item::S3PutThousand
+            | Item::VcpuHour
+            | Item::MemoryGbHour => None,
+        }
+    }
+}
+
 /// A price file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PriceFile {
     /// What its values are in, such as `USD`.
     pub currency: String,
-    /// The size of a GB.
-    pub bytes_per_gb: BytesPerGb,
-    /// The prices of each region that the file knows.
+    /// The sizes of a GB.
+    pub bytes_per_gb: GbSizes,
+    /// The prices of each region that the file knows: all of them, or some.
     pub regions: BTreeMap<String, BTreeMap<Item, Price>>,
     /// Where it was read from, for messages.
     #[serde(skip)]
     name: String,
 }
 
-/// All prices of one region.
+/// The prices of one region.
 #[derive(Clone, Debug, Serialize)]
 pub struct Prices {
     /// The file that they are from.
@@ -159,9 +187,8 @@ pub struct Prices {
     pub region: String,
     /// What the values are in.
     pub currency: String,
-    /// The size of a GB.
-    pub bytes_per_gb: BytesPerGb,
-    /// Every item has one.
+    /// The sizes of a GB.
+    pub bytes_per_gb: GbSizes,
     prices: BTreeMap<Item, Price>,
 }
 
@@ -187,7 +214,7 @@ pub enum PriceError {
         #[source]
         error: serde_json::Error,
     },
-    /// The file has no prices for the region; the built-in one has only us-east-1.
+    /// The file has no prices for the region.
     #[error("{file}: no prices for the region `{region}`; it has {}", known.join(", "))]
     UnknownRegion {
         /// The file.
@@ -196,16 +223,6 @@ pub enum PriceError {
         region: String,
         /// The regions that the file has.
         known: Vec<String>,
-    },
-    /// A price of the region is missing: a file must have all of them.
-    #[error("{file}: the region `{region}` has no `{item}`")]
-    Missing {
-        /// The file.
-        file: String,
-        /// The region.
-        region: String,
-        /// The key that is missing.
-        item: Item,
     },
     /// A GB that is neither 10^9 nor 2^30 bytes.
     #[error("{file}: bytes_per_gb: a GB has 1000000000 or 1073741824 bytes")]
@@ -269,7 +286,8 @@ impl PriceFile {
         let parsed = serde_json::from_str(text).map_err(|error| PriceError::Format { file: name.to_owned(), error })?;
         let price_file = PriceFile { name: name.to_owned(), ..parsed };
         let file = || name.to_owned();
-        if ![1e9, (1_u64 << 30) as f64].contains(&price_file.bytes_per_gb.value) {
+        let GbSizes { firehose, kinesis } = &price_file.bytes_per_gb;
+        if [firehose, kinesis].iter().any(|gb| ![1e9, GIB].contains(&gb.value)) {
             return Err(PriceError::BytesPerGb { file: file() });
         }
         for (region, prices) in &price_file.regions {
@@ -293,19 +311,16 @@ impl PriceFile {
         Ok(price_file)
     }
 
-    /// All prices of a region.
+    /// The prices of a region.
     ///
     /// # Errors
-    /// The file does not have the region, or not every price of it.
+    /// The file does not have the region.
     pub fn region(&self, region: &str) -> Result<Prices, PriceError> {
         let file = self.name.clone();
         let Some(prices) = self.regions.get(region) else {
             let known = self.regions.keys().cloned().collect();
             return Err(PriceError::UnknownRegion { file, region: region.to_owned(), known });
         };
-        if let Some(&item) = Item::ALL.iter().find(|item| !prices.contains_key(item)) {
-            return Err(PriceError::Missing { file, region: region.to_owned(), item });
-        }
         Ok(Prices {
             file,
             region: region.to_owned(),
@@ -317,15 +332,16 @@ impl PriceFile {
 }
 
 impl Prices {
-    /// The price of an item.
-    pub fn of(&self, item: Item) -> &Price {
-        &self.prices[&item]
+    /// The price of an item; `None` if the file does not have it.
+    pub fn of(&self, item: Item) -> Option<&Price> {
+        self.prices.get(&item)
     }
 
-    /// Firehose's tiers in order: the price, and the GB a month at which the tier ends.
+    /// Firehose's tiers in order: the price, and the GB a month at which the tier ends. Where a
+    /// tier has no price it has no end either.
     pub(crate) fn firehose_tiers(&self) -> [(Item, f64); 3] {
         [Item::FirehoseGbTier1, Item::FirehoseGbTier2, Item::FirehoseGbTier3]
-            .map(|item| (item, self.of(item).up_to_gb.unwrap_or(f64::INFINITY)))
+            .map(|item| (item, self.of(item).and_then(|price| price.up_to_gb).unwrap_or(f64::INFINITY)))
     }
 }
 
@@ -342,15 +358,36 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_file_has_every_price_of_its_regions() {
+    fn every_built_in_price_says_what_it_is_and_where_it_is_from() {
         let file = PriceFile::built_in();
-        for region in file.regions.keys() {
-            let prices = file.region(region).unwrap();
-            for item in Item::ALL {
-                let price = prices.of(item);
-                assert!(!price.source.is_empty() && !price.unit.is_empty() && !price.date.is_empty(), "{item}");
-                assert_eq!(price.unit.starts_with("GB") && !price.unit.starts_with("GB-"), item.is_by_gb(), "{item}");
+        for (region, prices) in &file.regions {
+            for (item, price) in prices {
+                let what = format!("{region} {item}");
+                assert!(!price.source.is_empty() && !price.unit.is_empty() && !price.date.is_empty(), "{what}");
+                let by_gb = price.unit.starts_with("GB") && !price.unit.starts_with("GB-");
+                assert_eq!(by_gb, file.bytes_per_gb.of(*item).is_some(), "{what}");
             }
+        }
+    }
+
+    #[test]
+    fn only_the_channel_has_no_price_in_us_east_1() {
+        let prices = PriceFile::built_in().region("us-east-1").unwrap();
+        let missing: Vec<Item> = Item::ALL.into_iter().filter(|&item| prices.of(item).is_none()).collect();
+        assert_eq!(missing, [Item::KinesisChannelGb], "no source has it");
+    }
+
+    #[test]
+    fn prices_of_a_region_are_its_own() {
+        let file = PriceFile::built_in();
+        let price =
+            |region: &str, item| file.region(region).unwrap().of(item).map(|price| (price.value, price.confirmed));
+        assert_eq!(price("ap-northeast-1", Item::KinesisShardHour), Some((0.0195, true)));
+        assert_eq!(price("ap-northeast-1", Item::FirehoseGbTier1), Some((0.036, false)));
+        assert_eq!(price("eu-central-1", Item::KinesisShardHour), Some((0.018, false)));
+        assert_eq!(price("eu-west-1", Item::FirehoseGbTier1), None, "not found, so not invented");
+        for region in file.regions.keys() {
+            assert_eq!(price(region, Item::CloudfrontLineMillion), Some((0.01, true)), "{region}");
         }
     }
 
@@ -362,20 +399,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_price_is_named_with_its_region_and_file() {
-        for item in Item::ALL {
-            let error = changed(|file| {
-                file["regions"]["us-east-1"].as_object_mut().unwrap().remove(&item.to_string());
-            });
-            let message = error.unwrap_err().to_string();
-            assert_eq!(message, format!("mine.json: the region `us-east-1` has no `{item}`"));
-        }
-    }
-
-    #[test]
     fn an_unknown_region_lists_those_that_there_are() {
         let error = PriceFile::built_in().region("eu-north-9").unwrap_err().to_string();
-        assert_eq!(error, "built-in prices: no prices for the region `eu-north-9`; it has us-east-1");
+        assert_eq!(
+            error,
+            "built-in prices: no prices for the region `eu-north-9`; it has ap-northeast-1, ap-southeast-1, \
+            eu-central-1, eu-west-1, us-east-1, us-west-2"
+        );
     }
 
     #[test]
@@ -390,7 +420,8 @@ mod tests {
         says(|file| file["regions"]["us-east-1"]["vcpu-hour"]["value"] = json!(-1), "us-east-1: vcpu-hour: a price");
         says(|file| file["regions"]["us-east-1"]["vcpu-hour"]["up_to_gb"] = json!(1), "`up_to_gb` belongs");
         says(|file| file["regions"]["us-east-1"]["firehose-gb-tier-2"]["up_to_gb"] = json!(1), "above the first");
-        says(|file| file["bytes_per_gb"]["value"] = json!(1024), "a GB has");
+        says(|file| file["bytes_per_gb"]["firehose"]["value"] = json!(1024), "a GB has");
+        says(|file| file["bytes_per_gb"]["kinesis"]["value"] = json!(1024), "a GB has");
         says(
             |file| {
                 file["regions"]["us-east-1"]["vcpu-hour"].as_object_mut().unwrap().remove("source");

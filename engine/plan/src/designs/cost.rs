@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::model::{Caveat, Charge, Flow, Mode, Service, Setup};
-use crate::prices::{Item, Prices};
+use crate::prices::{GIB, GbSize, Item, Prices};
 use crate::rate::{HOURS_PER_MONTH, Rate, SECONDS_PER_MONTH};
 use crate::workload::{Workload, billed};
 
@@ -28,12 +28,12 @@ const MIN_MEMORY_GB: f64 = 0.5;
 pub struct BySize {
     /// Bytes of lines in a record: whole lines, as many as fit.
     pub bytes: f64,
-    /// Firehose, with its first tier's price.
-    pub firehose: f64,
+    /// Firehose, with its first tier's price; `None` here and below where that price is missing.
+    pub firehose: Option<f64>,
     /// What goes into an on-demand stream.
-    pub on_demand: f64,
+    pub on_demand: Option<f64>,
     /// PUT payload units of a provisioned stream.
-    pub put_payload_units: f64,
+    pub put_payload_units: Option<f64>,
 }
 
 /// What the average rate costs in records of whole lines of the mean length, from one line up to a
@@ -42,8 +42,8 @@ pub(crate) fn by_record_size(workload: &Workload, setup: &Setup) -> Vec<BySize> 
     const POINTS: i32 = 120;
     let line = workload.line_bytes;
     let most = workload.raw.full().lines;
-    let price = |item| setup.prices.of(item).value;
-    let gb = setup.prices.bytes_per_gb.value;
+    let price = |item| setup.prices.of(item).map(|price| price.value);
+    let gb = &setup.prices.bytes_per_gb;
     let sizes = (0..=POINTS).map(|point| line * (most / line).powf(f64::from(point) / f64::from(POINTS)));
     let mut lines: Vec<f64> = sizes.map(|size| (size / line + 1e-9).floor()).collect();
     lines.dedup();
@@ -55,9 +55,12 @@ pub(crate) fn by_record_size(workload: &Workload, setup: &Setup) -> Vec<BySize> 
             let billed = if lines == 1.0 { workload.unpacked } else { billed(bytes, 0.0) };
             BySize {
                 bytes,
-                firehose: records * billed.firehose / gb * price(Item::FirehoseGbTier1),
-                on_demand: records * billed.on_demand / gb * price(Item::KinesisOnDemandInGb),
-                put_payload_units: records * billed.put_payload_units / 1e6 * price(Item::KinesisPutUnitMillion),
+                firehose: price(Item::FirehoseGbTier1)
+                    .map(|gb_price| records * billed.firehose / gb.firehose.value * gb_price),
+                on_demand: price(Item::KinesisOnDemandInGb)
+                    .map(|gb_price| records * billed.on_demand / gb.kinesis.value * gb_price),
+                put_payload_units: price(Item::KinesisPutUnitMillion)
+                    .map(|million| records * billed.put_payload_units / 1e6 * million),
             }
         })
         .collect()
@@ -101,7 +104,7 @@ impl<'a> Bill<'a> {
     /// A stream with `shards` shards, which an on-demand stream does not pay for.
     pub(super) fn stream(&mut self, mode: Mode, average: &Flow, shards: f64, Readers { consumers, fan_out }: Readers) {
         let (consumers, fan_out) = (f64::from(consumers), f64::from(fan_out));
-        let gb_out = self.gb_a_month(average.bytes_with_keys());
+        let gb_out = self.kinesis_gb(average.bytes_with_keys());
         match mode {
             Mode::Provisioned => {
                 let units = average.records * average.billed.put_payload_units * SECONDS_PER_MONTH;
@@ -111,13 +114,19 @@ impl<'a> Bill<'a> {
                 self.charge(Service::Kinesis, Item::KinesisFanOutGb, fan_out * gb_out);
             }
             Mode::OnDemand => {
-                let gb_in = self.gb_a_month(average.records * average.billed.on_demand);
+                let gb_in = self.kinesis_gb(average.records * average.billed.on_demand);
                 self.charge(Service::Kinesis, Item::KinesisOnDemandStreamHour, HOURS_PER_MONTH);
                 self.charge(Service::Kinesis, Item::KinesisOnDemandInGb, gb_in);
                 self.charge(Service::Kinesis, Item::KinesisOnDemandOutGb, consumers * gb_out);
                 self.charge(Service::Kinesis, Item::KinesisOnDemandFanOutGb, fan_out * gb_out);
             }
         }
+    }
+
+    /// A channel, for so many bytes of data a second.
+    pub(super) fn channel(&mut self, bytes: f64) {
+        let gb = self.kinesis_gb(bytes);
+        self.charge(Service::Kinesis, Item::KinesisChannelGb, gb);
     }
 
     /// The assumed Lambda function, for so many lines and invocations a second.
@@ -131,16 +140,20 @@ impl<'a> Bill<'a> {
     /// The machines of this engine's instances.
     pub(super) fn machines(&mut self, cores: f64, memory_bytes: f64, instances: f64) {
         let vcpus = ((cores / MIN_VCPUS).ceil() * MIN_VCPUS).max(instances * MIN_VCPUS);
-        let gb = (memory_bytes / 1e9).max(instances * MIN_MEMORY_GB);
+        let gb = (memory_bytes / GIB).max(instances * MIN_MEMORY_GB);
         self.charge(Service::Machines, Item::VcpuHour, vcpus * HOURS_PER_MONTH);
         self.charge(Service::Machines, Item::MemoryGbHour, gb * HOURS_PER_MONTH);
     }
 
     /// Firehose, for the bytes that it bills in a second, tier by tier.
     pub(super) fn firehose(&mut self, billed_bytes: f64) {
-        let mut rest = self.gb_a_month(billed_bytes);
+        let mut rest = gb_a_month(billed_bytes, &self.prices.bytes_per_gb.firehose);
         let mut below = 0.0;
         for (item, end) in self.prices.firehose_tiers() {
+            // Behind a tier without an end there is no other.
+            if rest <= 0.0 {
+                break;
+            }
             let here = rest.min(end - below);
             self.charge(Service::Firehose, item, here);
             (rest, below) = (rest - here, end);
@@ -156,18 +169,25 @@ impl<'a> Bill<'a> {
         if quantity <= 0.0 {
             return;
         }
-        let price = self.prices.of(item);
         let mut caveats = BTreeSet::new();
-        if !price.confirmed {
-            caveats.insert(Caveat::Price(item));
+        let price = self.prices.of(item);
+        match price {
+            None => _ = caveats.insert(Caveat::NoPrice(item)),
+            Some(price) if !price.confirmed => _ = caveats.insert(Caveat::Price(item)),
+            Some(_) => {}
         }
-        if item.is_by_gb() && !self.prices.bytes_per_gb.confirmed {
-            caveats.insert(Caveat::BytesPerGb);
+        if self.prices.bytes_per_gb.of(item).is_some_and(|gb| !gb.confirmed) {
+            caveats.insert(Caveat::BytesPerGb(service));
         }
-        self.charges.push(Charge { service, item, quantity, amount: quantity * price.value, caveats });
+        let amount = price.map(|price| quantity * price.value);
+        self.charges.push(Charge { service, item, quantity, amount, caveats });
     }
 
-    fn gb_a_month(&self, bytes_per_second: f64) -> f64 {
-        bytes_per_second * SECONDS_PER_MONTH / self.prices.bytes_per_gb.value
+    fn kinesis_gb(&self, bytes_per_second: f64) -> f64 {
+        gb_a_month(bytes_per_second, &self.prices.bytes_per_gb.kinesis)
     }
+}
+
+fn gb_a_month(bytes_per_second: f64, gb: &GbSize) -> f64 {
+    bytes_per_second * SECONDS_PER_MONTH / gb.value
 }

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use super::cost::{Bill, Readers};
 use super::model::{
-    Carries, Caveat, Delay, Design, Engine, Firehose, Flow, LinesFrom, Mode, Packer, Service, Setup, Shards, Stream,
-    Wait, Way,
+    Carries, Caveat, Channel, Delay, Design, Engine, Firehose, Flow, LinesFrom, Mode, Packer, Service, Setup, Shards,
+    Stream, Wait, Way,
 };
 use crate::workload::{PackedLines, RecordKind, Size, Speed, Workload};
 use pixel_engine_core::compress::Codec;
 use pixel_engine_core::limits::firehose::{DEFAULT_BUFFER_SIZE, DEFAULT_BUFFER_TIME, DirectPutQuota};
 use pixel_engine_core::limits::kinesis::{
-    SHARD_BYTES_PER_SECOND, SHARD_READ_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND, SHARED_READ_DELAY,
-    on_demand_bytes_per_second,
+    CHANNEL_FRESHNESS, SHARD_BYTES_PER_SECOND, SHARD_READ_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
+    SHARED_READ_DELAY, on_demand_bytes_per_second,
 };
 use pixel_engine_core::limits::lambda::{MAX_BATCH_DATA, MAX_BATCH_RECORDS};
 use pixel_engine_core::sink::limits::Api;
@@ -33,6 +33,7 @@ pub(crate) fn compare(workload: &Workload, setup: &Setup) -> Vec<Design> {
         .chain([Way::DirectPut(Codec::None)])
         .chain(compressed)
         .chain(MODES.map(Way::Aggregates))
+        .chain([Way::Channel])
         .map(|way| Draft::new(workload, setup, way).design())
         .collect()
 }
@@ -44,6 +45,7 @@ struct Draft<'a> {
     bill: Bill<'a>,
     streams: Vec<Stream>,
     firehose: Option<Firehose>,
+    channel: Option<Channel>,
     engine: Option<Engine>,
     caveats: BTreeSet<Caveat>,
     delay: Vec<Delay>,
@@ -65,6 +67,7 @@ impl<'a> Draft<'a> {
             bill: Bill::new(&setup.prices),
             streams: Vec::new(),
             firehose: None,
+            channel: None,
             engine: None,
             caveats: BTreeSet::new(),
             delay: Vec::new(),
@@ -105,9 +108,15 @@ impl<'a> Draft<'a> {
                 self.aggregates_stream(mode, flows);
                 self.read(setup.consumers);
             }
+            Way::Channel => {
+                // The first of the consumers is Firehose, which is not there.
+                let readers = Readers { consumers: setup.consumers.saturating_sub(1), fan_out: setup.fan_out };
+                self.lines_stream(Mode::OnDemand, readers);
+                self.channel(self.unpacked());
+            }
         }
-        let Draft { way, bill, streams, firehose, engine, caveats, delay, .. } = self;
-        Design { way, streams, firehose, engine, charges: bill.into_charges(), caveats, delay }
+        let Draft { way, bill, streams, firehose, channel, engine, caveats, delay, .. } = self;
+        Design { way, streams, firehose, channel, engine, charges: bill.into_charges(), caveats, delay }
     }
 
     /// A reader without enhanced fan-out, which shares the stream with the others.
@@ -216,6 +225,12 @@ impl<'a> Draft<'a> {
         // Firehose unpacks aggregates, so what it delivers are the lines; it buffers by shard.
         let lines = self.setup.load.average.get() * self.workload.line_bytes;
         self.firehose(flows, None, None, lines, shards);
+    }
+
+    /// A channel, which reads the stream beside its readers and takes nothing from them.
+    fn channel(&mut self, Flows { average, peak }: Flows) {
+        self.bill.channel(average.bytes);
+        self.channel = Some(Channel { peak, freshness_seconds: CHANNEL_FRESHNESS.as_secs_f64() });
     }
 
     fn direct_put(&mut self, flows: Flows) {

@@ -8,6 +8,7 @@
 //! | 3 | this engine > Firehose Direct PUT, raw |
 //! | 4 | the same, compressed |
 //! | 5 | this engine > Kinesis, KPL aggregates |
+//! | 6 | lines > on-demand Kinesis > a channel into S3, a line a record |
 //!
 //! CloudFront delivers real-time logs into a Kinesis stream, a line a record, whatever reads it.
 //! With [`LinesFrom::CloudFront`] that stream and CloudFront's price for each line are part of
@@ -25,8 +26,8 @@ pub use cost::BySize;
 pub(crate) use cost::by_record_size;
 pub(crate) use draft::compare;
 pub use model::{
-    Carries, Caveat, Charge, Delay, Design, Engine, Firehose, Flow, LinesFrom, Mode, Packer, Service, Setup, Shards,
-    Stream, Wait, Way,
+    Carries, Caveat, Channel, Charge, Delay, Design, Engine, Firehose, Flow, LinesFrom, Mode, Packer, Service, Setup,
+    Shards, Stream, Wait, Way,
 };
 
 #[cfg(test)]
@@ -38,11 +39,20 @@ mod tests {
     use crate::rate::{Load, Rate};
     use crate::workload::Workload;
 
-    fn setup(rate: f64, peak: f64) -> Setup {
+    /// A GB on the bill.
+    const GB: f64 = 1_073_741_824.0;
+    /// Thirty days, in which AWS's examples reckon, as a share of a month of 730 hours.
+    const THIRTY_DAYS: f64 = 720.0 / 730.0;
+
+    fn setup_in(region: &str, rate: f64, peak: f64) -> Setup {
         Setup::new(
             Load::new(Rate::per_second(rate).unwrap(), peak).unwrap(),
-            PriceFile::built_in().region("us-east-1").unwrap(),
+            PriceFile::built_in().region(region).unwrap(),
         )
+    }
+
+    fn setup(rate: f64, peak: f64) -> Setup {
+        setup_in("us-east-1", rate, peak)
     }
 
     fn design(id: &str, line: u32, setup: &Setup) -> Design {
@@ -52,6 +62,62 @@ mod tests {
     #[track_caller]
     fn close(got: f64, wanted: f64) {
         assert!((got - wanted).abs() <= 1e-9 * wanted.abs().max(1.0), "{got} instead of {wanted}");
+    }
+
+    /// From the pricing page of Firehose: "1,000 records/s of 3 KB".
+    #[test]
+    fn firehose_costs_what_its_pricing_page_says() {
+        let design = design("1a", 3_072, &setup(1_000.0, 1.0));
+        let gb: f64 = design
+            .charges
+            .iter()
+            .filter(|charge| charge.service == Service::Firehose)
+            .map(|charge| charge.quantity)
+            .sum();
+        assert_eq!(format!("{:.2}", gb * THIRTY_DAYS), "12359.62");
+        assert_eq!(format!("{:.0}", design.cost_of(Service::Firehose).0 * THIRTY_DAYS), "358");
+        assert!(design.cost_of(Service::Firehose).1.is_empty(), "nothing about it is unsettled");
+    }
+
+    /// From the pricing page of Kinesis Data Streams: 100 records/s of 35 KB are 3.4 MB/s and two
+    /// PUT payload units each.
+    #[test]
+    fn provisioned_kinesis_costs_what_its_pricing_page_says() {
+        let design = design("1a", 35 * 1_024, &setup(100.0, 1.0));
+        assert_eq!(design.streams[0].shards.needed(), 4.0);
+        assert_eq!(format!("{:.0}", design.cost_of(Service::Kinesis).0), "51");
+    }
+
+    #[test]
+    fn a_channel_takes_the_place_of_firehose_and_has_no_price() {
+        let at = setup(1_000.0, 1.0);
+        let design = design("6", 800, &at);
+        let [stream] = &design.streams[..] else { panic!() };
+        assert_eq!((stream.of, stream.mode), (Carries::Lines, Mode::OnDemand));
+        assert!(design.ends_in_s3() && design.firehose.is_none() && design.engine.is_none());
+        close(design.channel.unwrap().freshness_seconds, 300.0);
+        let unpriced: Vec<_> = design.unpriced().map(|charge| (charge.item, charge.quantity)).collect();
+        let [(Item::KinesisChannelGb, gb)] = unpriced[..] else { panic!("{unpriced:?}") };
+        close(gb, 800_000.0 * 2_628_000.0 / GB);
+        // The stream takes 1,024 B a line, and nobody reads it.
+        close(design.cost_of(Service::Kinesis).0, 730.0 * 0.04 + 1_024_000.0 * 2_628_000.0 / GB * 0.08);
+        let caveats = design.total().1;
+        assert!(caveats.contains(&Caveat::NoPrice(Item::KinesisChannelGb)));
+        assert!(caveats.contains(&Caveat::BytesPerGb(Service::Kinesis)), "which no source settles");
+    }
+
+    #[test]
+    fn what_has_no_price_is_left_out_and_named() {
+        // Frankfurt has the price of a shard, but not that of a GB of Firehose.
+        let at = setup_in("eu-central-1", 1_000.0, 1.0);
+        let design = design("1a", 800, &at);
+        let (firehose, caveats) = design.cost_of(Service::Firehose);
+        assert_eq!((firehose, caveats.contains(&Caveat::NoPrice(Item::FirehoseGbTier1))), (0.0, true));
+        close(design.cost_of(Service::Kinesis).0, 730.0 * 0.018 + 1_000.0 * 2.628 * 0.0175);
+        let words = Caveat::NoPrice(Item::FirehoseGbTier1).explain(&at.prices);
+        assert!(words.contains("firehose-gb-tier-1") && words.contains("eu-central-1"), "{words}");
+        let by_size = by_record_size(&Workload::stated(800), &at);
+        assert!(by_size.iter().all(|size| size.firehose.is_none() && size.put_payload_units.is_some()));
     }
 
     #[test]
@@ -67,8 +133,8 @@ mod tests {
         assert_eq!(stream.calls, None, "CloudFront makes them");
         close(design.cost_of(Service::CloudFront).0, lines / 1e6 * 0.01);
         close(design.cost_of(Service::Kinesis).0, 20.0 * 730.0 * 0.015 + lines / 1e6 * 0.014);
-        // 5,120 B a line: 134,553.6 GB, all in the first tier.
-        close(design.cost_of(Service::Firehose).0, lines * 5_120.0 / 1e9 * 0.029);
+        // 5,120 B a line: 125,312.8 GB, all in the first tier.
+        close(design.cost_of(Service::Firehose).0, lines * 5_120.0 / GB * 0.029);
         // 8 MB/s over 20 shards: 5 MiB in 13.1 s each.
         let firehose = design.firehose.as_ref().unwrap();
         close(firehose.buffer_seconds, 5_242_880.0 / 400_000.0);
@@ -82,7 +148,7 @@ mod tests {
     fn an_on_demand_stream_rounds_each_record_up_to_1_kib() {
         for (line, billed) in [(1, 1_024.0), (1_024, 1_024.0), (1_025, 2_048.0), (5_120, 5_120.0)] {
             let design = design("1b", line, &setup(1_000.0, 1.0));
-            let seconds = 1_000.0 * 2_628_000.0 / 1e9;
+            let seconds = 1_000.0 * 2_628_000.0 / GB;
             let (into, out) = (billed * seconds * 0.08, f64::from(line) * seconds * 0.04);
             close(design.cost_of(Service::Kinesis).0, 730.0 * 0.04 + into + out);
         }
@@ -90,12 +156,15 @@ mod tests {
 
     #[test]
     fn tiers_are_charged_by_volume() {
-        // 5,120 B a line at 1e6 lines/s are 13,455,360 GB a month.
+        // 5,120 B a line at 1e6 lines/s are 12,531,280.5 GB a month; the tiers of 500 TB and 1.5 PB
+        // have 1,024 GB a TB.
         let design = design("1a", 100, &setup(1e6, 1.0));
-        let amount = 500_000.0 * 0.029 + 1_500_000.0 * 0.025 + 11_455_360.0 * 0.02;
+        let rest = 1e6 * 2_628_000.0 * 5_120.0 / GB - 2_048_000.0;
+        let amount = 512_000.0 * 0.029 + 1_536_000.0 * 0.025 + rest * 0.02;
         let (firehose, caveats) = design.cost_of(Service::Firehose);
         close(firehose, amount);
-        assert!(caveats.contains(&Caveat::Price(Item::FirehoseGbTier2)) && caveats.contains(&Caveat::BytesPerGb));
+        let unsettled = [Item::FirehoseGbTier2, Item::FirehoseGbTier3].map(Caveat::Price);
+        assert_eq!(caveats.into_iter().collect::<Vec<_>>(), unsettled, "and the size of a GB is settled");
     }
 
     #[test]
@@ -143,7 +212,7 @@ mod tests {
         let design = design("5a", 800, &at);
         let [.., stream] = &design.streams[..] else { panic!() };
         let bytes = stream.peak.bytes + stream.peak.records * 4.0;
-        let more = 3.0 * (stream.shards.needed() * 730.0 * 0.015 + bytes * 2_628_000.0 / 1e9 * 0.013);
+        let more = 3.0 * (stream.shards.needed() * 730.0 * 0.015 + bytes * 2_628_000.0 / GB * 0.013);
         close(design.cost_of(Service::Kinesis).0, shared + more);
     }
 
@@ -182,11 +251,12 @@ mod tests {
         let sizes = by_record_size(&Workload::stated(1_024), &setup(1_000.0, 1.0));
         let lines = 1_000.0 * 2_628_000.0;
         assert_eq!((sizes[0].bytes, sizes[4].bytes, sizes[5].bytes), (1_024.0, 5_120.0, 6_144.0));
-        close(sizes[0].firehose, lines * 5_120.0 / 1e9 * 0.029);
-        close(sizes[4].firehose, lines * 1_024.0 / 1e9 * 0.029);
-        close(sizes[5].firehose, lines / 6.0 * 10_240.0 / 1e9 * 0.029);
-        close(sizes[0].on_demand, sizes[5].on_demand);
-        close(sizes[0].put_payload_units, 5.0 * sizes[4].put_payload_units);
+        let firehose = |place: usize| sizes[place].firehose.unwrap();
+        close(firehose(0), lines * 5_120.0 / GB * 0.029);
+        close(firehose(4), lines * 1_024.0 / GB * 0.029);
+        close(firehose(5), lines / 6.0 * 10_240.0 / GB * 0.029);
+        close(sizes[0].on_demand.unwrap(), sizes[5].on_demand.unwrap());
+        close(sizes[0].put_payload_units.unwrap(), 5.0 * sizes[4].put_payload_units.unwrap());
         assert!(sizes.last().unwrap().bytes > 1_000_000.0);
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::cost::{LAMBDA_GB, LAMBDA_INVOCATION_SECONDS, LAMBDA_LINES_PER_SECOND};
-use crate::prices::{Item, Prices};
+use crate::prices::{GIB, Item, Prices};
 use crate::rate::Load;
 use crate::workload::{PackedLines, PerRecord, RecordKind, Size};
 use pixel_engine_core::compress::Codec;
@@ -97,6 +97,8 @@ pub enum Way {
     DirectPut(Codec),
     /// This engine > Kinesis, in KPL aggregates.
     Aggregates(Mode),
+    /// Lines > on-demand Kinesis > a channel into S3, a line a record.
+    Channel,
 }
 
 impl Way {
@@ -114,6 +116,7 @@ impl Way {
             Way::DirectPut(Codec::Gzip(_)) => "4b",
             Way::Aggregates(Mode::Provisioned) => "5a",
             Way::Aggregates(Mode::OnDemand) => "5b",
+            Way::Channel => "6",
         }
     }
 
@@ -125,6 +128,7 @@ impl Way {
             Way::Repacked(Packer::Engine, _) => " + engine into KPL".to_owned(),
             Way::DirectPut(codec) => format!("engine > Firehose, {}", RecordKind::Lines(codec)),
             Way::Aggregates(_) => "engine > KPL".to_owned(),
+            Way::Channel => "Kinesis > channel".to_owned(),
         }
     }
 
@@ -133,6 +137,7 @@ impl Way {
         match self {
             Way::Lines(mode) | Way::Repacked(_, mode) | Way::Aggregates(mode) => Some(mode),
             Way::DirectPut(_) => None,
+            Way::Channel => Some(Mode::OnDemand),
         }
     }
 }
@@ -156,7 +161,7 @@ impl Serialize for Way {
 }
 
 /// Who sends the bill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Service {
@@ -197,8 +202,8 @@ impl Service {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Caveat {
-    /// How many bytes a GB has on the bill.
-    BytesPerGb,
+    /// How many bytes a GB has on the bill of a service.
+    BytesPerGb(Service),
     /// Firehose may bill an aggregate from a stream by its lines rather than as one record.
     AggregateMeteredAsOne,
     /// How fast a Lambda function packs was not measured.
@@ -207,15 +212,21 @@ pub enum Caveat {
     SpeedUnknown,
     /// A price that no source settles.
     Price(Item),
+    /// A price that is missing, and with it what it is the price of.
+    NoPrice(Item),
 }
 
 impl Caveat {
     /// What is unsettled, and what was assumed.
     pub fn explain(self, prices: &Prices) -> String {
         match self {
-            Caveat::BytesPerGb => {
-                let bytes = if prices.bytes_per_gb.value == 1e9 { "10^9" } else { "2^30" };
-                format!("a GB is taken as {bytes} bytes: {}", prices.bytes_per_gb.source)
+            Caveat::BytesPerGb(service) => {
+                let gb = match service {
+                    Service::Firehose => &prices.bytes_per_gb.firehose,
+                    _ => &prices.bytes_per_gb.kinesis,
+                };
+                let bytes = if gb.value == GIB { "2^30" } else { "10^9" };
+                format!("a GB of {} is taken as {bytes} bytes: {}", service.name(), gb.source)
             }
             Caveat::AggregateMeteredAsOne => "Firehose is taken to bill an aggregate from a stream as one record; AWS \
                 does not say. By its lines it would be as in design 1"
@@ -225,9 +236,14 @@ impl Caveat {
                 {LAMBDA_INVOCATION_SECONDS} s more an invocation"
             ),
             Caveat::SpeedUnknown => "without this engine's machines: without a sample, its speed is unknown".to_owned(),
-            Caveat::Price(item) => {
-                let price = prices.of(item);
-                format!("{item}: {} {} a {}: {}", price.value, prices.currency, price.unit, price.source)
+            Caveat::Price(item) => match prices.of(item) {
+                Some(price) => {
+                    format!("{item}: {} {} a {}: {}", price.value, prices.currency, price.unit, price.source)
+                }
+                None => format!("{item}: no price"),
+            },
+            Caveat::NoPrice(item) => {
+                format!("{item}: no price in {}, so that what it is the price of is left out", prices.region)
             }
         }
     }
@@ -243,8 +259,8 @@ pub struct Charge {
     pub item: Item,
     /// How many of the price's units a month.
     pub quantity: f64,
-    /// The two multiplied.
-    pub amount: f64,
+    /// The two multiplied; `None` without a price.
+    pub amount: Option<f64>,
     /// What is unsettled about it.
     pub caveats: BTreeSet<Caveat>,
 }
@@ -368,6 +384,16 @@ pub struct Firehose {
     pub buffer_seconds: f64,
 }
 
+/// A channel in a design, which takes the place of Firehose.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Channel {
+    /// What it takes in at the peak.
+    pub peak: Flow,
+    /// How long it collects before it delivers, unless told otherwise.
+    pub freshness_seconds: f64,
+}
+
 /// This engine in a design.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -413,8 +439,10 @@ pub struct Design {
     pub way: Way,
     /// Its streams, in the order in which lines pass them.
     pub streams: Vec<Stream>,
-    /// Firehose, if the way ends there.
+    /// Firehose, if the way goes through it to S3.
     pub firehose: Option<Firehose>,
+    /// A channel, if the way goes through one to S3.
+    pub channel: Option<Channel>,
     /// This engine, if it takes part.
     pub engine: Option<Engine>,
     /// The bill of a month.
@@ -426,16 +454,26 @@ pub struct Design {
 }
 
 impl Design {
-    /// What a service charges, and what is unsettled about it.
+    /// The charges that have no price.
+    pub fn unpriced(&self) -> impl Iterator<Item = &Charge> {
+        self.charges.iter().filter(|charge| charge.amount.is_none())
+    }
+
+    /// Whether the lines come to lie in S3; otherwise they end in a stream.
+    pub fn ends_in_s3(&self) -> bool {
+        self.firehose.is_some() || self.channel.is_some()
+    }
+
+    /// What a service charges as far as there are prices, and what is unsettled about it.
     pub fn cost_of(&self, service: Service) -> (f64, BTreeSet<Caveat>) {
         let charges = self.charges.iter().filter(|charge| charge.service == service);
         charges.fold(Default::default(), |(amount, mut caveats), charge| {
             caveats.extend(&charge.caveats);
-            (amount + charge.amount, caveats)
+            (amount + charge.amount.unwrap_or(0.0), caveats)
         })
     }
 
-    /// The whole bill, and what is unsettled about it.
+    /// The whole bill as far as there are prices, and what is unsettled about it.
     pub fn total(&self) -> (f64, BTreeSet<Caveat>) {
         Service::ALL.iter().fold((0.0, self.caveats.clone()), |(amount, mut caveats), &service| {
             let (more, unsettled) = self.cost_of(service);
@@ -446,6 +484,6 @@ impl Design {
 
     /// Seconds that lines are on their way, without Firehose's buffer.
     pub fn delay_seconds(&self) -> f64 {
-        self.delay.iter().map(|delay| delay.seconds).sum()
+        self.delay.iter().fold(0.0, |seconds, delay| seconds + delay.seconds)
     }
 }
