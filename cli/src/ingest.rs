@@ -25,9 +25,10 @@ use crate::{Outcome, progress, stop_on_signals, usage_error};
 
 /// Pack CloudFront logs into records and deliver them
 ///
-/// Reads real-time logs, standard logs and standard logs v2 in JSON, plain, gzip or zstd, told
-/// apart by content. Every line is shipped, quarantined or filtered; the summary on stderr shows
-/// that the counts add up, and what the records are billed beside one record a line.
+/// Reads real-time logs, standard logs and standard logs v2 in JSON, plain or compressed with gzip,
+/// bzip2, xz or zstd, told apart by content. Every line is shipped, quarantined or filtered; the
+/// summary on stderr shows that the counts add up, and what the records are billed beside one
+/// record a line.
 #[derive(Args)]
 #[command(after_help = "Examples:
   pixel-engine ingest access.log          objects below pixel-engine-out/

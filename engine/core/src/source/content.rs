@@ -96,6 +96,7 @@ impl Content {
             [0x1f, 0x9d, ..] => Content::Unsupported(Compress),
             [b'O', b'b', b'j', 1, ..] => Content::Unsupported(Avro),
             [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Content::Unsupported(Utf32),
+            [one, 0, 0, 0, ..] | [0, 0, 0, one, ..] if is_text(*one) => Content::Unsupported(Utf32),
             [0xff, 0xfe, ..] => Content::Utf16(ByteOrder::LittleEndian),
             [0xfe, 0xff, ..] => Content::Utf16(ByteOrder::BigEndian),
             // Without a byte order mark: a log begins with characters of ASCII.

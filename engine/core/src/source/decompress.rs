@@ -40,15 +40,15 @@ pub(super) enum DecompressionError {
     Truncated { compression: Compression, at: u64 },
     /// It was compressed with a dictionary that is larger than what a program should take.
     #[error(
-        "decompressing the {compression} data needs more memory than the limit of {} MiB: \
-         compress it with a smaller dictionary, such as {compression} without options",
+        "the {compression} data at byte {at} of the compressed input needs more memory than the limit of {} MiB: \
+         decompress it before, or compress it with a smaller dictionary or window",
         MAX_MEMORY >> 20
     )]
-    Memory { compression: Compression },
+    Memory { compression: Compression, at: u64 },
     /// Everything was read, and then comes something else.
     #[error(
-        "all of the {compression} data was read, which ends at byte {at} of the compressed input; \
-         what follows is {what}: see whether lines are missing there"
+        "all of the {compression} data was read; what follows it, at byte {at} of the compressed input, \
+         is {what}: see whether lines are missing there"
     )]
     Trailing { compression: Compression, at: u64, what: String },
 }
@@ -109,7 +109,7 @@ impl Decompressed {
             Content::Compressed(next) if next == compression => return Ok(true),
             Content::Compressed(next) => format!("{next} data"),
             Content::Unsupported(content) => content.to_string(),
-            Content::Plain | Content::Utf16(_) => format!("no {compression} data (it begins with {})", shown(rest)),
+            Content::Plain | Content::Utf16(_) => format!("not {compression} data (it begins with {})", shown(rest)),
         };
         Err(DecompressionError::Trailing { compression, at: end + padding, what }.into())
     }
@@ -155,7 +155,7 @@ impl Read for Decompressed {
                     self.is_pending = false;
                     self.end = at;
                 }
-                Err(Refusal::Memory) => self.failure = Some(DecompressionError::Memory { compression }),
+                Err(Refusal::Memory) => self.failure = Some(DecompressionError::Memory { compression, at }),
                 Err(Refusal::Damage(reason)) => {
                     self.failure = Some(DecompressionError::Damaged { compression, at, reason });
                 }

@@ -97,7 +97,7 @@ impl BufRead for PeekReader {
 
 impl Read for PeekReader {
     fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
-        if self.start == self.end && output.len() >= self.buffer.len() && self.failure.is_none() {
+        if self.start == self.end && self.failure.is_none() {
             let count = self.input.read(output)?;
             self.position += count as u64;
             return Ok(count);

@@ -563,12 +563,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_byte_that_is_no_newline_tells_the_format() {
+    fn the_first_byte_of_text_tells_the_format() {
         for (text, wanted) in [
             (&b"\r\n\n#Version: 1.0\n"[..], Layout::Standard(None)),
             (b"\n{\"a\":1}\n", Layout::Json),
             (b"1.5\t-\n", Layout::RealTime),
             (b"\n", Layout::RealTime),
+            (b"\xef\xbb\xbf \t#Version: 1.0\n", Layout::Standard(None)),
+            (b"\n\xef\xbb\xbf{\"a\":1}\n", Layout::Json),
+            (b"\xef\xbb\xbf1.5\t-\n", Layout::RealTime),
         ] {
             assert_eq!(blocks(text, &[1], Format::Auto, false)[0].layout, wanted);
         }
@@ -589,6 +592,21 @@ mod tests {
     }
 
     #[test]
+    fn headers_are_known_however_they_are_written() {
+        let text = "\u{feff}# fields: date time\n \t#FIELDS:\tc-ip\n1\t\u{feff}\u{feff}#version: 1\n#Fields: time\n5\n";
+        let blocks = blocks(text.as_bytes(), &[500], Format::Auto, false);
+        let texts: Vec<&str> = blocks.iter().map(|block| std::str::from_utf8(&block.bytes).expect("text")).collect();
+        // The mark belongs to the file that it begins, the tab to the line that it ends.
+        let first = "\u{feff}# fields: date time\n \t#FIELDS:\tc-ip\n1\t\n";
+        assert_eq!(texts, [first, "\u{feff}\u{feff}#version: 1\n#Fields: time\n5\n"]);
+        let Layout::Standard(Some(schema)) = &blocks[1].layout else { panic!("{:?}", blocks[1].layout) };
+        assert_eq!(schema.columns().len(), 1);
+        for other in ["#Fieldset: a", "#", "# #Fields: a", "Fields: a", "#Fields", "#\nFields: a"] {
+            assert!(fields_header(other.as_bytes()).is_none(), "{other}");
+        }
+    }
+
+    #[test]
     fn all_of_the_input_is_acknowledged_with_the_blocks() {
         let text = [&b"x\n".repeat(BLOCK_SIZE)[..], &vec![b'l'; 2 * BLOCK_SIZE]].concat();
         let (mut reader, all) = reader(&text, &[BLOCK_SIZE], Format::RealTime, false);
@@ -604,6 +622,8 @@ mod tests {
                 4 => prop::sample::select(b"ab\n\r\t#{\0\xff".to_vec()).prop_map(|byte| vec![byte]),
                 1 => Just(b"#Fields: date time\n".to_vec()),
                 1 => Just(b"#Version: 1.0\n".to_vec()),
+                1 => Just(b"\xef\xbb\xbf".to_vec()),
+                1 => Just(b"\xef\xbb\xbf # fields: time\n".to_vec()),
             ],
             0..60,
         );

@@ -107,3 +107,74 @@ impl Read for Utf16Reader {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Gives no more than some bytes at a time, as a pipe may.
+    struct Pieces(Vec<u8>, usize);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let len = self.1.min(buffer.len()).min(self.0.len());
+            buffer[..len].copy_from_slice(&self.0[..len]);
+            self.0.drain(..len);
+            Ok(len)
+        }
+    }
+
+    fn transcoded(units: &[u16], order: ByteOrder, piece: usize, output: usize) -> Vec<u8> {
+        let bytes = units.iter().flat_map(|unit| match order {
+            ByteOrder::BigEndian => unit.to_be_bytes(),
+            ByteOrder::LittleEndian => unit.to_le_bytes(),
+        });
+        let mut reader = Utf16Reader::new(PeekReader::new(Pieces(bytes.collect(), piece)), order);
+        let (mut text, mut buffer) = (Vec::new(), vec![0; output]);
+        loop {
+            let count = reader.read(&mut buffer).unwrap();
+            if count == 0 {
+                return text;
+            }
+            text.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn utf16_becomes_the_same_text_however_it_is_read(
+            units in prop_oneof![
+                "\\PC{0,80}".prop_map(|text| text.encode_utf16().collect::<Vec<u16>>()),
+                prop::collection::vec(prop_oneof![any::<u16>(), 0xd7f0..0xe010_u16], 0..80),
+            ],
+            order in prop::sample::select(vec![ByteOrder::BigEndian, ByteOrder::LittleEndian]),
+            piece in 1..9_usize,
+            output in 1..9_usize,
+        ) {
+            let wanted = String::from_utf16_lossy(&units);
+            prop_assert_eq!(transcoded(&units, order, piece, output), wanted.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_pair_may_stand_at_the_edge_of_what_is_transcoded_at_once() {
+        for before in MAX_UNITS - 2..MAX_UNITS + 2 {
+            let text = format!("{}\u{1f600}end", "a".repeat(before));
+            let units: Vec<u16> = text.encode_utf16().collect();
+            assert!(transcoded(&units, ByteOrder::LittleEndian, 1 << 20, 1 << 20) == text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn half_a_unit_at_the_end_is_an_error_behind_the_text() {
+        for rest in [&b"a"[..], b"\x3d\xd8\x00"] {
+            let bytes = [b"o\0k\0".as_slice(), rest].concat();
+            let mut reader = Utf16Reader::new(PeekReader::new(Pieces(bytes, 3)), ByteOrder::LittleEndian);
+            let mut text = Vec::new();
+            assert_eq!(reader.read_to_end(&mut text).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+            assert!(text.starts_with(b"ok"));
+        }
+    }
+}
