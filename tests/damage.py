@@ -27,7 +27,7 @@ class Gzip:
 
 CODECS = {
     "gzip": (b"\x1f\x8b", Gzip, gzip.decompress, 1),
-    "bzip2": (b"BZh", bz2.BZ2Decompressor, bz2.decompress, 1),
+    "bzip2": (tuple(b"BZh%d" % level for level in range(1, 10)), bz2.BZ2Decompressor, bz2.decompress, 1),
     "xz": (b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), lzma.decompress, 4),
 }
 ERRORS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)

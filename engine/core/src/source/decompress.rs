@@ -90,7 +90,8 @@ impl Decompressed {
     }
 
     /// Whether another member begins, and the input has not ended. Zeros between and behind members
-    /// are padding wherever the codec's own program says so: gzip, bzip2, and xz in fours.
+    /// are padding wherever the codec's own program is content with them: gzip, bzip2, and xz in
+    /// fours.
     fn is_at_member(&mut self) -> io::Result<bool> {
         let (compression, end) = (self.compression, self.end);
         if end > 0 && compression != Compression::Zstd {
