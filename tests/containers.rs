@@ -5,8 +5,6 @@ use crate::support::*;
 
 const MARK: &str = "\u{feff}";
 
-type Pack = fn(&[u8]) -> Vec<u8>;
-
 /// Whatever reads a log: as it is, and through each codec.
 const PACKS: [(&str, Pack); 5] =
     [("plain", <[u8]>::to_vec), ("gzip", gzip), ("bzip2", bzip2), ("xz", xz), ("zstd", zstd)];
@@ -22,8 +20,10 @@ fn json(first: u64, count: u64) -> Vec<u8> {
     (first..first + count).map(line).collect::<String>().into_bytes()
 }
 
-/// Three files of each format, with what they deliver.
-fn logs() -> [(&'static str, [Vec<u8>; 3], Vec<u8>); 3] {
+/// A format, three files of it, and the lines that they deliver.
+type Logs = (&'static str, [Vec<u8>; 3], Vec<u8>);
+
+fn logs() -> [Logs; 3] {
     let of = |format, parts: [Vec<u8>; 3]| {
         let lines = parts.iter().flat_map(|part| without_headers(part)).collect();
         (format, parts, lines)

@@ -351,6 +351,9 @@ pub(crate) fn without_headers(text: &[u8]) -> Vec<u8> {
     lines(text).filter(|line| !line.starts_with(b"#")).flatten().copied().collect()
 }
 
+/// What compresses a file.
+pub(crate) type Pack = fn(&[u8]) -> Vec<u8>;
+
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).expect("memory");

@@ -178,8 +178,9 @@ enum Decoder {
     Xz(Stream),
     Zstd {
         decoder: raw::Decoder<'static>,
-        /// Bytes up to the end of the next block. libzstd is given no more at a time: an error in a
-        /// later block would take back what the blocks before it gave.
+        /// Bytes up to the end of the next block; none while there may be more of the one before.
+        /// libzstd is given no more at a time: an error in a later block would take back what the
+        /// blocks before it gave.
         wanted: usize,
     },
 }
@@ -246,7 +247,7 @@ impl Decoder {
             Decoder::Zstd { decoder, wanted } => {
                 match decoder.run_on_buffers(&input[..input.len().min(*wanted)], output) {
                     Ok(raw::Status { remaining, bytes_read: consumed, bytes_written: written }) => {
-                        *wanted = remaining;
+                        *wanted = if written == output.len() { 0 } else { remaining };
                         let state = Ok(if remaining == 0 { State::Ended } else { State::More });
                         Step { consumed, written, state }
                     }
