@@ -151,7 +151,7 @@ fn the_programs_of_the_codecs_and_we_accept_the_same_files() {
         [("gzip", gzip, &[0]), ("bzip2", bzip2, &[0]), ("xz", xz, &[0, 4, 5]), ("zstd", zstd_with_checksum, &[0])];
     for (program, pack, paddings) in packs {
         let workspace = Workspace::new();
-        for name in damaged_files(&workspace, pack, paddings, 150) {
+        for name in damaged_files(&workspace, pack, paddings, 60) {
             let path = workspace.path("files").join(&name);
             let (ours, end) = read(&path);
             let Some((theirs, is_content)) = decompressed_by(program, &fs::read(&path).expect("a file")) else { break };
