@@ -4,8 +4,12 @@
 mod campaign;
 /// What each record codec delivers, read by other people's programs.
 mod compress;
+/// What may hold a log: byte order marks, UTF-16, compressors, archives, bytes behind the end.
+mod containers;
 /// The arrows between crates, what the small ones do without, and licences.
 mod crates;
+/// Damaged and padded files, decompressed here and by other people's programs.
+mod damage;
 /// Completions and the manual.
 mod docs;
 /// Delivery to emulators of AWS that others wrote.

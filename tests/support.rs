@@ -351,6 +351,9 @@ pub(crate) fn without_headers(text: &[u8]) -> Vec<u8> {
     lines(text).filter(|line| !line.starts_with(b"#")).flatten().copied().collect()
 }
 
+/// What compresses a file.
+pub(crate) type Pack = fn(&[u8]) -> Vec<u8>;
+
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).expect("memory");
@@ -361,6 +364,16 @@ pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     MultiGzDecoder::new(bytes).read_to_end(&mut text).expect("gzip members");
     text
+}
+
+pub(crate) fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+pub(crate) fn xz(bytes: &[u8]) -> Vec<u8> {
+    liblzma::encode_all(bytes, 1).expect("memory")
 }
 
 pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64_simd::STANDARD;
 use clap::Args;
 use pixel_engine::kpl::{Aggregate, Decoded, PlainReason, decode};
-use pixel_engine::source::{Input, expand};
+use pixel_engine::source::{BYTE_ORDER_MARK, Input, expand};
 use serde_json::Value;
 
 use crate::{Outcome, output};
@@ -77,7 +77,9 @@ impl<W: Write> Decoder<W> {
         let raw = input.open(Arc::default(), Arc::default()).map_err(|error| Failure::Input(error.to_string()))?;
         let mut bytes = BufReader::with_capacity(256 << 10, raw);
         let first = bytes.fill_buf().map_err(|error| self.unreadable(&error))?;
-        if first.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
+        let mark_len = if first.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        if first[mark_len..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
+            bytes.consume(mark_len);
             for value in serde_json::Deserializer::from_reader(bytes).into_iter::<Value>() {
                 self.json(&value.map_err(|error| self.unreadable(&error))?)?;
             }

@@ -26,9 +26,10 @@ use crate::{Outcome, progress, stop_on_signals, usage_error};
 
 /// Pack CloudFront logs into records and deliver them
 ///
-/// Reads real-time logs, standard logs and standard logs v2 in JSON, plain, gzip or zstd, told
-/// apart by content. Every line is shipped, quarantined or filtered; the summary on stderr shows
-/// that the counts add up, and what the records are billed beside one record a line.
+/// Reads real-time logs, standard logs and standard logs v2 in JSON, plain or compressed with gzip,
+/// bzip2, xz or zstd, told apart by content. Every line is shipped, quarantined or filtered; the
+/// summary on stderr shows that the counts add up, and what the records are billed beside one
+/// record a line.
 #[derive(Args)]
 #[command(after_help = "Examples:
   pixel-engine ingest access.log          objects below pixel-engine-out/
@@ -156,7 +157,7 @@ impl Ingest {
             match standing {
                 Standing::Done => done += 1,
                 Standing::Left(position) if position.offset + ahead > 0 && !self.quiet => {
-                    let of = if file.is_compressed() { String::new() } else { format!(" of {}", file.size) };
+                    let of = if file.is_transformed() { String::new() } else { format!(" of {}", file.size) };
                     let line = position.lines + 1;
                     let but =
                         if ahead > 0 { format!(", but for {ahead} bytes delivered beyond it") } else { String::new() };

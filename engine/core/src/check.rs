@@ -13,7 +13,7 @@ use pixel_engine_log::select::Matcher;
 
 use crate::block::{Block, Cut, Layout};
 use crate::quarantine::{BadLine, Reason};
-use crate::source::fields_header;
+use crate::source::{byte_order_marks_len, fields_header, without_margin};
 
 /// Which lines are shipped: the same for every block of a run.
 pub struct Checks {
@@ -117,7 +117,10 @@ impl<T: Take> Checking<'_, T> {
             let end = *ends.last().expect("a line has a newline");
             let text = &bytes[start as usize..end as usize];
             self.checked.counts.newlines += 1;
-            if !acknowledged.is_empty() && is_in(&mut acknowledged, start) {
+            // A byte order mark is no part of the line's text, and acknowledged apart from it.
+            let marks_len = byte_order_marks_len(text);
+            let text_start = start + marks_len as u32;
+            if !acknowledged.is_empty() && is_in(&mut acknowledged, text_start) {
                 self.take.leave_out(start);
                 // Other lines may still be read under it.
                 if let (Layout::Standard(schema), Some(header)) = (&mut layout, fields_header(text)) {
@@ -125,12 +128,12 @@ impl<T: Take> Checking<'_, T> {
                 }
                 continue;
             }
-            if matches!(text, b"" | b"\r") {
+            if matches!(&text[marks_len..], b"" | b"\r") {
                 self.checked.counts.empty += 1;
                 self.take.leave_out(start);
                 continue;
             }
-            if let (Layout::Standard(schema), b'#') = (&mut layout, text[0]) {
+            if let (Layout::Standard(schema), [b'#', ..]) = (&mut layout, without_margin(text)) {
                 self.checked.counts.headers += 1;
                 self.take.leave_out(start);
                 // The reader has told if it cannot be used.
@@ -145,7 +148,7 @@ impl<T: Take> Checking<'_, T> {
                 Some(Cut::Broken(error)) => Err(Reason::Broken(error.clone())),
                 Some(Cut::Stopped | Cut::TooLong { .. }) => Err(Reason::Stopped),
                 None if positions.has_nul() && memchr::memchr(0, text).is_some() => Err(Reason::Nul),
-                None => view(bytes, start, ends, &layout, &self.checks.schemas, json).and_then(with_readable_time),
+                None => view(bytes, text_start, ends, &layout, &self.checks.schemas, json).and_then(with_readable_time),
             };
             let reason = match viewed {
                 Ok(line) if !self.checks.matcher.matches(&line) => {
@@ -153,10 +156,15 @@ impl<T: Take> Checking<'_, T> {
                     self.take.leave_out(start);
                     continue;
                 }
-                Ok(line) => match self.take.ship(&line, start, end) {
-                    Ok(()) => continue,
-                    Err(reason) => reason,
-                },
+                Ok(line) => {
+                    if marks_len > 0 {
+                        self.take.leave_out(start);
+                    }
+                    match self.take.ship(&line, text_start, end) {
+                        Ok(()) => continue,
+                        Err(reason) => reason,
+                    }
+                }
                 Err(reason) => reason,
             };
             self.take.leave_out(start);

@@ -392,6 +392,38 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn byte_order_marks_are_no_part_of_a_line() {
+        let rules = rules(Encoding::Raw, &[]);
+        let input = "1\ta\n\u{feff}2\tb\r\n\u{feff}\u{feff}3\tc\n\u{feff}\n\u{feff}bad\n4\td\n".as_bytes();
+        let encoded = encode(&rules, input);
+        assert_eq!(text(&encoded), b"1\ta\n2\tb\n3\tc\n4\td\n");
+        let counts = LineCounts { lines_in: 5, bad: 1, empty: 1, newlines: 6, ..LineCounts::default() };
+        assert_eq!(encoded.counts, counts);
+        // The quarantine keeps the line to the byte.
+        let [bad] = &encoded.bad_lines[..] else { panic!("one") };
+        assert_eq!((bad.line, bad.offset, &bad.bytes[..]), (4, 126, "\u{feff}bad".as_bytes()));
+        // However little of a line and the mark before it is safe, a line comes once: 2 is at bytes
+        // 7..11 with its mark from 4 on, 3 at 18..22.
+        for (delivered, wanted) in [
+            (&[4..7][..], "1\ta\n2\tb\n3\tc\n4\td\n"),
+            (&[0..7], "2\tb\n3\tc\n4\td\n"),
+            (&[7..11], "1\ta\n3\tc\n4\td\n"),
+            (&[4..11, 12..18], "1\ta\n3\tc\n4\td\n"),
+            (&[0..11, 18..22], "4\td\n"),
+        ] {
+            let block = block_after(input, Layout::RealTime, delivered);
+            let encoded = rules.encode(block, &mut Scratch::default());
+            assert_eq!(text(&encoded), wanted.as_bytes(), "{delivered:?}");
+        }
+        let input = "\u{feff}#Fields: date c-ip\n\u{feff}2026-01-02\ta\n \t\u{feff}# fields : c-ip\nb\n".as_bytes();
+        let encoded = rules.encode(block(input, Layout::Standard(None), None), &mut Scratch::default());
+        assert_eq!((text(&encoded), encoded.counts.headers), (&b"2026-01-02\ta\nb\n"[..], 2));
+        let input = "\u{feff}{\"c-ip\":\"a\"}\n".as_bytes();
+        let encoded = rules.encode(block(input, Layout::Json, None), &mut Scratch::default());
+        assert_eq!(text(&encoded), b"{\"c-ip\":\"a\"}\n");
+    }
+
+    #[test]
     fn a_line_that_is_cut_is_bad_whatever_it_holds() {
         let rules = rules(Encoding::Raw, &[]);
         for (cut, reason) in

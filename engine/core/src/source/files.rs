@@ -1,7 +1,6 @@
 //! The inputs of `ingest`: files and standard input, one after the other.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{BlockReader, Closed, Feed, Format, Inlet, Input, InputError, OpenFile, Source};
@@ -82,20 +81,17 @@ fn resume(
     let Some(acknowledged) = checkpoint.begin(inlet.origin(), &file) else { return Ok(None) };
     let offset = acknowledged.position.offset;
     inlet.begin_at(acknowledged);
-    let io_error = |error| InputError::Io { path: PathBuf::from(path), error };
     let bytes_read = || Arc::clone(&feeds.bytes_read);
     let format = if feeds.format == Format::Auto { Format::of(&file.head) } else { Some(feeds.format) };
-    if let (false, Some(format @ (Format::RealTime | Format::Json))) = (file.is_compressed(), format) {
-        let raw = file.read_from(offset, bytes_read()).map_err(io_error)?;
+    if let (false, Some(format @ (Format::RealTime | Format::Json))) = (file.is_transformed(), format) {
+        let raw = file.read_from(offset, bytes_read())?;
         let mut blocks = inlet.reader(raw, true, format);
         blocks.begin_at(offset);
         return Ok(Some(blocks));
     }
     // Bytes on disk do not tell where the offset is, or which header holds there.
-    let from_start = || -> Result<BlockReader, InputError> {
-        let raw: Box<dyn Read + Send> = file.read(bytes_read()).map_err(io_error)?;
-        Ok(inlet.reader(raw, true, feeds.format))
-    };
+    let from_start =
+        || -> Result<BlockReader, InputError> { Ok(inlet.reader(file.read(bytes_read())?, true, feeds.format)) };
     let mut blocks = from_start()?;
     if blocks.skip_to(offset)? {
         return Ok(Some(blocks));

@@ -1,7 +1,7 @@
-//! Finding and opening inputs. Compression is recognised by magic bytes, never by name.
+//! Finding and opening inputs.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Bytes that a decompressor reads at a time.
-const READ_SIZE: usize = 128 << 10;
+use super::content::{Compression, Content, Unsupported};
+use super::decompress::Decompressed;
+use super::peek::{PeekReader, is_passing};
+use super::text::{Utf16Reader, first_byte};
 
 /// Something to read lines from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,26 @@ pub enum InputError {
         #[source]
         error: io::Error,
     },
+    /// It holds no text that could be a log: an archive, a table, or what another compressor made.
+    #[error("{path}: this is {content}{}, which is not read: {}", within(.outer), .content.advice())]
+    Unsupported {
+        /// The file, or `stdin`.
+        path: PathBuf,
+        /// What it holds.
+        content: Unsupported,
+        /// How that is compressed.
+        outer: Option<Compression>,
+    },
+}
+
+impl InputError {
+    fn unsupported(path: PathBuf, (content, outer): (Unsupported, Option<Compression>)) -> InputError {
+        InputError::Unsupported { path, content, outer }
+    }
+}
+
+fn within(outer: &Option<Compression>) -> String {
+    outer.map(|outer| format!(" within {outer} data")).unwrap_or_default()
 }
 
 /// The files that an argument stands for, in the order of their paths: `-` is standard input, a
@@ -135,23 +157,23 @@ impl Input {
         }
     }
 
-    /// Whether its first byte that is no newline is that one, once decompressed. `false` for what
-    /// can be read only once, and for an error, as opening it again will tell.
+    /// Whether its text begins with that byte, behind blanks and newlines. `false` for what can be
+    /// read only once, and for an error, as opening it again will tell.
     pub fn begins_with(&self, byte: u8) -> bool {
         if !self.is_regular_file() {
             return false;
         }
         let mut start = [0; 64];
-        let read = self.open(Arc::default(), Arc::default()).map(|mut raw| fill(&mut raw, &mut start));
-        matches!(read, Ok(Ok(_))) && start.iter().find(|byte| !matches!(byte, b'\r' | b'\n')) == Some(&byte)
+        let Ok(mut text) = self.open(Arc::default(), Arc::default()) else { return false };
+        fill(&mut text, &mut start).is_ok_and(|len| first_byte(&start[..len]) == Some(byte))
     }
 
-    /// Opens it; gzip (any number of members) and zstd (any number of frames) are decompressed.
-    /// `bytes_read` counts what is read before decompression. Reading ends early, as if the input
-    /// did, once `stop` is set.
+    /// Opens it; what is compressed with gzip, bzip2, xz or zstd (any number of members, streams or
+    /// frames) is decompressed, and UTF-16 becomes UTF-8. `bytes_read` counts what is read before
+    /// that. Reading ends early, as if the input did, once `stop` is set.
     ///
     /// # Errors
-    /// The file cannot be opened or its first bytes not be read.
+    /// The file cannot be opened, or holds something that is no text.
     pub fn open(&self, bytes_read: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<Box<dyn Read + Send>, InputError> {
         self.open_waiting(bytes_read, stop, None)
     }
@@ -169,7 +191,8 @@ impl Input {
             Input::Stdin => Box::new(Stdin { stop: Arc::clone(&stop), hold }),
             Input::File(path) => Box::new(File::open(path).map_err(io_error)?),
         };
-        decompressed(Counted { raw, bytes_read }).map_err(io_error)
+        text_in(Counted { raw, bytes_read })
+            .map_err(|content| InputError::unsupported(PathBuf::from(self.name()), content))
     }
 }
 
@@ -177,6 +200,7 @@ impl Input {
 /// reached when it was opened: what is added to it later is for the next run.
 #[derive(Debug)]
 pub struct OpenFile {
+    path: PathBuf,
     file: File,
     /// The number of the file system's device.
     pub device: u64,
@@ -207,77 +231,58 @@ impl OpenFile {
         let mut head = vec![0; usize::try_from(size).map_or(OpenFile::HEAD, |size| size.min(OpenFile::HEAD))];
         let len = fill(&mut file, &mut head)?;
         head.truncate(len);
-        Ok(OpenFile { file, device: metadata.dev(), inode: metadata.ino(), size, head })
+        Ok(OpenFile { path: path.to_owned(), file, device: metadata.dev(), inode: metadata.ino(), size, head })
     }
 
-    /// Whether offsets in its lines are not those on disk.
-    pub fn is_compressed(&self) -> bool {
-        Compression::of(&self.head).is_some()
+    /// Whether offsets in its lines are not those on disk: it is compressed, or in UTF-16.
+    pub fn is_transformed(&self) -> bool {
+        Content::of(&self.head) != Content::Plain
     }
 
-    /// Reads a file that is not compressed from that byte on. `bytes_read` counts as for
+    /// Reads a file that is not transformed from that byte on. `bytes_read` counts as for
     /// [`Input::open`].
     ///
     /// # Errors
     /// The system refuses.
-    pub fn read_from(&self, offset: u64, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
+    pub fn read_from(&self, offset: u64, bytes_read: Arc<AtomicU64>) -> Result<Box<dyn Read + Send>, InputError> {
         Ok(Box::new(self.raw_from(offset, bytes_read)?))
     }
 
-    /// Reads all of it, decompressed.
+    /// Reads all of its text, as [`Input::open`] does.
     ///
     /// # Errors
-    /// The system refuses.
-    pub fn read(&self, bytes_read: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
-        decompressed(self.raw_from(0, bytes_read)?)
+    /// The system refuses, or it holds something that is no text.
+    pub fn read(&self, bytes_read: Arc<AtomicU64>) -> Result<Box<dyn Read + Send>, InputError> {
+        text_in(self.raw_from(0, bytes_read)?).map_err(|content| InputError::unsupported(self.path.clone(), content))
     }
 
-    fn raw_from(&self, offset: u64, bytes_read: Arc<AtomicU64>) -> io::Result<Counted<io::Take<File>>> {
-        let mut file = self.file.try_clone()?;
-        file.seek(SeekFrom::Start(offset))?;
+    fn raw_from(&self, offset: u64, bytes_read: Arc<AtomicU64>) -> Result<Counted<io::Take<File>>, InputError> {
+        let opened = self.file.try_clone().and_then(|mut file| {
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(file)
+        });
+        let file = opened.map_err(|error| InputError::Io { path: self.path.clone(), error })?;
         Ok(Counted { raw: file.take(self.size.saturating_sub(offset)), bytes_read })
     }
 }
 
-/// How an input is compressed.
-enum Compression {
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    /// Told from the first four bytes.
-    fn of(start: &[u8]) -> Option<Compression> {
-        match start {
-            [0x1f, 0x8b, ..] => Some(Compression::Gzip),
-            // A frame, or the skippable one that `pzstd` begins with.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Compression::Zstd),
-            _ => None,
-        }
+/// Reads the text in an input, whatever holds it: this is where the readers between bytes and lines
+/// are put together.
+fn text_in(raw: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, (Unsupported, Option<Compression>)> {
+    let mut bytes = PeekReader::new(raw);
+    let mut content = Content::recognize(&mut bytes);
+    let mut outer = None;
+    if let Content::Compressed(compression) = content {
+        bytes = PeekReader::new(Decompressed::new(compression, bytes));
+        content = Content::recognize(&mut bytes);
+        outer = Some(compression);
     }
-}
-
-/// What the bytes are once they are decompressed, if they are compressed.
-fn decompressed(mut raw: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
-    let mut magic = [0; 4];
-    let len = fill(&mut raw, &mut magic)?;
-    let start = io::Cursor::new(magic).take(len as u64);
-    let compression = Compression::of(&magic[..len]);
-    let raw = start.chain(raw);
-    Ok(match compression {
-        None => Box::new(raw),
-        Some(compression) => {
-            let bytes = BufReader::with_capacity(READ_SIZE, raw);
-            match compression {
-                Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
-                Compression::Zstd => Box::new(zstd_decoder(bytes)?),
-            }
-        }
-    })
-}
-
-fn zstd_decoder<R: BufRead>(bytes: R) -> io::Result<zstd::Decoder<'static, R>> {
-    zstd::Decoder::with_buffer(bytes)
+    match content {
+        Content::Plain => Ok(Box::new(bytes)),
+        Content::Utf16(order) => Ok(Box::new(Utf16Reader::new(bytes, order))),
+        Content::Compressed(inner) => Err((Unsupported::CompressedTwice(inner), outer)),
+        Content::Unsupported(content) => Err((content, outer)),
+    }
 }
 
 /// Reads until the buffer is full or the input ends; returns how many bytes there are.
@@ -287,7 +292,7 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         match input.read(&mut buffer[len..]) {
             Ok(0) => break,
             Ok(count) => len += count,
-            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+            Err(error) if is_passing(&error) => {}
             Err(error) => return Err(error),
         }
     }

@@ -4,21 +4,29 @@
 //! blocks of whole lines of it. A run has any number of sources at a time, each on a thread of its
 //! own, and a source any number of inlets: one for each file, connection or batch.
 //!
-//! `input` finds and opens what the user named, and decompresses it by its first bytes; `files`
-//! reads such inputs one after the other; `reader` cuts bytes into blocks.
+//! `input` finds and opens what the user named; `content` tells from the first bytes what it holds,
+//! `decompress` and `text` make text in UTF-8 of it; `files` reads such inputs one after the other;
+//! `reader` cuts bytes into blocks.
 
+mod content;
+mod decompress;
 mod feed;
 mod files;
 mod input;
+mod peek;
 mod reader;
+mod text;
 
 pub use crate::ack::{Completion, Outcome};
+pub use content::{Compression, Unsupported};
 pub use feed::{Closed, Feed, Inlet};
 pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
 pub use files::Files;
 pub use input::{Input, InputError, OpenFile, expand};
 pub(crate) use reader::fields_header;
 pub use reader::{BlockReader, Format, ReadError};
+pub use text::BYTE_ORDER_MARK;
+pub(crate) use text::{byte_order_marks_len, without_margin};
 
 /// Something that lines come from.
 ///

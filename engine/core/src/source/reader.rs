@@ -4,19 +4,21 @@
 //! in pieces, marked as such, so that memory stays bounded and the quarantine can still hold all of
 //! it. And in standard logs a header that does not begin a line (`cat` of files without a final
 //! newline) ends the line before it: CloudFront encodes `#` in values, so `#Version:` and
-//! `#Fields:` can be nothing else.
+//! `#Fields:` can be nothing else. Both may have a byte order mark before them.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::decompress::is_about_trailing_bytes;
+use super::text::{BYTE_ORDER_MARK, first_byte, without_margin};
 use crate::ack::Acknowledgements;
 use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Origin};
 use pixel_engine_log::schema::{Schema, SchemaError};
 
-/// What the lines are; `Auto` looks at the first byte that is no newline: `#` begins a standard
-/// log, `{` JSON lines, anything else a real-time log.
+/// What the lines are; `Auto` looks at the first byte that is no newline, blank or byte order mark:
+/// `#` begins a standard log, `{` JSON lines, anything else a real-time log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Told from the content.
@@ -31,10 +33,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that the bytes at the start of an input tell; `None` when they are newlines
-    /// alone.
+    /// The format that the bytes at the start of an input tell; `None` when they are newlines and
+    /// blanks alone.
     pub fn of(bytes: &[u8]) -> Option<Format> {
-        bytes.iter().find(|byte| !matches!(byte, b'\r' | b'\n')).map(|byte| match byte {
+        first_byte(bytes).map(|byte| match byte {
             b'#' => Format::Standard,
             b'{' => Format::Json,
             _ => Format::RealTime,
@@ -81,7 +83,8 @@ pub struct BlockReader {
     /// How long the lines of a block may wait for it to fill up.
     hold: Option<Duration>,
     end: Option<Result<(), io::Error>>,
-    /// Whether that is where the input ends, and not where it was stopped or broke off.
+    /// Whether that is where the input ends, and not where it was stopped or broke off. With an
+    /// error, what stands behind the end is no part of the input.
     is_real_end: bool,
     pool: BufferPool,
     acknowledgements: Acknowledgements,
@@ -204,7 +207,10 @@ impl BlockReader {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 // To a decompressor, standard input that ends for a stop looks cut short.
                 Err(_) if self.stop.load(Ordering::Relaxed) => self.end = Some(Ok(())),
-                Err(error) => self.end = Some(Err(error)),
+                Err(error) => {
+                    self.is_real_end = is_about_trailing_bytes(&error);
+                    self.end = Some(Err(error));
+                }
             }
             let is_held = |since: Instant| self.hold.is_some_and(|hold| since.elapsed() >= hold);
             if self.parts_of_long_line == 0
@@ -251,7 +257,7 @@ impl BlockReader {
             // The rest of the input, its last line without a newline.
             _ if self.end.is_some() => {
                 cut = match &self.end {
-                    Some(Err(error)) => Some(Cut::Broken(error.to_string())),
+                    Some(Err(error)) if !self.is_real_end => Some(Cut::Broken(error.to_string())),
                     _ if self.stop.load(Ordering::Relaxed) => Some(Cut::Stopped),
                     _ => None,
                 };
@@ -315,29 +321,70 @@ impl BlockReader {
 fn follow_headers(bytes: &[u8], before: &Option<Arc<Schema>>) -> (usize, Option<Arc<Schema>>) {
     let mut schema = before.clone();
     for at in memchr::memchr_iter(b'#', bytes) {
-        let rest = &bytes[at..];
-        let begins_line = at == 0 || bytes[at - 1] == b'\n';
-        if !begins_line && (rest.starts_with(b"#Version:") || rest.starts_with(b"#Fields:")) {
-            return (at, schema);
+        let Some(header) = Header::of(&bytes[at..]) else { continue };
+        if !begins_line(&bytes[..at]) {
+            // The byte order mark of the file that begins there, and not the end of a line.
+            let mut line = &bytes[..at];
+            while let Some(rest) = line.strip_suffix(BYTE_ORDER_MARK) {
+                line = rest;
+            }
+            return (line.len(), schema);
         }
-        if begins_line && let Some(header) = fields_header(rest) {
-            if let Err(error) = &header {
+        if let Some(named) = header.schema() {
+            if let Err(error) = &named {
                 tracing::warn!("a #Fields header cannot be used: {error}; its lines are bad until the next header");
             }
-            schema = header.ok();
+            schema = named.ok();
         }
     }
     (bytes.len(), schema)
 }
 
-/// The schema that a `#Fields:` line at the start of `bytes` names, or why it names none; `None`
-/// for any other line.
-pub(crate) fn fields_header(bytes: &[u8]) -> Option<Result<Arc<Schema>, SchemaError>> {
-    if !bytes.starts_with(b"#Fields:") {
-        return None;
+/// Whether nothing but blanks and byte order marks stands behind the last newline.
+fn begins_line(before: &[u8]) -> bool {
+    let mut margin = before;
+    loop {
+        margin = match margin {
+            [] | [.., b'\n'] => return true,
+            [rest @ .., b' ' | b'\t'] | [rest @ .., 0xef, 0xbb, 0xbf] => rest,
+            _ => return false,
+        };
     }
-    let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
-    Some(Schema::from_fields_header(&bytes[..end]).map(Arc::new))
+}
+
+/// What the line says for the lines that follow it: the schema of a `#Fields:` header, or why it
+/// has none; `None` for any other line.
+pub(crate) fn fields_header(line: &[u8]) -> Option<Result<Arc<Schema>, SchemaError>> {
+    Header::of(without_margin(line))?.schema()
+}
+
+/// A header of standard logs. CloudFront writes `#Version:` and `#Fields:`; what others write or
+/// edit may have blanks, and another case.
+enum Header<'a> {
+    Version,
+    /// With the names of the fields.
+    Fields(&'a [u8]),
+}
+
+impl Header<'_> {
+    /// The header that begins with the first byte.
+    fn of(bytes: &[u8]) -> Option<Header<'_>> {
+        let text = bytes.strip_prefix(b"#")?;
+        let line = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
+        let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+        match name.trim_ascii() {
+            name if name.eq_ignore_ascii_case(b"version") => Some(Header::Version),
+            name if name.eq_ignore_ascii_case(b"fields") => Some(Header::Fields(&value[1..])),
+            _ => None,
+        }
+    }
+
+    fn schema(&self) -> Option<Result<Arc<Schema>, SchemaError>> {
+        match self {
+            Header::Version => None,
+            Header::Fields(names) => Some(Schema::from_fields_header(names).map(Arc::new)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -516,12 +563,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_byte_that_is_no_newline_tells_the_format() {
+    fn the_first_byte_of_text_tells_the_format() {
         for (text, wanted) in [
             (&b"\r\n\n#Version: 1.0\n"[..], Layout::Standard(None)),
             (b"\n{\"a\":1}\n", Layout::Json),
             (b"1.5\t-\n", Layout::RealTime),
             (b"\n", Layout::RealTime),
+            (b"\xef\xbb\xbf \t#Version: 1.0\n", Layout::Standard(None)),
+            (b"\n\xef\xbb\xbf{\"a\":1}\n", Layout::Json),
+            (b"\xef\xbb\xbf1.5\t-\n", Layout::RealTime),
         ] {
             assert_eq!(blocks(text, &[1], Format::Auto, false)[0].layout, wanted);
         }
@@ -542,6 +592,21 @@ mod tests {
     }
 
     #[test]
+    fn headers_are_known_however_they_are_written() {
+        let text = "\u{feff}# fields: date time\n \t#FIELDS:\tc-ip\n1\t\u{feff}\u{feff}#version: 1\n#Fields: time\n5\n";
+        let blocks = blocks(text.as_bytes(), &[500], Format::Auto, false);
+        let texts: Vec<&str> = blocks.iter().map(|block| std::str::from_utf8(&block.bytes).expect("text")).collect();
+        // The mark belongs to the file that it begins, the tab to the line that it ends.
+        let first = "\u{feff}# fields: date time\n \t#FIELDS:\tc-ip\n1\t\n";
+        assert_eq!(texts, [first, "\u{feff}\u{feff}#version: 1\n#Fields: time\n5\n"]);
+        let Layout::Standard(Some(schema)) = &blocks[1].layout else { panic!("{:?}", blocks[1].layout) };
+        assert_eq!(schema.columns().len(), 1);
+        for other in ["#Fieldset: a", "#", "# #Fields: a", "Fields: a", "#Fields", "#\nFields: a"] {
+            assert!(fields_header(other.as_bytes()).is_none(), "{other}");
+        }
+    }
+
+    #[test]
     fn all_of_the_input_is_acknowledged_with_the_blocks() {
         let text = [&b"x\n".repeat(BLOCK_SIZE)[..], &vec![b'l'; 2 * BLOCK_SIZE]].concat();
         let (mut reader, all) = reader(&text, &[BLOCK_SIZE], Format::RealTime, false);
@@ -557,6 +622,8 @@ mod tests {
                 4 => prop::sample::select(b"ab\n\r\t#{\0\xff".to_vec()).prop_map(|byte| vec![byte]),
                 1 => Just(b"#Fields: date time\n".to_vec()),
                 1 => Just(b"#Version: 1.0\n".to_vec()),
+                1 => Just(b"\xef\xbb\xbf".to_vec()),
+                1 => Just(b"\xef\xbb\xbf # fields: time\n".to_vec()),
             ],
             0..60,
         );
