@@ -44,6 +44,8 @@ mod plan;
 mod plan_check;
 /// Bad lines: reason, place, every byte.
 mod quarantine;
+/// Logs whose queries are encoded once.
+mod query_encoding;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
 /// What no output may ever hold.

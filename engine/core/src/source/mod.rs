@@ -7,12 +7,15 @@
 //! `input` finds and opens what the user named, and decompresses it by its first bytes; `files`
 //! reads such inputs one after the other; `reader` cuts bytes into blocks.
 
+mod evidence;
 mod feed;
 mod files;
 mod input;
 mod reader;
 
 pub use crate::ack::{Completion, Outcome};
+pub(crate) use evidence::QueryEncodingDetector;
+pub use evidence::QueryEncodings;
 pub use feed::{Closed, Feed, Inlet};
 pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
 pub use files::Files;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::ack::Acknowledgements;
 use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Origin};
+use pixel_engine_log::query::QueryEncoding;
 use pixel_engine_log::schema::{Schema, SchemaError};
 
 /// What the lines are; `Auto` looks at the first byte that is no newline: `#` begins a standard
@@ -300,7 +301,8 @@ impl BlockReader {
         let token = self.acknowledgements.token(self.origin.number, range);
         token.leave_unended(self.unended);
         let (origin, source_bytes) = (Arc::clone(&self.origin), taken as u64);
-        Block { bytes, origin, offset, source_bytes, read_at, layout, cut, token }
+        let query_encoding = QueryEncoding::default();
+        Block { bytes, origin, offset, source_bytes, read_at, layout, query_encoding, cut, token }
     }
 
     fn next_part(&mut self, last: bool) -> Cut {
