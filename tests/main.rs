@@ -20,6 +20,8 @@ mod firehose;
 mod generate;
 /// What is read: formats, compression, files, folders, globs, stdin.
 mod ingest;
+/// JSON in every shape that people hold it in.
+mod json_shapes;
 /// JSON lines as DuckDB reads them.
 mod jsonl;
 /// Delivery to Kinesis.

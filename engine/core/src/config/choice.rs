@@ -96,7 +96,7 @@ impl Choice for Format {
         (Format::Auto, "auto", "Told from the first line"),
         (Format::RealTime, "realtime", "Real-time logs: tab-separated, no header"),
         (Format::Standard, "standard", "Standard logs with `#Fields` headers"),
-        (Format::Json, "json", "Standard logs v2 as JSON lines"),
+        (Format::Json, "json", "Standard logs v2 in JSON"),
     ];
 }
 

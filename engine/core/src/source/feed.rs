@@ -11,6 +11,7 @@ use pixel_engine_log::query::QueryEncoding;
 use pixel_engine_log::schema::Schema;
 
 use super::evidence::QueryEncodingDetector;
+use super::json::JsonLines;
 use super::{BlockReader, Format, InputError, ReadError};
 use crate::ack::{Acknowledged, Acknowledgements, Completion};
 use crate::block::{Block, BufferPool, Origin};
@@ -205,7 +206,7 @@ impl Inlet<'_> {
         self.read(Cursor::new(lines.into()))
     }
 
-    /// Hands over all lines of `input`, which must be decompressed. While it has nothing to give,
+    /// Hands over all lines of `input`, which must be decompressed; JSON may be in any shape. While it has nothing to give,
     /// `input` may fail with `WouldBlock` or `TimedOut`: it is asked again, and lines that have
     /// waited long enough go on meanwhile.
     ///
@@ -214,7 +215,7 @@ impl Inlet<'_> {
     pub fn read(&mut self, input: impl Read + Send + 'static) -> Result<(), Closed> {
         let mut blocks = match self.blocks.take() {
             Some(mut blocks) => {
-                blocks.go_on_with(Box::new(input));
+                blocks.go_on_with(Box::new(JsonLines::new(input, self.feeds.format)));
                 blocks
             }
             None => self.reader(input, false, self.feeds.format),
@@ -282,6 +283,16 @@ impl Inlet<'_> {
 
     /// A reader of this origin; a `resumable` one can be read again from any line in a later run.
     pub(super) fn reader(&self, input: impl Read + Send + 'static, resumable: bool, format: Format) -> BlockReader {
+        self.reader_of_lines(JsonLines::new(input, format), resumable, format)
+    }
+
+    /// As [`Inlet::reader`], of an input that has a line for each object if it is JSON.
+    pub(super) fn reader_of_lines(
+        &self,
+        input: impl Read + Send + 'static,
+        resumable: bool,
+        format: Format,
+    ) -> BlockReader {
         let Feeds { standard_schema, buffers, acknowledgements, stop, hold, .. } = self.feeds;
         let (origin, schema) = (Arc::clone(&self.origin), standard_schema.clone());
         let (buffers, all, stop) = (buffers.clone(), acknowledgements.clone(), Arc::clone(stop));

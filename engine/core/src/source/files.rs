@@ -1,6 +1,5 @@
 //! The inputs of `ingest`: files and standard input, one after the other.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,15 +84,16 @@ fn resume(
     let io_error = |error| InputError::Io { path: PathBuf::from(path), error };
     let bytes_read = || Arc::clone(&feeds.bytes_read);
     let format = if feeds.format == Format::Auto { Format::of(&file.head) } else { Some(feeds.format) };
-    if let (false, Some(format @ (Format::RealTime | Format::Json))) = (file.is_compressed(), format) {
+    if file.keeps_offsets() && format == Some(Format::RealTime) {
         let raw = file.read_from(offset, bytes_read()).map_err(io_error)?;
-        let mut blocks = inlet.reader(raw, true, format);
+        let mut blocks = inlet.reader_of_lines(raw, true, Format::RealTime);
         blocks.begin_at(offset);
         return Ok(Some(blocks));
     }
-    // Bytes on disk do not tell where the offset is, or which header holds there.
+    // Bytes on disk do not tell where the offset is, which header holds there, or how JSON is cut
+    // into lines.
     let from_start = || -> Result<BlockReader, InputError> {
-        let raw: Box<dyn Read + Send> = file.read(bytes_read()).map_err(io_error)?;
+        let raw = file.read(bytes_read()).map_err(io_error)?;
         Ok(inlet.reader(raw, true, feeds.format))
     };
     let mut blocks = from_start()?;

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::Format;
+use super::json::{JsonLines, begins_json};
+
 /// Bytes that a decompressor reads at a time.
 const READ_SIZE: usize = 128 << 10;
 
@@ -135,14 +138,16 @@ impl Input {
         }
     }
 
-    /// Whether its first byte that is no newline is that one, once decompressed. `false` for what
-    /// can be read only once, and for an error, as opening it again will tell.
+    /// Whether its lines begin with that byte, once decompressed. `false` for what can be read only
+    /// once, and for an error, as opening it again will tell.
     pub fn begins_with(&self, byte: u8) -> bool {
         if !self.is_regular_file() {
             return false;
         }
         let mut start = [0; 64];
-        let read = self.open(Arc::default(), Arc::default()).map(|mut raw| fill(&mut raw, &mut start));
+        let read = self
+            .open(Arc::default(), Arc::default())
+            .map(|raw| fill(&mut JsonLines::new(raw, Format::Auto), &mut start));
         matches!(read, Ok(Ok(_))) && start.iter().find(|byte| !matches!(byte, b'\r' | b'\n')) == Some(&byte)
     }
 
@@ -210,9 +215,10 @@ impl OpenFile {
         Ok(OpenFile { file, device: metadata.dev(), inode: metadata.ino(), size, head })
     }
 
-    /// Whether offsets in its lines are not those on disk.
-    pub fn is_compressed(&self) -> bool {
-        Compression::of(&self.head).is_some()
+    /// Whether offsets in its lines are those on disk: it is not compressed, and not JSON, which is
+    /// brought into lines.
+    pub fn keeps_offsets(&self) -> bool {
+        Compression::of(&self.head).is_none() && begins_json(&self.head) == Some(false)
     }
 
     /// Reads a file that is not compressed from that byte on. `bytes_read` counts as for

@@ -5,12 +5,14 @@
 //! own, and a source any number of inlets: one for each file, connection or batch.
 //!
 //! `input` finds and opens what the user named, and decompresses it by its first bytes; `files`
-//! reads such inputs one after the other; `reader` cuts bytes into blocks.
+//! reads such inputs one after the other; `json` brings JSON of any shape into lines; `reader` cuts
+//! bytes into blocks.
 
 mod evidence;
 mod feed;
 mod files;
 mod input;
+mod json;
 mod reader;
 
 pub use crate::ack::{Completion, Outcome};

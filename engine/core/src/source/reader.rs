@@ -17,7 +17,7 @@ use pixel_engine_log::query::QueryEncoding;
 use pixel_engine_log::schema::{Schema, SchemaError};
 
 /// What the lines are; `Auto` looks at the first byte that is no newline: `#` begins a standard
-/// log, `{` JSON lines, anything else a real-time log.
+/// log, `{` or `[` JSON, anything else a real-time log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Told from the content.
@@ -27,7 +27,7 @@ pub enum Format {
     RealTime,
     /// Standard logs with `#Fields:` headers.
     Standard,
-    /// Standard logs v2 as JSON lines.
+    /// Standard logs v2 in JSON.
     Json,
 }
 
@@ -37,7 +37,7 @@ impl Format {
     pub fn of(bytes: &[u8]) -> Option<Format> {
         bytes.iter().find(|byte| !matches!(byte, b'\r' | b'\n')).map(|byte| match byte {
             b'#' => Format::Standard,
-            b'{' => Format::Json,
+            b'{' | b'[' => Format::Json,
             _ => Format::RealTime,
         })
     }
