@@ -236,6 +236,10 @@ impl<R: Read> JsonLines<R> {
                     self.start += at + 1;
                     return self.go_on(State::Between { behind_object: true });
                 }
+                b'{' if at > 0 && !has_brackets && !behind_object && shape == Shape::Lines => {
+                    self.untouched = at;
+                    return self.go_on(State::Between { behind_object: false });
+                }
                 b'{' => {
                     self.open(has_brackets || behind_object, brackets);
                     self.start += at;
@@ -310,6 +314,14 @@ impl<R: Read> JsonLines<R> {
             return Progress::Starved;
         }
         match scanner.scan(&text[..text.len().min(BLOCK_SIZE)]) {
+            // Two brackets are noise, unless they stand where an object does.
+            Found::End(len) if scanner.key.is_empty() && text.len() == len && self.end.is_none() => {
+                self.state = State::Object(Scanner::new());
+                Progress::Starved
+            }
+            Found::End(len) if scanner.key.is_empty() && !text.get(len).is_none_or(|next| may_follow_object(*next)) => {
+                self.damaged_from(1)
+            }
             Found::End(len) => {
                 self.hand_on_object(len, scanner.has_newline);
                 self.start += len;
@@ -366,6 +378,16 @@ impl<R: Read> JsonLines<R> {
         self.start += len;
     }
 
+    /// Hands on the next bytes of what is no object, to the byte where a newline ends it.
+    fn hand_on_damage(&mut self, len: usize) {
+        if self.is_pretty {
+            self.hand_on_part(len);
+        } else {
+            self.ready.extend_from_slice(&self.buffer[self.start..self.start + len]);
+            self.start += len;
+        }
+    }
+
     fn long_object(&mut self, mut scanner: Scanner) -> Progress {
         match scanner.scan(self.text()) {
             Found::End(len) => {
@@ -400,17 +422,18 @@ impl<R: Read> JsonLines<R> {
             if let Some(scanner) = &mut candidate {
                 let object = &text[len..];
                 match scanner.scan(&object[..object.len().min(BLOCK_SIZE)]) {
-                    Found::End(_) | Found::Events(_) => {
-                        self.hand_on_part(len);
+                    // Two brackets are more likely noise.
+                    Found::End(_) | Found::Events(_) if !scanner.key.is_empty() => {
+                        self.hand_on_damage(len);
                         self.ready.push(b'\n');
                         return self.go_on(State::Between { behind_object: false });
                     }
                     Found::More if object.len() < BLOCK_SIZE && self.end.is_none() => {
-                        self.hand_on_part(len);
+                        self.hand_on_damage(len);
                         self.state = State::Damage { len: 0, candidate };
                         return Progress::Starved;
                     }
-                    Found::More | Found::Damage => {
+                    _ => {
                         candidate = None;
                         len += 1;
                     }
@@ -430,7 +453,7 @@ impl<R: Read> JsonLines<R> {
                 }
                 None => {
                     let len = text.len();
-                    self.hand_on_part(len);
+                    self.hand_on_damage(len);
                     self.state = State::Damage { len: 0, candidate: None };
                     return self.starved();
                 }
@@ -510,6 +533,10 @@ impl<R: Read> Read for JsonLines<R> {
 /// Whether an input that begins with these bytes is JSON; `None` when they are blanks alone.
 pub(super) fn begins_json(bytes: &[u8]) -> Option<bool> {
     bytes.iter().find(|byte| !is_blank(**byte)).map(|byte| matches!(byte, b'{' | b'['))
+}
+
+fn may_follow_object(byte: u8) -> bool {
+    is_blank(byte) || matches!(byte, b'{' | b',' | b'[' | b']')
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -773,6 +800,7 @@ mod tests {
             "{\"a\": \"1\"}\n\n{\"a\":2}\r\n\r\n{\"a\":\"}\"}\n",
             "{\"a\":1}",
             "\n{\"a\":1}\n",
+            "{\"a\":1}\n \t{\"b\":2}\n  {\"c\":[{\n",
             "1\t{\n[",
             "#Fields: {\n",
             "\n\n",
@@ -846,6 +874,8 @@ mod tests {
             ("{\"a\":1}\n[1,2]\n]\n,\n{\"b\":2}\n", "{\"a\":1}\n[1,2]\n]\n,\n{\"b\":2}\n"),
             // A torn write, and the next object on the same line.
             ("{\"a\":\"1{\"b\":2}\n{\"c\":3}\n", "{\"a\":\"1\n{\"b\":2}\n{\"c\":3}\n"),
+            ("{\"a\"\r \n\tx\r {} \r\n{\"c\":3}\n", "{\"a\"\r \n\tx\r {} \r\n{\"c\":3}\n"),
+            ("{\"a\":1}\n{}x{}\n{}\n", "{\"a\":1}\n{}x{}\n{}\n"),
             ("{\"a\":1}garbage\n{\"c\":3}\n", "{\"a\":1}\ngarbage\n{\"c\":3}\n"),
             ("{\"a\":\"1{\"b\":2}{\"c\":3}{\"d", "{\"a\":\"1\n{\"b\":2}\n{\"c\":3}\n{\"d"),
             ("{\"a\":{\"b\":2}{\"c\":3}", "{\"a\":\n{\"b\":2}\n{\"c\":3}\n"),
