@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pixel_engine::log::query::{QueryEncoding, Query};
+use pixel_engine::log::query::{Query, QueryEncoding};
 
 fuzz_target!(|text: &[u8]| {
     let expected: Vec<_> = text.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).collect();
