@@ -24,6 +24,8 @@ mod firehose;
 mod generate;
 /// What is read: formats, compression, files, folders, globs, stdin.
 mod ingest;
+/// JSON in every shape that people hold it in.
+mod json_shapes;
 /// JSON lines as DuckDB reads them.
 mod jsonl;
 /// Delivery to Kinesis.
@@ -48,6 +50,8 @@ mod plan;
 mod plan_check;
 /// Bad lines: reason, place, every byte.
 mod quarantine;
+/// Logs whose queries are encoded once.
+mod query_encoding;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
 /// What no output may ever hold.

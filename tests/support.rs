@@ -63,6 +63,7 @@ pub(crate) struct Summary {
     pub(crate) interrupted: bool,
     pub(crate) simd: String,
     pub(crate) threads: usize,
+    pub(crate) query_encoding: Option<Value>,
     pub(crate) shipping: Option<Shipping>,
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use pixel_engine::kpl::{AggregateSize, DEFAULT_RECORD_SIZE, HashKeys, PartitionKey, SharedShardMap};
 use pixel_engine::log::encode::Encoding;
 use pixel_engine::log::line::Line;
+use pixel_engine::log::query::QueryEncoding;
 use pixel_engine::log::scan::{Positions, scan};
 use pixel_engine::log::schema::{LogKind, Schema, Schemas};
 use pixel_engine::log::select::Matcher;
@@ -134,6 +135,7 @@ pub fn blocks(log: &[u8]) -> Vec<Block> {
             source_bytes: len,
             read_at: Instant::now(),
             layout: Layout::RealTime,
+            query_encoding: QueryEncoding::default(),
             cut: None,
             token: acknowledgements.token(0, offset..offset + len),
         });

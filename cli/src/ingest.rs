@@ -157,7 +157,7 @@ impl Ingest {
             match standing {
                 Standing::Done => done += 1,
                 Standing::Left(position) if position.offset + ahead > 0 && !self.quiet => {
-                    let of = if file.is_transformed() { String::new() } else { format!(" of {}", file.size) };
+                    let of = if file.keeps_offsets() { format!(" of {}", file.size) } else { String::new() };
                     let line = position.lines + 1;
                     let but =
                         if ahead > 0 { format!(", but for {ahead} bytes delivered beyond it") } else { String::new() };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use pixel_engine::config::{
-    Choice, Config, ContainerKind, EncodingKind, Key, Linger, OnBadLine, RateLimit, Settings, WhenFull, parse_duration,
-    parse_size,
+    Choice, Config, ContainerKind, EncodingKind, Key, Linger, OnBadLine, QueryEncodingKind, RateLimit, Settings,
+    WhenFull, parse_duration, parse_size,
 };
 use pixel_engine::sink::limits::Counted;
 use pixel_engine::source::Format;
@@ -27,6 +27,10 @@ pub(crate) struct Lines {
     /// [default: every preset, which are pixel-4, realtime-40, -43, -45, -46, -69, -71]
     #[arg(long, value_name = "PRESET|LIST|@FILE")]
     fields: Vec<String>,
+
+    /// How many times queries are percent-encoded [default: twice, as CloudFront's logs are]
+    #[arg(long, value_name = "TIMES", value_parser = choice::<QueryEncodingKind>())]
+    query_encoding: Option<QueryEncodingKind>,
 
     /// Where to deliver: `firehose://STREAM` and `kinesis://STREAM` (name or ARN) send, `dir:PATH`
     /// writes objects as Firehose would, `stdout:[STREAM]` API requests, `null:` nothing
@@ -154,6 +158,7 @@ impl Lines {
         Settings {
             format: self.format,
             fields: self.fields.clone(),
+            query_encoding: self.query_encoding,
             matches: self.matches.clone(),
             on_bad_line: self.on_bad_line,
             quarantine: self.quarantine.clone(),

@@ -37,6 +37,15 @@ impl Display for Table<'_> {
         }
         writeln!(out, "bytes     {} of log, {} of payload", Count(summary.bytes_in), Count(summary.payload_bytes))?;
         writeln!(out, "records   {} in {}", Count(summary.records), counted(summary.requests, "request"))?;
+        if let Some(encodings) = &summary.query_encoding {
+            writeln!(
+                out,
+                "queries   encoded once in {}, twice in {}, undecided in {}",
+                counted(encodings.inputs_once, "input"),
+                Count(encodings.inputs_twice),
+                Count(encodings.inputs_undecided),
+            )?;
+        }
         if let Some(shipping) = &summary.shipping {
             write!(out, "{}", ShippingTable(shipping))?;
         }

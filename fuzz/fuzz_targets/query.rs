@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pixel_engine::log::query::{Escaping, Query};
+use pixel_engine::log::query::{Query, QueryEncoding};
 
 fuzz_target!(|text: &[u8]| {
     let expected: Vec<_> = text.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).collect();
-    for escaping in [Escaping::Logged, Escaping::Once] {
-        let parameters: Vec<_> = Query::with_escaping(text, escaping).collect();
+    for encoding in [QueryEncoding::Twice, QueryEncoding::Once] {
+        let parameters: Vec<_> = Query::with_encoding(text, encoding).collect();
         assert_eq!(parameters.len(), expected.len());
         for (parameter, pair) in parameters.iter().zip(&expected) {
             let mut halves = pair.splitn(2, |&byte| byte == b'=');

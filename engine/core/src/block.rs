@@ -6,6 +6,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::ack::AckToken;
+use pixel_engine_log::query::QueryEncoding;
 use pixel_engine_log::schema::Schema;
 
 /// Bytes of input in a block, at most; also the length of the longest line that can be shipped.
@@ -72,6 +73,8 @@ pub struct Block {
     pub read_at: Instant,
     /// How to read them.
     pub layout: Layout,
+    /// How many times their queries are encoded.
+    pub query_encoding: QueryEncoding,
     /// Set when the last line is not whole and must not be shipped as if it were.
     pub cut: Option<Cut>,
     /// Said once every line of the block is safe.

@@ -108,7 +108,7 @@ struct Checking<'a, T> {
 impl<T: Take> Checking<'_, T> {
     fn lines(&mut self, scratch: &mut Scratch) {
         let Scratch { positions, json } = scratch;
-        let Block { bytes, cut, .. } = self.block;
+        let Block { bytes, cut, query_encoding, .. } = self.block;
         scan(bytes, positions);
         let line_count = positions.line_count();
         let mut layout = self.block.layout.clone();
@@ -148,7 +148,9 @@ impl<T: Take> Checking<'_, T> {
                 Some(Cut::Broken(error)) => Err(Reason::Broken(error.clone())),
                 Some(Cut::Stopped | Cut::TooLong { .. }) => Err(Reason::Stopped),
                 None if positions.has_nul() && memchr::memchr(0, text).is_some() => Err(Reason::Nul),
-                None => view(bytes, text_start, ends, &layout, &self.checks.schemas, json).and_then(with_readable_time),
+                None => view(bytes, text_start, ends, &layout, &self.checks.schemas, json)
+                    .and_then(with_readable_time)
+                    .map(|line| line.with_query_encoding(*query_encoding)),
             };
             let reason = match viewed {
                 Ok(line) if !self.checks.matcher.matches(&line) => {

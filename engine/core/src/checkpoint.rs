@@ -166,7 +166,7 @@ impl Standing {
     pub fn bytes_left(&self, file: &OpenFile) -> u64 {
         match self {
             Standing::Done => 0,
-            Standing::Left(position) if !file.is_transformed() => file.size.saturating_sub(position.offset),
+            Standing::Left(position) if file.keeps_offsets() => file.size.saturating_sub(position.offset),
             Standing::New | Standing::Left(_) | Standing::Replaced { .. } => file.size,
         }
     }
@@ -310,7 +310,7 @@ impl State {
     fn find(&self, file: &OpenFile) -> (Standing, Option<&Entry>) {
         let Some(entry) = self.inputs.iter().find(|entry| entry.is_at(file)) else { return (Standing::New, None) };
         let acknowledged = entry.acknowledged();
-        let min_size = if entry.done || file.is_transformed() { entry.size } else { acknowledged.end() };
+        let min_size = if entry.done || !file.keeps_offsets() { entry.size } else { acknowledged.end() };
         let standing = if !entry.fingerprint.is_of(&file.head) {
             Standing::Replaced { reason: "its first bytes are others" }
         } else if file.size < min_size {

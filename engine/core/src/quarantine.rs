@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64_simd::STANDARD;
+use pixel_engine_log::json_line::JsonLineError;
 use serde::Serialize;
 
 use crate::block::{BLOCK_SIZE, Origin};
@@ -58,7 +59,7 @@ pub enum Reason {
     Nul,
     /// Not a JSON object of strings and numbers.
     #[error("not a JSON object of CloudFront fields: {0}")]
-    Json(String),
+    Json(JsonLineError),
     /// Too long for one record.
     #[error("{len} bytes do not fit into a record of {limit}")]
     TooLongForRecord {

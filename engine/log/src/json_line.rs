@@ -1,14 +1,67 @@
 //! Reads the JSON lines of standard logs v2 into the same [`Line`] that tab-separated logs give.
 //!
 //! AWS writes one object a line, every value a string. The keys of the line are its schema; it is
-//! kept as long as the keys stay the same, which they do for a whole file. Parsing is simd-json's.
+//! kept as long as the keys stay the same, which they do for a whole file. Such lines are
+//! simd-json's. It turns numbers into its own, so a line that has some is read again by serde_json,
+//! which knows their text: digits stay as they are. serde_json also says what is wrong with a line
+//! and where.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
 use simd_json::{Buffers, Node, StaticNode, Tape};
 
+use crate::field::Field;
 use crate::line::Line;
-use crate::schema::{Column, LogKind, Schema};
+use crate::schema::{Column, LogKind, Schema, SchemaError};
+
+/// Why a line is not a JSON object of a log's fields.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonLineError {
+    /// The text is no JSON, usually for a broken write.
+    #[error("not valid JSON at column {column}")]
+    Invalid {
+        /// The byte in the line, from 1.
+        column: usize,
+    },
+    /// The text ends inside of the object.
+    #[error("cut off at column {column}, inside of the JSON")]
+    Cut {
+        /// The byte behind the last one, from 1.
+        column: usize,
+    },
+    /// JSON of another kind.
+    #[error("it is {0}, not an object")]
+    NotAnObject(&'static str),
+    /// A value has parts, which no value of a log has.
+    #[error("the value of `{key}` is {kind}")]
+    Nested {
+        /// The value's key.
+        key: String,
+        /// `an object` or `an array`.
+        kind: &'static str,
+    },
+    /// An escape in the value stands for no character.
+    #[error("the value of `{0}` has an escape that is no character")]
+    Text(String),
+    /// A key stands twice.
+    #[error("the key `{0}` is there twice")]
+    Duplicate(String),
+    /// An object without a key.
+    #[error("the object is empty")]
+    Empty,
+    /// More keys than a log has fields.
+    #[error("{0} keys; a line has at most {max}", max = Schema::MAX_COLUMNS)]
+    TooMany(usize),
+    /// An object of something else, such as an event of CloudWatch Logs without its envelope.
+    #[error("none of its keys is a field of CloudFront logs")]
+    NoField,
+}
 
 /// Reads one line after the other, with buffers that are used again.
 #[derive(Default)]
@@ -27,62 +80,141 @@ impl JsonLineReader {
         self.schema.as_ref()
     }
 
-    /// A view of the line: columns in the order of its keys. `null` is an absent value.
+    /// A view of the line: columns in the order of its keys. `null` is an absent value, and a
+    /// number has its own digits.
     ///
     /// # Errors
-    /// Not a JSON object, a key twice, or a value that is an object or an array; the text says
-    /// which.
-    pub fn read(&mut self, line: &[u8]) -> Result<Line<'_>, String> {
+    /// Not a JSON object of text, numbers, `true`, `false` and `null` under the names of a log's
+    /// fields.
+    pub fn read(&mut self, line: &[u8]) -> Result<Line<'_>, JsonLineError> {
         self.text.clear();
         self.text.extend_from_slice(line);
-        let tape =
-            simd_json::to_tape_with_buffers(&mut self.text, &mut self.buffers).map_err(|error| error.to_string())?;
-        let pairs = pairs_of(&tape)?;
-        let same_keys =
-            pairs.len() == self.keys.len() && pairs.iter().zip(&self.keys).all(|((key, _), own)| *key == &**own);
-        if !same_keys || self.schema.is_none() {
-            self.schema = None;
-            self.keys = pairs.iter().map(|(key, _)| Box::from(*key)).collect();
-            let columns = pairs.iter().map(|(key, _)| Column::from_name(key)).collect();
-            let schema = Schema::new(LogKind::Standard, columns).map_err(|error| error.to_string())?;
-            self.schema = Some(Arc::new(schema));
-        }
         self.values.clear();
         self.ends.clear();
-        for (key, value) in pairs {
-            append_text(&mut self.values, value).map_err(|what| format!("the value of `{key}` is {what}"))?;
-            self.ends.push(self.values.len() as u32);
-            self.values.push(b'\t');
+        let tape = simd_json::to_tape_with_buffers(&mut self.text, &mut self.buffers);
+        match tape.as_ref().ok().and_then(texts_of) {
+            Some(pairs) => {
+                find_schema(&mut self.keys, &mut self.schema, pairs.iter().map(|(key, _)| *key))?;
+                for (_, value) in pairs {
+                    self.values.extend_from_slice(value.as_bytes());
+                    self.ends.push(self.values.len() as u32);
+                    self.values.push(b'\t');
+                }
+            }
+            None => {
+                let pairs = pairs_of(line)?;
+                find_schema(&mut self.keys, &mut self.schema, pairs.iter().map(|(key, _)| &**key))?;
+                for (key, value) in &pairs {
+                    append_value(&mut self.values, key, value)?;
+                    self.ends.push(self.values.len() as u32);
+                    self.values.push(b'\t');
+                }
+            }
         }
-        let schema = self.schema.as_deref().expect("it was set above");
+        let schema = self.schema.as_deref().expect("it was found above");
         Ok(Line::new(&self.values, 0, &self.ends, schema))
     }
 }
 
-/// The keys of the object and their values' nodes.
-fn pairs_of<'tape, 'input>(tape: &'tape Tape<'input>) -> Result<Vec<(&'input str, &'tape Node<'input>)>, String> {
-    let Some((Node::Object { len, .. }, mut nodes)) = tape.0.split_first() else {
-        return Err("it is no object".to_owned());
-    };
-    let mut pairs = Vec::with_capacity(*len);
-    while let [Node::String(key), value, rest @ ..] = nodes {
-        pairs.push((*key, value));
-        let inside = match value {
-            Node::Object { count, .. } | Node::Array { count, .. } => *count,
-            _ => 0,
-        };
-        nodes = &rest[inside..];
+/// Keeps the schema while the keys are the same.
+fn find_schema<'a>(
+    own: &mut Vec<Box<str>>,
+    schema: &mut Option<Arc<Schema>>,
+    keys: impl ExactSizeIterator<Item = &'a str> + Clone,
+) -> Result<(), JsonLineError> {
+    if schema.is_some() && keys.len() == own.len() && keys.clone().zip(own.iter()).all(|(key, own)| *key == **own) {
+        return Ok(());
     }
-    Ok(pairs)
+    *schema = None;
+    *own = keys.map(Box::from).collect();
+    let columns: Vec<Column> = own.iter().map(|key| Column::from_name(key)).collect();
+    // A time alone is in logs of any kind.
+    let has_field =
+        columns.iter().any(|column| !matches!(column, Column::Unknown(_) | Column::Known(Field::Timestamp)));
+    let found = Schema::new(LogKind::Standard, columns).map_err(|error| match error {
+        SchemaError::Duplicate(name) => JsonLineError::Duplicate(name),
+        SchemaError::TooMany(count) => JsonLineError::TooMany(count),
+        _ => JsonLineError::Empty,
+    })?;
+    if !has_field {
+        return Err(JsonLineError::NoField);
+    }
+    *schema = Some(Arc::new(found));
+    Ok(())
 }
 
-fn append_text(values: &mut Vec<u8>, value: &Node<'_>) -> Result<(), &'static str> {
-    match value {
-        Node::String(text) => values.extend_from_slice(text.as_bytes()),
-        Node::Static(StaticNode::Null) => values.push(b'-'),
-        Node::Static(number_or_bool) => values.extend_from_slice(number_or_bool.to_string().as_bytes()),
-        Node::Object { .. } => return Err("an object"),
-        Node::Array { .. } => return Err("an array"),
+/// The keys of the object and their values, where all of these are text or absent.
+fn texts_of<'input>(tape: &Tape<'input>) -> Option<Vec<(&'input str, &'input str)>> {
+    let (Node::Object { len, .. }, mut nodes) = tape.0.split_first()? else { return None };
+    let mut pairs = Vec::with_capacity(*len);
+    while let [Node::String(key), value, rest @ ..] = nodes {
+        let value = match value {
+            Node::String(text) => *text,
+            Node::Static(StaticNode::Null) => "-",
+            _ => return None,
+        };
+        pairs.push((*key, value));
+        nodes = rest;
+    }
+    Some(pairs)
+}
+
+/// The keys of the object and the texts of their values.
+fn pairs_of(line: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonLineError> {
+    struct Pairs;
+
+    impl<'de> Visitor<'de> for Pairs {
+        type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut pairs = Vec::new();
+            while let Some((Key(key), value)) = map.next_entry()? {
+                pairs.push((key, value));
+            }
+            Ok(pairs)
+        }
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    let mut deserializer = serde_json::Deserializer::from_slice(line);
+    let pairs = deserializer.deserialize_map(Pairs).and_then(|pairs| deserializer.end().map(|()| pairs));
+    pairs.map_err(|error| match error.classify() {
+        Category::Data => JsonLineError::NotAnObject(kind_of(line)),
+        Category::Eof => JsonLineError::Cut { column: error.column() + 1 },
+        Category::Syntax | Category::Io => JsonLineError::Invalid { column: error.column().max(1) },
+    })
+}
+
+fn kind_of(json: &[u8]) -> &'static str {
+    match json.trim_ascii_start().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "text",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+fn append_value(values: &mut Vec<u8>, key: &str, value: &RawValue) -> Result<(), JsonLineError> {
+    let text = value.get();
+    match text.as_bytes() {
+        [b'{' | b'[', ..] => return Err(JsonLineError::Nested { key: key.to_owned(), kind: kind_of(text.as_bytes()) }),
+        [b'"', ..] => {
+            #[derive(serde::Deserialize)]
+            struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+            // An escape that stands for no character.
+            let Text(text) = serde_json::from_str(text).map_err(|_| JsonLineError::Text(key.to_owned()))?;
+            values.extend_from_slice(text.as_bytes());
+        }
+        b"null" => values.push(b'-'),
+        number_or_bool => values.extend_from_slice(number_or_bool),
     }
     Ok(())
 }
@@ -106,6 +238,17 @@ mod tests {
     }
 
     #[test]
+    fn numbers_keep_their_digits() {
+        let mut reader = JsonLineReader::default();
+        for number in ["1761759015.10", "12345678901234567890123", "-0", "0.000", "1e400", "1E-2", "7", "true"] {
+            let text = format!(r#"{{"timestamp(ms)":{number}, "date":"\u00e9" ,"sc-bytes" : {number}}}"#);
+            let line = reader.read(text.as_bytes()).unwrap();
+            let wanted = [number.as_bytes(), "é".as_bytes(), number.as_bytes()];
+            assert_eq!(line.columns().collect::<Vec<_>>(), wanted);
+        }
+    }
+
+    #[test]
     fn the_schema_is_kept_while_the_keys_are_the_same() {
         let mut reader = JsonLineReader::default();
         reader.read(br#"{"date":"1","time":"2"}"#).unwrap();
@@ -120,15 +263,25 @@ mod tests {
     fn what_is_no_object_of_texts_is_refused() {
         let mut reader = JsonLineReader::default();
         for (text, wanted) in [
-            (&b"[1]"[..], "no object"),
-            (b"7", "no object"),
+            (&b"[1]"[..], "it is an array, not an object"),
+            (b"7", "it is a number, not an object"),
+            (b" null", "it is null, not an object"),
+            (b"garbage", "not valid JSON at column 1"),
+            (br#"{"date":"1"x}"#, "not valid JSON at column 12"),
+            (br#"{"date":tru}"#, "not valid JSON at column 12"),
+            (br#"{"date":01}"#, "not valid JSON at column 10"),
+            (br#"{"date":"1"}{"#, "not valid JSON at column 13"),
+            (b"{\"date\":\"\xff\"}", "not valid JSON at column"),
+            (br#"{"date":"1","#, "cut off at column 13"),
+            (br#"{"date":"\ud800"}"#, "`date` has an escape"),
+            (br#"{"id":"1","timestamp":1,"message":"x"}"#, "none of its keys"),
             (br#"{"date":{"a":1}}"#, "`date` is an object"),
             (br#"{"date":[1],"time":"x"}"#, "`date` is an array"),
             (br#"{"date":"1","date":"2"}"#, "twice"),
             (b"{}", "empty"),
         ] {
             let error = reader.read(text).unwrap_err();
-            assert!(error.contains(wanted), "{error}");
+            assert!(error.to_string().contains(wanted), "{error}");
         }
         assert!(reader.read(br#"{"date":"1""#).is_err());
         assert!(reader.read(br#"{"date":"1"}"#).is_ok());

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use crate::field::Field;
+use crate::query::{Query, QueryEncoding};
 use crate::schema::{LogKind, Schema};
 
 /// One line with its columns.
@@ -14,6 +15,7 @@ use crate::schema::{LogKind, Schema};
 pub struct Line<'a> {
     bytes: &'a [u8],
     start: u32,
+    query_encoding: QueryEncoding,
     ends: &'a [u32],
     schema: &'a Schema,
 }
@@ -27,7 +29,25 @@ impl<'a> Line<'a> {
     #[inline]
     pub fn new(bytes: &'a [u8], start: u32, ends: &'a [u32], schema: &'a Schema) -> Line<'a> {
         debug_assert_eq!(ends.len(), schema.columns().len());
-        Line { bytes, start, ends, schema }
+        Line { bytes, start, query_encoding: QueryEncoding::default(), ends, schema }
+    }
+
+    /// The same line, whose query is encoded that many times.
+    #[inline]
+    pub fn with_query_encoding(self, query_encoding: QueryEncoding) -> Line<'a> {
+        Line { query_encoding, ..self }
+    }
+
+    /// How many times the query is encoded.
+    #[inline]
+    pub fn query_encoding(&self) -> QueryEncoding {
+        self.query_encoding
+    }
+
+    /// The parameters of `cs-uri-query`; `None` when it is `-`, or not in the schema.
+    #[inline]
+    pub fn query(&self) -> Option<Query<'a>> {
+        Some(Query::with_encoding(self.get(Field::CsUriQuery)?, self.query_encoding))
     }
 
     /// The schema by which the columns have names.

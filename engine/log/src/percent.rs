@@ -181,6 +181,14 @@ fn token(text: &[u8], at: usize) -> (u8, usize) {
     (text[at], at + 1)
 }
 
+/// The byte that the escape at the beginning of the text stands for, if there is one.
+pub(crate) fn escaped(text: &[u8]) -> Option<u8> {
+    match text {
+        [b'%', high, low, ..] => pair(*high, *low),
+        _ => None,
+    }
+}
+
 #[inline(always)]
 fn pair(high: u8, low: u8) -> Option<u8> {
     let (high, low) = (DIGIT[usize::from(high)], DIGIT[usize::from(low)]);

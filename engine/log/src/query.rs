@@ -11,9 +11,9 @@
 //!
 //! CloudFront leaves `+`, `&` and `=` as they are, so a `%2B`, `%26` or `%3D` in the log means that
 //! its text was *not* encoded once more (some sources log one level only): the plus stays a plus,
-//! `&` and `=` are data. Hence both forms of the `url` above decode to `http://a`, and one level
-//! needs no setting. The price is a value that is `%41` in clear and was encoded once (`%2541`): it
-//! reads as `A`. For text that has one level for sure there is [`Query::once`].
+//! `&` and `=` are data. Hence both forms of the `url` above decode to `http://a`. Only a value that
+//! is `%41` in clear and was encoded once (`%2541`) would read as `A`: for text that has one level
+//! there is [`Query::once`], and [`QueryEncoding::shown_by`] tells which text has.
 //!
 //! Broken escapes stay as they are, as in [`percent`].
 //!
@@ -34,12 +34,43 @@ use crate::scan::masks::{QueryMasks, query_masks};
 
 /// How many times the names and values of a query are encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Escaping {
+pub enum QueryEncoding {
     /// By the viewer, and by CloudFront as it logged: what CloudFront's logs hold.
     #[default]
-    Logged,
-    /// Once: a query as it stands in a URL.
+    Twice,
+    /// By the viewer: a query as it stands in a URL.
     Once,
+}
+
+impl QueryEncoding {
+    /// What the text of a query shows of how many times it is encoded, if anything.
+    ///
+    /// An escape that CloudFront cannot have written shows that the text is as the viewer sent it:
+    /// of a character that CloudFront leaves as it is, such as `%2F`, or that no URL holds as it
+    /// is, such as `%20`. Only without one does `%25` with two more digits show that CloudFront
+    /// encoded the viewer's escapes; with one, it is of a URL inside of the URL. The escapes of
+    /// ``" ' < > [ ] \ ^ ` { | } ~`` and of bytes above 126 show nothing.
+    ///
+    /// ```
+    /// use pixel_engine_log::query::QueryEncoding;
+    /// let shown = |text: &str| QueryEncoding::shown_by(text.as_bytes());
+    /// assert_eq!(shown("url=http%3A%2F%2Fa%3Fb%3D%2520"), Some(QueryEncoding::Once));
+    /// assert_eq!(shown("url=http%253A%252F%252Fa"), Some(QueryEncoding::Twice));
+    /// assert_eq!(shown("q=%5B1%5D&pct=100%25"), None);
+    /// ```
+    pub fn shown_by(text: &[u8]) -> Option<QueryEncoding> {
+        let mut shown = None;
+        for at in memchr::memchr_iter(b'%', text) {
+            match percent::escaped(&text[at..]) {
+                Some(b'%') if text.get(at + 3..at + 5).is_some_and(|next| next.iter().all(u8::is_ascii_hexdigit)) => {
+                    shown = Some(QueryEncoding::Twice);
+                }
+                None | Some(b'%' | b'"' | b'\'' | b'<' | b'>' | b'[' | b']' | b'\\' | b'^' | b'`' | b'{'..) => {}
+                Some(_) => return Some(QueryEncoding::Once),
+            }
+        }
+        shown
+    }
 }
 
 /// One parameter: slices of the query's text, not decoded.
@@ -52,7 +83,7 @@ pub struct Parameter<'a> {
     pub name: &'a [u8],
     /// What stands behind it; `None` when there is no `=`.
     pub value: Option<&'a [u8]>,
-    escaping: Escaping,
+    encoding: QueryEncoding,
     name_is_escaped: bool,
     value_is_escaped: bool,
 }
@@ -61,19 +92,19 @@ impl<'a> Parameter<'a> {
     /// The decoded name; borrowed when it has nothing to decode.
     #[inline(always)]
     pub fn name_decoded(&self) -> Cow<'a, [u8]> {
-        decoded(self.name, self.name_is_escaped, self.escaping)
+        decoded(self.name, self.name_is_escaped, self.encoding)
     }
 
     /// The decoded value; borrowed when it has nothing to decode, `None` when there is no `=`.
     #[inline(always)]
     pub fn value_decoded(&self) -> Option<Cow<'a, [u8]>> {
-        Some(decoded(self.value?, self.value_is_escaped, self.escaping))
+        Some(decoded(self.value?, self.value_is_escaped, self.encoding))
     }
 
     /// Appends the decoded name to `out`, which can be used again and again.
     #[inline]
     pub fn decode_name_into(&self, out: &mut Vec<u8>) {
-        append(self.name, self.name_is_escaped, self.escaping, out);
+        append(self.name, self.name_is_escaped, self.encoding, out);
     }
 
     /// Appends the decoded value to `out`; nothing when there is no `=`.
@@ -89,7 +120,7 @@ impl<'a> Parameter<'a> {
     /// ```
     #[inline]
     pub fn decode_value_into(&self, out: &mut Vec<u8>) {
-        append(self.value.unwrap_or_default(), self.value_is_escaped, self.escaping, out);
+        append(self.value.unwrap_or_default(), self.value_is_escaped, self.encoding, out);
     }
 
     /// Whether the decoded name is `name`.
@@ -105,14 +136,14 @@ impl<'a> Parameter<'a> {
 pub struct Query<'a> {
     text: &'a [u8],
     spans: Spans,
-    escaping: Escaping,
+    encoding: QueryEncoding,
 }
 
 impl<'a> Query<'a> {
     /// The parameters of a `cs-uri-query` as CloudFront logs it.
     #[inline]
     pub fn new(text: &'a [u8]) -> Query<'a> {
-        Query::with_escaping(text, Escaping::Logged)
+        Query::with_encoding(text, QueryEncoding::Twice)
     }
 
     /// The parameters of a query that is encoded once, as it stands in a URL: what the URL standard
@@ -124,13 +155,13 @@ impl<'a> Query<'a> {
     /// ```
     #[inline]
     pub fn once(text: &'a [u8]) -> Query<'a> {
-        Query::with_escaping(text, Escaping::Once)
+        Query::with_encoding(text, QueryEncoding::Once)
     }
 
-    /// The parameters of a query with that escaping.
+    /// The parameters of a query that is encoded that many times.
     #[inline]
-    pub fn with_escaping(text: &'a [u8], escaping: Escaping) -> Query<'a> {
-        Query { text, spans: Spans::new(0, text.len()), escaping }
+    pub fn with_encoding(text: &'a [u8], encoding: QueryEncoding) -> Query<'a> {
+        Query { text, spans: Spans::new(0, text.len()), encoding }
     }
 
     /// The last of the remaining parameters whose decoded name is `name`.
@@ -156,7 +187,7 @@ impl<'a> Iterator for Query<'a> {
         Some(Parameter {
             name: &self.text[span.start..span.name_end],
             value: span.has_value().then(|| &self.text[span.value_start()..span.end]),
-            escaping: self.escaping,
+            encoding: self.encoding,
             name_is_escaped: span.name_is_escaped,
             value_is_escaped: span.value_is_escaped,
         })
@@ -166,25 +197,25 @@ impl<'a> Iterator for Query<'a> {
 impl std::iter::FusedIterator for Query<'_> {}
 
 #[inline(always)]
-fn decoded(text: &[u8], is_escaped: bool, escaping: Escaping) -> Cow<'_, [u8]> {
-    if is_escaped { Cow::Owned(owned(text, escaping)) } else { Cow::Borrowed(text) }
+fn decoded(text: &[u8], is_escaped: bool, encoding: QueryEncoding) -> Cow<'_, [u8]> {
+    if is_escaped { Cow::Owned(owned(text, encoding)) } else { Cow::Borrowed(text) }
 }
 
-fn owned(text: &[u8], escaping: Escaping) -> Vec<u8> {
+fn owned(text: &[u8], encoding: QueryEncoding) -> Vec<u8> {
     let mut out = Vec::new();
-    append_escaped(text, escaping, &mut out);
+    append_escaped(text, encoding, &mut out);
     out
 }
 
 #[inline(always)]
-fn append(text: &[u8], is_escaped: bool, escaping: Escaping, out: &mut Vec<u8>) {
-    if is_escaped { append_escaped(text, escaping, out) } else { out.extend_from_slice(text) }
+fn append(text: &[u8], is_escaped: bool, encoding: QueryEncoding, out: &mut Vec<u8>) {
+    if is_escaped { append_escaped(text, encoding, out) } else { out.extend_from_slice(text) }
 }
 
-fn append_escaped(text: &[u8], escaping: Escaping, out: &mut Vec<u8>) {
-    match escaping {
-        Escaping::Logged => percent::append::<LOGGED_FORM>(text, out),
-        Escaping::Once => percent::append::<FORM>(text, out),
+fn append_escaped(text: &[u8], encoding: QueryEncoding, out: &mut Vec<u8>) {
+    match encoding {
+        QueryEncoding::Twice => percent::append::<LOGGED_FORM>(text, out),
+        QueryEncoding::Once => percent::append::<FORM>(text, out),
     }
 }
 
@@ -313,10 +344,15 @@ fn block_masks(bytes: &[u8], base: usize, end: usize) -> QueryMasks {
     }
 }
 
-/// Decodes a name or value of a logged query to the front of `out`; see [`percent::decode_range`].
+/// Decodes a name or value of a query that is encoded twice, or `ONCE`, to the front of `out`; see
+/// [`percent::decode_range`].
 #[inline]
-pub(crate) fn decode_logged(bytes: &[u8], start: usize, end: usize, out: &mut [u8]) -> Decoded {
-    percent::decode_range::<LOGGED_FORM>(bytes, start, end, out)
+pub(crate) fn decode<const ONCE: bool>(bytes: &[u8], start: usize, end: usize, out: &mut [u8]) -> Decoded {
+    if ONCE {
+        percent::decode_range::<FORM>(bytes, start, end, out)
+    } else {
+        percent::decode_range::<LOGGED_FORM>(bytes, start, end, out)
+    }
 }
 
 #[cfg(test)]
@@ -332,10 +368,10 @@ mod tests {
     }
 
     /// Splits, then decodes level by level: slow and plain.
-    fn naive(text: &[u8], escaping: Escaping) -> Pairs {
+    fn naive(text: &[u8], encoding: QueryEncoding) -> Pairs {
         let decoded = |text: &[u8]| {
             let raw: Vec<(u8, bool)> = text.iter().map(|&byte| (byte, false)).collect();
-            let url = if escaping == Escaping::Logged { naive_level(&raw) } else { raw };
+            let url = if encoding == QueryEncoding::Twice { naive_level(&raw) } else { raw };
             let spaces: Vec<(u8, bool)> = url
                 .into_iter()
                 .map(|(byte, escaped)| if byte == b'+' && !escaped { (b' ', true) } else { (byte, escaped) })
@@ -440,7 +476,7 @@ mod tests {
                 format!("a=1&{}", "f".repeat(len)),
                 format!("{}&a=1", "&".repeat(len)),
             ] {
-                assert_eq!(parsed(Query::new(text.as_bytes())), naive(text.as_bytes(), Escaping::Logged), "{text}");
+                assert_eq!(parsed(Query::new(text.as_bytes())), naive(text.as_bytes(), QueryEncoding::Twice), "{text}");
             }
         }
     }
@@ -463,13 +499,13 @@ mod tests {
             text in r"([a-c&=]|[&=%+]|%25|%2525|%[0-9A-Fa-f]{2}|%25[0-9A-Fa-f]{2}|[a-z0-9%]{1,20}){0,40}"
         ) {
             let text = text.as_bytes();
-            prop_assert_eq!(parsed(Query::new(text)), naive(text, Escaping::Logged));
-            prop_assert_eq!(parsed(Query::once(text)), naive(text, Escaping::Once));
+            prop_assert_eq!(parsed(Query::new(text)), naive(text, QueryEncoding::Twice));
+            prop_assert_eq!(parsed(Query::once(text)), naive(text, QueryEncoding::Once));
         }
 
         #[test]
         fn arbitrary_bytes_are_parsed_like_the_naive_one(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(parsed(Query::new(&text)), naive(&text, Escaping::Logged));
+            prop_assert_eq!(parsed(Query::new(&text)), naive(&text, QueryEncoding::Twice));
         }
 
         #[test]
@@ -483,7 +519,7 @@ mod tests {
                 prop_assert_eq!(&all[span.start..span.name_end], parameter.name);
                 prop_assert_eq!(&all[span.value_start()..span.end], parameter.value.unwrap_or_default());
                 let mut out = vec![0; text.len() + percent::SLACK];
-                let decoded = decode_logged(&all, span.value_start(), span.end, &mut out);
+                let decoded = decode::<false>(&all, span.value_start(), span.end, &mut out);
                 prop_assert_eq!(&out[..decoded.len], &*parameter.value_decoded().unwrap_or_default());
             }
             prop_assert!(spans.next(&all).is_none());

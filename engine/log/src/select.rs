@@ -10,7 +10,6 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::field::{Field, json_name};
 use crate::line::Line;
-use crate::query::Query;
 use crate::schema::{Column, LogKind, Schema, most_similar};
 
 /// One value of a line, by name.
@@ -56,7 +55,7 @@ impl Selector {
     pub fn text<'a>(&self, line: &Line<'a>) -> Option<&'a [u8]> {
         match self {
             Selector::Query(name) => {
-                let parameter = Query::new(line.get(Field::CsUriQuery)?).last_named(name.as_bytes())?;
+                let parameter = line.query()?.last_named(name.as_bytes())?;
                 Some(parameter.value.unwrap_or_default())
             }
             _ => self.place(line.schema())?.text(line),
@@ -67,7 +66,7 @@ impl Selector {
     pub fn value<'a>(&self, line: &Line<'a>) -> Option<Cow<'a, [u8]>> {
         match self {
             Selector::Query(name) => {
-                let parameter = Query::new(line.get(Field::CsUriQuery)?).last_named(name.as_bytes())?;
+                let parameter = line.query()?.last_named(name.as_bytes())?;
                 Some(parameter.value_decoded().unwrap_or_default())
             }
             _ => self.text(line).map(Cow::Borrowed),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use fastrand::Rng;
 use pixel_engine_kpl::{Decoded, SharedShardMap, decode};
 use pixel_engine_log::encode::Encoding;
+use pixel_engine_log::query::QueryEncoding;
 use pixel_engine_log::schema::{LogKind, Schema, Schemas};
 use pixel_engine_log::select::Matcher;
 use proptest::prelude::*;
@@ -112,6 +113,7 @@ impl Log {
                 source_bytes: bytes.len() as u64,
                 read_at: Instant::now(),
                 layout: Layout::RealTime,
+                query_encoding: QueryEncoding::default(),
                 cut,
                 token,
             });

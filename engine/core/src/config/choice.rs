@@ -2,6 +2,7 @@
 
 use crate::sink::limits::Counted;
 use crate::source::Format;
+use pixel_engine_log::query::QueryEncoding;
 
 /// A setting that takes one of a few names. Files, variables and command lines use the same ones.
 ///
@@ -34,6 +35,29 @@ pub enum EncodingKind {
     Raw,
     /// A JSON object.
     Jsonl,
+}
+
+/// How many times the queries in the log are percent-encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueryEncodingKind {
+    /// By the viewer and by CloudFront, as CloudFront's logs have them.
+    #[default]
+    Twice,
+    /// By the viewer alone.
+    Once,
+    /// Told from the first queries of each input that show it.
+    Auto,
+}
+
+impl QueryEncodingKind {
+    /// The same for every input; `None` when each is to show it.
+    pub(crate) fn known(self) -> Option<QueryEncoding> {
+        match self {
+            QueryEncodingKind::Twice => Some(QueryEncoding::Twice),
+            QueryEncodingKind::Once => Some(QueryEncoding::Once),
+            QueryEncodingKind::Auto => None,
+        }
+    }
 }
 
 /// What records are made of.
@@ -72,7 +96,15 @@ impl Choice for Format {
         (Format::Auto, "auto", "Told from the first line"),
         (Format::RealTime, "realtime", "Real-time logs: tab-separated, no header"),
         (Format::Standard, "standard", "Standard logs with `#Fields` headers"),
-        (Format::Json, "json", "Standard logs v2 as JSON lines"),
+        (Format::Json, "json", "Standard logs v2 in JSON"),
+    ];
+}
+
+impl Choice for QueryEncodingKind {
+    const CHOICES: &'static [(QueryEncodingKind, &'static str, &'static str)] = &[
+        (QueryEncodingKind::Twice, "twice", "By the viewer and by CloudFront"),
+        (QueryEncodingKind::Once, "once", "By the viewer alone, as in older logs and those of other writers"),
+        (QueryEncodingKind::Auto, "auto", "Told from the first queries of each input that show it"),
     ];
 }
 

@@ -29,6 +29,7 @@ macro_rules! keys {
 keys! {
     Format "format",
     Fields "fields",
+    QueryEncoding "query_encoding",
     Match "match",
     OnBadLine "on_bad_line",
     Quarantine "quarantine",

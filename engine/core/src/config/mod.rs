@@ -23,7 +23,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use choice::{Choice, ContainerKind, EncodingKind, OnBadLine, WhenFull};
+pub use choice::{Choice, ContainerKind, EncodingKind, OnBadLine, QueryEncodingKind, WhenFull};
 pub use error::{ConfigError, Problem};
 pub use key::Key;
 pub use settings::Settings;
@@ -44,6 +44,7 @@ pub struct Config {
     format: Format,
     schemas: Schemas,
     standard_schema: Option<Arc<Schema>>,
+    query_encoding: QueryEncodingKind,
     matcher: Matcher,
     on_bad_line: OnBadLine,
     quarantine: PathBuf,
@@ -223,6 +224,11 @@ impl Config {
     /// The accepted schemas of real-time logs.
     pub fn schemas(&self) -> &Schemas {
         &self.schemas
+    }
+
+    /// How many times the queries in the log are encoded.
+    pub fn query_encoding(&self) -> QueryEncodingKind {
+        self.query_encoding
     }
 
     /// The columns of standard logs that come without a header.

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use super::error::{ConfigError, Problem};
 use super::units::format_duration;
 use super::{
-    Choice, Config, Container, ContainerKind, DeliveryConfig, EncodingKind, Key, Linger, OnBadLine, RateLimit,
-    SpoolConfig, Stream, Target, WhenFull, read,
+    Choice, Config, Container, ContainerKind, DeliveryConfig, EncodingKind, Key, Linger, OnBadLine, QueryEncodingKind,
+    RateLimit, SpoolConfig, Stream, Target, WhenFull, read,
 };
 use crate::compress::Codec;
 use crate::pack::lines;
@@ -50,6 +50,9 @@ pub struct Settings {
     /// without a header. Default: every preset.
     #[serde(deserialize_with = "read::list")]
     pub fields: Vec<String>,
+    /// How many times the queries in the log are percent-encoded. Default: twice.
+    #[serde(deserialize_with = "read::choice")]
+    pub query_encoding: Option<QueryEncodingKind>,
     /// Conditions `FIELD=GLOB`: a line that does not match all of them is filtered out. Default:
     /// none.
     #[serde(rename = "match", deserialize_with = "read::list")]
@@ -161,6 +164,7 @@ impl Settings {
             format: self.format.unwrap_or_default(),
             schemas,
             standard_schema,
+            query_encoding: self.query_encoding.unwrap_or_default(),
             matcher: Matcher::new(conditions).map_err(|error| selecting(Key::Match, error))?,
             on_bad_line: self.on_bad_line.unwrap_or_default(),
             quarantine,

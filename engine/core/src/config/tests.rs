@@ -50,6 +50,7 @@ fn defaults() {
         }
     );
     assert_eq!((config.format(), config.encoding()), (Format::Auto, &Encoding::Raw));
+    assert_eq!(config.query_encoding(), QueryEncodingKind::Twice);
     assert_eq!((config.linger().limit(false), config.linger().limit(true)), (None, Some(Duration::from_secs(1))));
     assert_eq!((config.quarantine(), config.checkpoint()), (Path::new("pixel-engine-quarantine.jsonl"), None));
     assert_eq!((config.spool(), config.on_bad_line()), (None, OnBadLine::Quarantine));
@@ -282,7 +283,7 @@ fn a_message_can_be_spelled_in_flags() {
 #[test]
 fn settings_are_read_from_numbers_and_from_text() {
     let typed = json!({
-        "format": "standard", "fields": ["date,time"], "match": ["c-ip=1*", "sc-status=2*"], "on_bad_line": "skip",
+        "format": "standard", "fields": ["date,time"], "query_encoding": "auto", "match": ["c-ip=1*", "sc-status=2*"], "on_bad_line": "skip",
         "quarantine": "bad.jsonl", "encode": "jsonl", "select": "c-ip", "to": "firehose://hits", "container": "lines",
         "record_size": 20_480, "align": 512, "reorder": true, "compress": "zstd:1", "linger": "250ms", "threads": 2,
         "resume": "state", "concurrency": 8, "request_size": 2_097_152, "count_request_size": "data",
@@ -350,6 +351,7 @@ impl Settings {
         match key {
             Key::Format => was_given(&mut self.format),
             Key::Fields => !std::mem::take(&mut self.fields).is_empty(),
+            Key::QueryEncoding => was_given(&mut self.query_encoding),
             Key::Match => !std::mem::take(&mut self.matches).is_empty(),
             Key::OnBadLine => was_given(&mut self.on_bad_line),
             Key::Quarantine => was_given(&mut self.quarantine),
@@ -486,6 +488,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         seldom(names::<OnBadLine>()),
         seldom(names::<EncodingKind>()),
         seldom(texts(&["timestamp,query.n", "c-ip uri-path", "timestamp,timestamp", "c-ipp"])),
+        seldom(names::<QueryEncodingKind>()),
     );
     let records = (
         seldom(texts(&["null:", "stdout:", "dir:out", "firehose://hits", "kinesis://hits", "s3://hits", "kinesis://"])),
@@ -524,6 +527,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     (what, records, delivery).prop_map(|(what, records, delivery)| Settings {
         format: what.0,
         fields: what.1.into_iter().collect(),
+        query_encoding: what.6,
         matches: what.2.into_iter().collect(),
         on_bad_line: what.3,
         encode: what.4,

@@ -260,6 +260,7 @@ pub(crate) mod tests {
     use crate::block::Layout;
     use crate::observe::{Observed, Observer};
     use pixel_engine_log::field::Field;
+    use pixel_engine_log::query::QueryEncoding;
     use pixel_engine_log::schema::{LogKind, Schema, Schemas};
     use pixel_engine_log::select::Matcher;
 
@@ -307,7 +308,8 @@ pub(crate) mod tests {
         let bytes = [text, if added { b"\n" } else { b"" }].concat();
         let origin = Arc::new(Origin::new(0, "a.log".to_owned()));
         let token = Acknowledgements::default().token(0, 100..100 + source_bytes);
-        Block { bytes, origin, offset: 100, source_bytes, read_at: Instant::now(), layout, cut, token }
+        let (read_at, query_encoding) = (Instant::now(), QueryEncoding::default());
+        Block { bytes, origin, offset: 100, source_bytes, read_at, layout, query_encoding, cut, token }
     }
 
     fn encode(rules: &Rules, text: &[u8]) -> Encoded {
@@ -468,6 +470,19 @@ pub(crate) mod tests {
             let wanted = [key_of(b"a b"), key_of(line(1)), key_of(line(2)), key_of(b"a b")];
             assert_eq!(encoded.block.hash_keys(), Some(&wanted[..]));
             assert_eq!(wanted[0], pixel_engine_kpl::hash_of_partition_key("a b"));
+        }
+    }
+
+    #[test]
+    fn hash_keys_follow_the_encoding_of_the_query() {
+        let schema = Schema::parse(LogKind::RealTime, "timestamp c-ip cs-uri-query").expect("known fields");
+        let mut rules =
+            Rules { partition_by: Some("query.u".parse().expect("a parameter")), ..rules(Encoding::Raw, &[]) };
+        rules.checks.schemas = Schemas::new([schema]).expect("one");
+        for (query_encoding, value) in [(QueryEncoding::Twice, "A"), (QueryEncoding::Once, "%41")] {
+            let block = Block { query_encoding, ..block(b"1\t1\tu=%2541\n", Layout::RealTime, None) };
+            let encoded = rules.encode(block, &mut Scratch::default());
+            assert_eq!(encoded.block.hash_keys(), Some(&[pixel_engine_kpl::hash_of_partition_key(value)][..]));
         }
     }
 

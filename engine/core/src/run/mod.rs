@@ -33,12 +33,12 @@ use crate::ack::Acknowledgements;
 use crate::block::BufferPool;
 use crate::check::Checks;
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::{Config, OnBadLine};
+use crate::config::{Config, OnBadLine, QueryEncodingKind};
 use crate::encode::Rules;
 use crate::observe::Observe;
 use crate::quarantine::Quarantine;
 use crate::sink::Sink;
-use crate::source::{Closed, Feed, Feeds, Origins, Source};
+use crate::source::{Closed, Feed, Feeds, Origins, QueryEncodingDetector, Source};
 
 /// Counts that others may look at while a run is going on.
 #[derive(Debug, Default)]
@@ -141,6 +141,8 @@ impl<'run> Run<'run> {
             let feeds = Feeds {
                 format,
                 standard_schema,
+                query_encoding: config.query_encoding().known(),
+                query_encodings: QueryEncodingDetector::new(config.schemas().clone()),
                 buffers,
                 acknowledgements: all,
                 checkpoint,
@@ -157,10 +159,10 @@ impl<'run> Run<'run> {
                     scope.spawn(move || source.read(feed));
                 }
             });
-            feeds.origins.left()
+            (feeds.origins.left(), feeds.query_encodings.decided())
         };
 
-        let (left, packed, written, saved) = thread::scope(|scope| {
+        let ((left, query_encodings), packed, written, saved) = thread::scope(|scope| {
             // Dropped at the end, or when a stage panics.
             let (running, ended) = bounded(0);
             let saver = checkpoint.map(|checkpoint| {
@@ -172,11 +174,15 @@ impl<'run> Run<'run> {
             let incoming = Incoming { items: from_sources, closed: &closed };
             let packed = packer.pack(&incoming.items);
             drop(incoming);
-            let (left, written) = (join(reader), join(writer));
+            let (read, written) = (join(reader), join(writer));
             drop(running);
-            (left, packed, written, saver.map_or(Ok(()), join))
+            (read, packed, written, saver.map_or(Ok(()), join))
         });
-        Report::new(packed, written, saved, left, &acknowledgements, begun.elapsed(), threads)
+        let mut report = Report::new(packed, written, saved, left, &acknowledgements, begun.elapsed(), threads);
+        if config.query_encoding() == QueryEncodingKind::Auto {
+            report.summary.query_encoding = Some(query_encodings);
+        }
+        report
     }
 }
 

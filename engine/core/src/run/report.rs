@@ -15,7 +15,7 @@ use crate::checkpoint::CheckpointError;
 use crate::quarantine::{BadLine, QuarantineError};
 use crate::sink::SinkError;
 use crate::sink::statistics::Shipping;
-use crate::source::{InputError, ReadError, Reading};
+use crate::source::{InputError, QueryEncodings, ReadError, Reading};
 use pixel_engine_simd::Isa;
 
 /// What a run did, in numbers.
@@ -74,6 +74,9 @@ pub struct Summary {
     pub simd: &'static str,
     /// Threads of the pool.
     pub threads: usize,
+    /// How many times queries are encoded, where each input was to show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_encoding: Option<QueryEncodings>,
     /// How shipping over the network went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shipping: Option<Shipping>,
@@ -231,6 +234,7 @@ impl Report {
             interrupted: left.iter().any(|read| !read.to_end),
             simd: Isa::chosen().name(),
             threads,
+            query_encoding: None,
             shipping,
         };
         let unfinished = left

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use pixel_engine_log::query::QueryEncoding;
 use pixel_engine_log::schema::Schema;
 
+use super::evidence::QueryEncodingDetector;
+use super::json::JsonLines;
 use super::{BlockReader, Format, InputError, ReadError};
 use crate::ack::{Acknowledged, Acknowledgements, Completion};
 use crate::block::{Block, BufferPool, Origin};
@@ -61,6 +64,9 @@ pub struct Closed;
 pub(crate) struct Feeds<'run> {
     pub(crate) format: Format,
     pub(crate) standard_schema: Option<Arc<Schema>>,
+    /// How many times queries are encoded; where that is not known, `query_encodings` finds out.
+    pub(crate) query_encoding: Option<QueryEncoding>,
+    pub(crate) query_encodings: QueryEncodingDetector,
     pub(crate) buffers: BufferPool,
     pub(crate) acknowledgements: Acknowledgements,
     pub(crate) checkpoint: Option<&'run Checkpoint>,
@@ -153,7 +159,8 @@ impl<'run> Feed<'run> {
     pub fn open(&self, name: impl Into<String>) -> Inlet<'run> {
         let feeds = self.feeds;
         let origin = feeds.origins.open(name.into(), self.source);
-        Inlet { feeds, blocks: None, origin, ended: false }
+        let query_encoding = feeds.query_encoding.map_or_else(OnceLock::new, OnceLock::from);
+        Inlet { feeds, blocks: None, origin, query_encoding, ended: false }
     }
 
     /// Whether the run is being stopped: a source should return soon. Reading through an inlet
@@ -180,6 +187,8 @@ pub struct Inlet<'run> {
     feeds: &'run Feeds<'run>,
     origin: Arc<Origin>,
     blocks: Option<BlockReader>,
+    /// How many times its queries are encoded, once that is known.
+    query_encoding: OnceLock<QueryEncoding>,
     ended: bool,
 }
 
@@ -197,17 +206,16 @@ impl Inlet<'_> {
         self.read(Cursor::new(lines.into()))
     }
 
-    /// Hands over all lines of `input`, which must be decompressed. While it has nothing to give,
+    /// Hands over all lines of `input`, which must be decompressed; JSON may be in any shape. While it has nothing to give,
     /// `input` may fail with `WouldBlock` or `TimedOut`: it is asked again, and lines that have
     /// waited long enough go on meanwhile.
     ///
     /// # Errors
     /// The run takes no more. An error of `input` itself goes into the run's report.
     pub fn read(&mut self, input: impl Read + Send + 'static) -> Result<(), Closed> {
-        let input = Box::new(input);
         let mut blocks = match self.blocks.take() {
             Some(mut blocks) => {
-                blocks.go_on_with(input);
+                blocks.go_on_with(Box::new(JsonLines::new(input, self.feeds.format)));
                 blocks
             }
             None => self.reader(input, false, self.feeds.format),
@@ -252,24 +260,51 @@ impl Inlet<'_> {
         loop {
             self.feeds.origins.read_up_to(self.origin.number, blocks.offset());
             match blocks.next_block() {
-                Ok(Some(block)) => self.feeds.output.block(block)?,
+                Ok(Some(mut block)) => {
+                    block.query_encoding = self.query_encoding(&block);
+                    self.feeds.output.block(block)?;
+                }
                 Ok(None) => return Ok(()),
                 Err(error) => return self.fail(error),
             }
         }
     }
 
+    /// How many times the queries of the block are encoded.
+    fn query_encoding(&self, block: &Block) -> QueryEncoding {
+        if let Some(known) = self.query_encoding.get() {
+            return *known;
+        }
+        match self.feeds.query_encodings.decide(block) {
+            Some(decided) => *self.query_encoding.get_or_init(|| decided),
+            None => QueryEncoding::default(),
+        }
+    }
+
     /// A reader of this origin; a `resumable` one can be read again from any line in a later run.
-    pub(super) fn reader(&self, input: Box<dyn Read + Send>, resumable: bool, format: Format) -> BlockReader {
+    pub(super) fn reader(&self, input: impl Read + Send + 'static, resumable: bool, format: Format) -> BlockReader {
+        self.reader_of_lines(JsonLines::new(input, format), resumable, format)
+    }
+
+    /// As [`Inlet::reader`], of an input that has a line for each object if it is JSON.
+    pub(super) fn reader_of_lines(
+        &self,
+        input: impl Read + Send + 'static,
+        resumable: bool,
+        format: Format,
+    ) -> BlockReader {
         let Feeds { standard_schema, buffers, acknowledgements, stop, hold, .. } = self.feeds;
         let (origin, schema) = (Arc::clone(&self.origin), standard_schema.clone());
         let (buffers, all, stop) = (buffers.clone(), acknowledgements.clone(), Arc::clone(stop));
-        BlockReader::new(input, origin, resumable, format, schema, buffers, all, stop).holding(*hold)
+        BlockReader::new(Box::new(input), origin, resumable, format, schema, buffers, all, stop).holding(*hold)
     }
 }
 
 impl Drop for Inlet<'_> {
     fn drop(&mut self) {
+        if self.query_encoding.get().is_none() && self.feeds.origins.offset(self.origin.number) > 0 {
+            self.feeds.query_encodings.count_undecided();
+        }
         if self.ended {
             // A checkpoint still has to write down how far its files are, and forgets them itself.
             let forget = self.feeds.checkpoint.is_none();

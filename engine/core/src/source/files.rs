@@ -83,13 +83,13 @@ fn resume(
     inlet.begin_at(acknowledged);
     let bytes_read = || Arc::clone(&feeds.bytes_read);
     let format = if feeds.format == Format::Auto { Format::of(&file.head) } else { Some(feeds.format) };
-    if let (false, Some(format @ (Format::RealTime | Format::Json))) = (file.is_transformed(), format) {
-        let raw = file.read_from(offset, bytes_read())?;
-        let mut blocks = inlet.reader(raw, true, format);
+    if file.keeps_offsets() && format == Some(Format::RealTime) {
+        let mut blocks = inlet.reader_of_lines(file.read_from(offset, bytes_read())?, true, Format::RealTime);
         blocks.begin_at(offset);
         return Ok(Some(blocks));
     }
-    // Bytes on disk do not tell where the offset is, or which header holds there.
+    // Bytes on disk do not tell where the offset is, which header holds there, or how JSON is cut
+    // into lines.
     let from_start =
         || -> Result<BlockReader, InputError> { Ok(inlet.reader(file.read(bytes_read())?, true, feeds.format)) };
     let mut blocks = from_start()?;

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::Format;
 use super::content::{Compression, Content, Unsupported};
 use super::decompress::Decompressed;
+use super::json::{JsonLines, begins_json};
 use super::peek::{PeekReader, is_passing};
 use super::text::{Utf16Reader, first_byte};
 
@@ -157,15 +159,16 @@ impl Input {
         }
     }
 
-    /// Whether its text begins with that byte, behind blanks and newlines. `false` for what can be
+    /// Whether its lines begin with that byte, behind blanks and newlines. `false` for what can be
     /// read only once, and for an error, as opening it again will tell.
     pub fn begins_with(&self, byte: u8) -> bool {
         if !self.is_regular_file() {
             return false;
         }
         let mut start = [0; 64];
-        let Ok(mut text) = self.open(Arc::default(), Arc::default()) else { return false };
-        fill(&mut text, &mut start).is_ok_and(|len| first_byte(&start[..len]) == Some(byte))
+        let Ok(text) = self.open(Arc::default(), Arc::default()) else { return false };
+        let mut lines = JsonLines::new(text, Format::Auto);
+        fill(&mut lines, &mut start).is_ok_and(|len| first_byte(&start[..len]) == Some(byte))
     }
 
     /// Opens it; what is compressed with gzip, bzip2, xz or zstd (any number of members, streams or
@@ -234,9 +237,10 @@ impl OpenFile {
         Ok(OpenFile { path: path.to_owned(), file, device: metadata.dev(), inode: metadata.ino(), size, head })
     }
 
-    /// Whether offsets in its lines are not those on disk: it is compressed, or in UTF-16.
-    pub fn is_transformed(&self) -> bool {
-        Content::of(&self.head) != Content::Plain
+    /// Whether offsets in its lines are those on disk: it is not compressed, not in UTF-16, and not
+    /// JSON, which is brought into lines.
+    pub fn keeps_offsets(&self) -> bool {
+        Content::of(&self.head) == Content::Plain && begins_json(&self.head) == Some(false)
     }
 
     /// Reads a file that is not transformed from that byte on. `bytes_read` counts as for

@@ -5,20 +5,24 @@
 //! own, and a source any number of inlets: one for each file, connection or batch.
 //!
 //! `input` finds and opens what the user named; `content` tells from the first bytes what it holds,
-//! `decompress` and `text` make text in UTF-8 of it; `files` reads such inputs one after the other;
-//! `reader` cuts bytes into blocks.
+//! `decompress` and `text` make text in UTF-8 of it, and `json` brings JSON of any shape into lines;
+//! `files` reads such inputs one after the other; `reader` cuts bytes into blocks.
 
 mod content;
 mod decompress;
+mod evidence;
 mod feed;
 mod files;
 mod input;
+mod json;
 mod peek;
 mod reader;
 mod text;
 
 pub use crate::ack::{Completion, Outcome};
 pub use content::{Compression, Unsupported};
+pub(crate) use evidence::QueryEncodingDetector;
+pub use evidence::QueryEncodings;
 pub use feed::{Closed, Feed, Inlet};
 pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
 pub use files::Files;

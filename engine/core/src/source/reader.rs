@@ -15,10 +15,11 @@ use super::decompress::is_about_trailing_bytes;
 use super::text::{BYTE_ORDER_MARK, first_byte, without_margin};
 use crate::ack::Acknowledgements;
 use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Origin};
+use pixel_engine_log::query::QueryEncoding;
 use pixel_engine_log::schema::{Schema, SchemaError};
 
 /// What the lines are; `Auto` looks at the first byte that is no newline, blank or byte order mark:
-/// `#` begins a standard log, `{` JSON lines, anything else a real-time log.
+/// `#` begins a standard log, `{` or `[` JSON, anything else a real-time log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Told from the content.
@@ -28,7 +29,7 @@ pub enum Format {
     RealTime,
     /// Standard logs with `#Fields:` headers.
     Standard,
-    /// Standard logs v2 as JSON lines.
+    /// Standard logs v2 in JSON.
     Json,
 }
 
@@ -38,7 +39,7 @@ impl Format {
     pub fn of(bytes: &[u8]) -> Option<Format> {
         first_byte(bytes).map(|byte| match byte {
             b'#' => Format::Standard,
-            b'{' => Format::Json,
+            b'{' | b'[' => Format::Json,
             _ => Format::RealTime,
         })
     }
@@ -306,7 +307,8 @@ impl BlockReader {
         let token = self.acknowledgements.token(self.origin.number, range);
         token.leave_unended(self.unended);
         let (origin, source_bytes) = (Arc::clone(&self.origin), taken as u64);
-        Block { bytes, origin, offset, source_bytes, read_at, layout, cut, token }
+        let query_encoding = QueryEncoding::default();
+        Block { bytes, origin, offset, source_bytes, read_at, layout, query_encoding, cut, token }
     }
 
     fn next_part(&mut self, last: bool) -> Cut {

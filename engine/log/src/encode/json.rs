@@ -1,7 +1,7 @@
 use crate::field::{Field, Kind};
 use crate::line::Line;
 use crate::percent::SLACK;
-use crate::query::{Span, Spans, decode_logged};
+use crate::query::{QueryEncoding, Span, Spans, decode};
 use crate::scan::masks::{count_json_specials, json_specials};
 use crate::schema::{Column, Schema};
 use crate::select::{Place, Selection, Selector};
@@ -47,6 +47,32 @@ enum QueryKeys {
     All,
     /// These names, with their keys.
     Named(Box<[(Box<[u8]>, Key)]>),
+}
+
+impl QueryKeys {
+    /// Writes the parameters between `start` and `end`; gives the new place.
+    #[inline(always)]
+    fn write<const ONCE: bool>(
+        &self,
+        mut writer: LineWriter<'_, '_>,
+        start: usize,
+        end: usize,
+        is_clean: bool,
+        names: &mut NameSet,
+        duplicates: &mut Duplicates,
+    ) -> usize {
+        match self {
+            QueryKeys::All => {
+                if is_clean && let Some(at) = distinct_parameters::<ONCE>(writer.again(), start, end, names) {
+                    at
+                } else {
+                    any_parameters::<ONCE>(writer.again(), start, end, is_clean, duplicates)
+                }
+            }
+            QueryKeys::Named(names) if names.is_empty() => writer.out.at,
+            QueryKeys::Named(names) => named_parameters::<ONCE>(writer.again(), start, end, is_clean, names),
+        }
+    }
 }
 
 /// `,"name":`, and the `"` of a value that is text, with room behind it so that it is copied in one
@@ -158,21 +184,15 @@ impl JsonEncoder {
         if let Some(column) = self.query_column {
             let (start, end) = writer.bounds(column);
             if &writer.source[start..end] != b"-" {
-                match &self.query {
-                    QueryKeys::All => {
-                        writer.out.at = if is_clean
-                            && let Some(at) = distinct_parameters(writer.again(), start, end, &mut self.names)
-                        {
-                            at
-                        } else {
-                            any_parameters(writer.again(), start, end, is_clean, &mut self.duplicates)
-                        };
+                let (names, duplicates) = (&mut self.names, &mut self.duplicates);
+                writer.out.at = match line.query_encoding() {
+                    QueryEncoding::Twice => {
+                        self.query.write::<false>(writer.again(), start, end, is_clean, names, duplicates)
                     }
-                    QueryKeys::Named(names) if names.is_empty() => {}
-                    QueryKeys::Named(names) => {
-                        writer.out.at = named_parameters(writer.again(), start, end, is_clean, names);
+                    QueryEncoding::Once => {
+                        self.query.write::<true>(writer.again(), start, end, is_clean, names, duplicates)
                     }
-                }
+                };
             }
         }
         // Every key comes with the comma before it.
@@ -288,18 +308,24 @@ impl Copier<'_> {
 
     /// A parameter's decoded value, as the inside of a JSON string.
     #[inline]
-    fn value(&mut self, source: &[u8], span: &Span, is_clean: bool) {
+    fn value<const ONCE: bool>(&mut self, source: &[u8], span: &Span, is_clean: bool) {
         if is_clean {
-            self.parameter::<true>(source, span.value_start(), span.end, span.value_is_escaped);
+            self.parameter::<true, ONCE>(source, span.value_start(), span.end, span.value_is_escaped);
         } else {
-            self.parameter::<false>(source, span.value_start(), span.end, span.value_is_escaped);
+            self.parameter::<false, ONCE>(source, span.value_start(), span.end, span.value_is_escaped);
         }
     }
 
     #[inline(always)]
-    fn parameter<const CLEAN: bool>(&mut self, source: &[u8], start: usize, end: usize, is_escaped: bool) {
+    fn parameter<const CLEAN: bool, const ONCE: bool>(
+        &mut self,
+        source: &[u8],
+        start: usize,
+        end: usize,
+        is_escaped: bool,
+    ) {
         if is_escaped {
-            self.at = decode::<CLEAN>(self.bytes, self.at, source, start, end);
+            self.at = decode_inside::<CLEAN, ONCE>(self.bytes, self.at, source, start, end);
         } else if CLEAN {
             self.copy(source, start, end);
         } else {
@@ -459,7 +485,12 @@ impl LineWriter<'_, '_> {
 /// `,"query":{...}` of a clean line, while names are plain once decoded and none repeats; gives the
 /// new place.
 #[inline(never)]
-fn distinct_parameters(writer: LineWriter<'_, '_>, start: usize, end: usize, names: &mut NameSet) -> Option<usize> {
+fn distinct_parameters<const ONCE: bool>(
+    writer: LineWriter<'_, '_>,
+    start: usize,
+    end: usize,
+    names: &mut NameSet,
+) -> Option<usize> {
     // Moved, so that it lives in registers.
     let LineWriter { mut out, source, .. } = writer;
     names.clear();
@@ -470,7 +501,7 @@ fn distinct_parameters(writer: LineWriter<'_, '_>, start: usize, end: usize, nam
         out.byte(b'"');
         let hash = if span.name_is_escaped {
             let name = out.at;
-            let decoded = decode_logged(source, span.start, span.name_end, &mut out.bytes[name..]);
+            let decoded = decode::<ONCE>(source, span.start, span.name_end, &mut out.bytes[name..]);
             if decoded.needs_json_escape || decoded.is_high {
                 return None;
             }
@@ -484,7 +515,7 @@ fn distinct_parameters(writer: LineWriter<'_, '_>, start: usize, end: usize, nam
             return None;
         }
         out.block(b"\":\"\0", 3);
-        out.parameter::<true>(source, span.value_start(), span.end, span.value_is_escaped);
+        out.parameter::<true, ONCE>(source, span.value_start(), span.end, span.value_is_escaped);
         out.block(b"\",", 2);
     }
     Some(close(out, first))
@@ -502,14 +533,14 @@ fn close(mut out: Copier<'_>, first: usize) -> usize {
 
 /// `,"query":{...}` of any line; gives the new place.
 #[inline(never)]
-fn any_parameters(
+fn any_parameters<const ONCE: bool>(
     mut writer: LineWriter<'_, '_>,
     start: usize,
     end: usize,
     is_clean: bool,
     duplicates: &mut Duplicates,
 ) -> usize {
-    duplicates.collect(writer.source, start, end);
+    duplicates.collect::<ONCE>(writer.source, start, end);
     writer.out.block(QUERY, QUERY.len());
     let first = writer.out.at;
     for entry in &duplicates.entries {
@@ -519,7 +550,7 @@ fn any_parameters(
         writer.out.byte(b'"');
         writer.out.slice(&duplicates.names[entry.name_start..entry.name_end]);
         writer.out.block(b"\":\"\0", 3);
-        writer.out.value(writer.source, &entry.span, is_clean);
+        writer.out.value::<ONCE>(writer.source, &entry.span, is_clean);
         writer.out.block(b"\",", 2);
     }
     close(writer.out, first)
@@ -528,7 +559,7 @@ fn any_parameters(
 /// `,"query":{...}` with the last parameters of these names, in this order; nothing when there are
 /// none. Gives the new place.
 #[inline(never)]
-fn named_parameters(
+fn named_parameters<const ONCE: bool>(
     mut writer: LineWriter<'_, '_>,
     start: usize,
     end: usize,
@@ -543,7 +574,7 @@ fn named_parameters(
         let mut last = None;
         while let Some(span) = spans.next(writer.source) {
             let text = &writer.source[span.start..span.name_end];
-            let is_it = if span.name_is_escaped { decodes_to(text, name) } else { text == &**name };
+            let is_it = if span.name_is_escaped { decodes_to::<ONCE>(text, name) } else { text == &**name };
             last = if is_it { Some(span) } else { last };
         }
         if let Some(span) = last {
@@ -554,7 +585,7 @@ fn named_parameters(
                 writer.out.bytes.copy_within(first + 1..writer.out.at, first);
                 writer.out.at -= 1;
             }
-            writer.out.value(writer.source, &span, is_clean);
+            writer.out.value::<ONCE>(writer.source, &span, is_clean);
             writer.out.byte(b'"');
         }
     }
@@ -567,8 +598,14 @@ fn named_parameters(
 
 /// Writes a decoded value as the inside of a JSON string at `at`; gives the new place.
 #[inline(never)]
-fn decode<const CLEAN: bool>(bytes: &mut [u8], at: usize, source: &[u8], start: usize, end: usize) -> usize {
-    let decoded = decode_logged(source, start, end, &mut bytes[at..]);
+fn decode_inside<const CLEAN: bool, const ONCE: bool>(
+    bytes: &mut [u8],
+    at: usize,
+    source: &[u8],
+    start: usize,
+    end: usize,
+) -> usize {
+    let decoded = decode::<ONCE>(source, start, end, &mut bytes[at..]);
     // What needs care can only have come out of an escape when the line is clean.
     let is_fine = CLEAN
         && !decoded.needs_json_escape
@@ -586,9 +623,9 @@ fn escape_written(bytes: &mut [u8], at: usize, len: usize) -> usize {
 const QUERY: &[u8; 10] = b",\"query\":{";
 
 /// Whether a name that has escapes decodes to `name`.
-fn decodes_to(text: &[u8], name: &[u8]) -> bool {
+fn decodes_to<const ONCE: bool>(text: &[u8], name: &[u8]) -> bool {
     let mut decoded = vec![0; text.len() + SLACK];
-    let len = decode_logged(text, 0, text.len(), &mut decoded).len;
+    let len = decode::<ONCE>(text, 0, text.len(), &mut decoded).len;
     decoded[..len] == *name
 }
 
@@ -713,7 +750,7 @@ struct Entry {
 }
 
 impl Duplicates {
-    fn collect(&mut self, source: &[u8], start: usize, end: usize) {
+    fn collect<const ONCE: bool>(&mut self, source: &[u8], start: usize, end: usize) {
         self.entries.clear();
         self.hashes.clear();
         grow(&mut self.decoded, end - start + SLACK);
@@ -723,7 +760,7 @@ impl Duplicates {
         while let Some(span) = spans.next(source) {
             let name_start = names.at;
             if span.name_is_escaped {
-                let len = decode_logged(source, span.start, span.name_end, &mut self.decoded).len;
+                let len = decode::<ONCE>(source, span.start, span.name_end, &mut self.decoded).len;
                 names.escaped(&self.decoded[..len]);
             } else {
                 names.escaped(&source[span.start..span.name_end]);

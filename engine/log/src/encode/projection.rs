@@ -1,6 +1,4 @@
-use crate::field::Field;
 use crate::line::Line;
-use crate::query::Query;
 use crate::schema::Schema;
 use crate::select::{Place, Selection, Selector};
 
@@ -42,8 +40,8 @@ impl ProjectionEncoder {
             let text = match source {
                 Source::Place(place) => place.text(line),
                 Source::Parameter(name) => line
-                    .get(Field::CsUriQuery)
-                    .and_then(|query| Query::new(query).last_named(name))
+                    .query()
+                    .and_then(|query| query.last_named(name))
                     .map(|parameter| parameter.value.unwrap_or_default()),
                 Source::Absent => None,
             };
