@@ -6,6 +6,8 @@ mod campaign;
 mod compress;
 /// The arrows between crates, what the small ones do without, and licences.
 mod crates;
+/// The shapes in which `decode` takes records.
+mod decode;
 /// Completions and the manual.
 mod docs;
 /// Delivery to emulators of AWS that others wrote.
