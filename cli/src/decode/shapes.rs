@@ -157,7 +157,7 @@ fn is_list(text: &str) -> bool {
 }
 
 fn cells(line: &str) -> impl Iterator<Item = &str> + Clone {
-    line.split('\t').map(str::trim).filter(|cell| !cell.is_empty())
+    line.split('\t').map(str::trim).filter(|cell| !cell.is_empty() && *cell != NOTHING)
 }
 
 /// Base64 that is at least as long is no word that happens to look like it.
