@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fake_aws::{Action, Delivered, Distribution, FakeAws, Fault, RecordFailure, Shard, ShardQuota, Stream};
 use pixel_engine::kpl::{Decoded, decode};
+use serde_json::json;
 
 use crate::support::{RequestFault, Run, Seen, Workspace, id_in, lines, log, request_faults, run};
 
@@ -627,6 +628,35 @@ fn a_stream_that_is_not_there_or_elsewhere_or_not_ready_is_refused() {
     refused(creating, &[], &[], &["the stream is CREATING", "wait until it is ACTIVE"]);
     refused(present, &[], &["--endpoint-url", "127.0.0.1:1"], &["must begin with http://"]);
     refused(FakeAws::down, &[], &[], &["ConnectionFailed", "check the endpoint"]);
+}
+
+#[test]
+fn what_the_sdk_does_not_know_is_told_as_aws_answers_it() {
+    let aws = FakeAws::start();
+    let (hits, beacons) = (aws.stream("hits", 2), aws.delivery_stream("beacons"));
+    hits.described("StreamModeDetails", json!({ "StreamMode": "SERVERLESS" }))
+        .described("EncryptionType", json!("POST_KMS"));
+    hits.described("RecordDistributionStrategy", json!("BY_SIZE"));
+    beacons.described("DeliveryStreamEncryptionConfiguration", json!({ "Status": "ENABLED", "KeyType": "POST_CMK" }));
+    let kinesis = text(&check(&aws, "kinesis://hits", &[]).ok());
+    assert!(kinesis.contains("ACTIVE, SERVERLESS, record distribution BY_SIZE, encryption POST_KMS\n"), "{kinesis}");
+    let firehose = text(&check(&aws, "firehose://beacons", &[]).ok());
+    assert!(firehose.contains("ACTIVE, DirectPut, encrypted (POST_CMK)\n"), "{firehose}");
+    // States in between, one of them known.
+    for status in ["ENABLING", "ENABLING_FOO"] {
+        beacons.described("DeliveryStreamEncryptionConfiguration", json!({ "Status": status }));
+        let firehose = text(&check(&aws, "firehose://beacons", &[]).ok());
+        assert!(firehose.contains(&format!("ACTIVE, DirectPut, encryption {status}\n")), "{firehose}");
+    }
+    hits.status("UPDATING_FOO");
+    beacons.status("UPDATING_FOO").described("DeliveryStreamType", json!("QueueAsSource"));
+    for to in ["kinesis://hits", "firehose://beacons"] {
+        let run = check(&aws, to, &[]).exits(1);
+        assert!(text(&run).contains("UPDATING_FOO") && !text(&run).contains("no value"), "{}", text(&run));
+        assert!(!run.stderr.contains("no value"), "{}", run.stderr);
+    }
+    check(&aws, "kinesis://hits", &[]).exits(1).says(&["the stream is UPDATING_FOO: wait until it is ACTIVE"]);
+    check(&aws, "firehose://beacons", &[]).exits(1).says(&["is a QueueAsSource: records go to its source"]);
 }
 
 #[test]

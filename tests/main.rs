@@ -10,6 +10,8 @@ mod containers;
 mod crates;
 /// Damaged and padded files, decompressed here and by other people's programs.
 mod damage;
+/// The shapes in which `decode` takes records.
+mod decode;
 /// Completions and the manual.
 mod docs;
 /// Delivery to emulators of AWS that others wrote.

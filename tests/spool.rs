@@ -1,10 +1,10 @@
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use fake_aws::{Action, Delivered, FakeAws, Fault, RecordFailure, ShardQuota, Stream};
+use fake_aws::{Action, Delivered, Distribution, FakeAws, Fault, RecordFailure, ShardQuota, Stream};
 
 use crate::support::*;
 
@@ -290,6 +290,123 @@ fn what_fails_in_the_middle_of_shipping_stays() {
         test.ship(&[]).ok();
         test.everything_once();
     }
+}
+
+#[test]
+fn a_batch_that_is_refused_does_not_hold_up_those_behind_it() {
+    for to in [FIREHOSE, KINESIS] {
+        let test = Test::new(to);
+        let there = test.fill();
+        let refused = fs::read(&there[2]).expect("a batch");
+        test.deny_after(2, 1);
+        // Without shares of shards, a batch is a request.
+        let run = test.ship(&["--rate-limit", "none"]).exits(1);
+        run.says(&[&name(&there[2]), "records are refused and stay", to, "AccessDeniedException"]);
+        run.says(&["batches", &format!("= {} delivered and removed + 1 refused + 0 left", there.len() - 1)]);
+        assert_eq!(test.batches(), [there[2].clone()]);
+        assert!(fs::read(&there[2]).expect("a batch") == refused, "it is as it was");
+        test.ship(&[]).ok();
+        test.everything_once();
+    }
+}
+
+#[test]
+fn of_a_batch_that_is_refused_in_part_the_rest_is_not_sent_again() {
+    for (to, code) in [(FIREHOSE, "InvalidKMSResourceException"), (KINESIS, "KMSDisabledException")] {
+        let test = Test::new(to);
+        let there = test.fill();
+        test.fault(Fault::FailRecords { indices: vec![1, 3], failure: RecordFailure::Refused });
+        let run = test.ship(&["--rate-limit", "none"]).exits(1);
+        run.says(&[&name(&there[0]), ": 2 of ", "records are refused and stay", code]);
+        assert_eq!(test.batches(), [there[0].clone()]);
+        let header = header(&there[0]);
+        assert_eq!(header["records"], 2);
+        let left = numbers(&fs::read(&there[0]).expect("a batch")).count() as u64;
+        assert_eq!(header["lines"], left);
+        assert_eq!(test.times().iter().filter(|&&times| times == 0).count() as u64, left);
+        test.ship(&[]).ok().says(&["delivered 2 records"]);
+        test.everything_once();
+    }
+}
+
+/// The first line of a batch.
+fn header(path: &std::path::Path) -> serde_json::Value {
+    let batch = fs::read(path).expect("a batch");
+    serde_json::from_slice(lines(&batch).next().expect("a line")).expect("JSON")
+}
+
+#[test]
+fn what_cannot_be_delivered_for_now_keeps_what_is_behind_it_waiting() {
+    for to in [FIREHOSE, KINESIS] {
+        let test = Test::new(to);
+        let there = test.fill();
+        for _ in 0..40 {
+            test.fault(Fault::internal_failure());
+        }
+        test.ship(&["--give-up-after", "1s"]).exits(1).says(&[to, "InternalFailure"]);
+        assert_eq!((test.batches(), test.delivered().len()), (there, 0));
+    }
+}
+
+#[test]
+fn lines_are_shipped_to_a_stream_that_ignores_keys_and_aggregates_stay() {
+    let test = Test::new(KINESIS);
+    let aggregates = test.fill();
+    let hits = test.hits.as_ref().expect("a stream");
+    hits.distribution(Distribution::Auto);
+    test.ship(&[]).exits(1).says(&[KINESIS, "AUTO", "USER_PARTITION_KEY"]);
+    test.deny();
+    for arguments in [&["--container", "lines"][..], &["--container", "lines", "--compress", "gzip"]] {
+        test.ingest(arguments).exits(3);
+    }
+    test.allow();
+    let contents = |path: &PathBuf| header(path)["contents"].as_str().expect("a text").to_owned();
+    let mut kinds: Vec<String> = test.batches().iter().map(contents).collect();
+    kinds.dedup();
+    assert_eq!(kinds, ["aggregates", "lines", "compressed lines"]);
+    let run = test.ship(&[]).exits(1);
+    run.says(&[
+        &name(&aggregates[0]),
+        "its records are aggregates",
+        "AUTO",
+        "ship it to a stream with USER_PARTITION_KEY",
+    ]);
+    run.says(&["batches", "0 refused + 0 left", &format!("{} unusable", aggregates.len())]);
+    assert_eq!(test.batches(), aggregates);
+    let delivered = test.delivered();
+    let plain = delivered.iter().filter(|record| !record.data.starts_with(b"\x1f\x8b"));
+    assert_eq!(plain.map(|record| numbers(&record.data).count() as u64).sum::<u64>(), LINES);
+    let packed: Vec<u8> = delivered
+        .iter()
+        .filter(|record| record.data.starts_with(b"\x1f\x8b"))
+        .flat_map(|record| gunzip(&record.data))
+        .collect();
+    assert_eq!(numbers(&packed).count() as u64, LINES);
+    hits.distribution(Distribution::UserPartitionKey);
+    test.ship(&[]).ok();
+    assert_eq!((test.batches(), test.aws.counters().violations), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_terminal_shows_how_far_shipping_is() {
+    let test = Test::new(FIREHOSE);
+    let there = test.fill().len();
+    test.aws.latency(Duration::from_millis(300));
+    let on_terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let ship = test.workspace.command(&[]).get_program().to_owned();
+    let mut command = Command::new("python3");
+    command.args(["-c", on_terminal, "sh", "-c", "stty cols 200; exec \"$@\"", "sh"]).arg(ship);
+    command.args(["ship", SPOOL, "--to", FIREHOSE, "--concurrency", "1"]);
+    command.current_dir(test.workspace.path("")).envs(test.aws.environment()).env("TERM", "xterm");
+    let output = command.stdin(Stdio::null()).output().expect("python3 starts");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+    assert!(
+        shown.contains(&format!("0 of {there} batches")) && shown.contains(&format!("1 of {there} batches")),
+        "{shown}"
+    );
+    assert!(shown.contains("MB of"), "{shown}");
+    test.everything_once();
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Ingest {
             Some(checkpoint) => Some(self.tell_where(checkpoint, &inputs)),
             None => inputs.iter().map(Input::size).sum(),
         };
-        let report = progress::shown(&progress, total, self.quiet, || {
+        let report = progress::of_run(&progress, total, self.quiet, || {
             Run::new(config)
                 .source(Files::new(inputs.as_slice()))
                 .progress(&progress)

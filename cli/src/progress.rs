@@ -6,22 +6,59 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use pixel_engine::deliver::DrainProgress;
 use pixel_engine::run::Progress;
 
-/// Does the work, and shows how far it is as long as it goes on. `total` is the size of all inputs
-/// on disk.
-pub(crate) fn shown<T>(progress: &Progress, total: Option<u64>, quiet: bool, work: impl FnOnce() -> T) -> T {
+const OF_BYTES: &str = "{wide_bar} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {msg}  {eta} left";
+
+/// Does the work of a run, and shows how far it is as long as it goes on. `total` is the size of
+/// all inputs on disk.
+pub(crate) fn of_run<T>(progress: &Progress, total: Option<u64>, quiet: bool, work: impl FnOnce() -> T) -> T {
+    let bar = || match total {
+        Some(total) => ProgressBar::new(total).with_style(style(OF_BYTES)),
+        None => ProgressBar::new_spinner().with_style(style("{spinner} {decimal_bytes}  {msg}")),
+    };
+    let update = |bar: &ProgressBar, seconds: f64| {
+        let lines = progress.lines_in.load(Ordering::Relaxed) as f64 / seconds;
+        let megabytes = progress.bytes_in.load(Ordering::Relaxed) as f64 / 1e6 / seconds;
+        bar.set_message(format!("{} lines/s  {megabytes:.0} MB/s", HumanCount(lines as u64)));
+        bar.set_position(progress.bytes_read.load(Ordering::Relaxed));
+    };
+    shown(bar, update, quiet, work)
+}
+
+/// Does the work of sending a spool with that many batches and bytes, and shows how far it is.
+pub(crate) fn of_drain<T>(
+    progress: &DrainProgress,
+    batches: u64,
+    bytes: u64,
+    quiet: bool,
+    work: impl FnOnce() -> T,
+) -> T {
+    let bar = || ProgressBar::new(bytes).with_style(style(OF_BYTES));
+    let update = |bar: &ProgressBar, seconds: f64| {
+        let done = progress.bytes.load(Ordering::Relaxed);
+        let count = HumanCount(progress.batches.load(Ordering::Relaxed));
+        let megabytes = done as f64 / 1e6 / seconds;
+        bar.set_message(format!("{count} of {} batches  {megabytes:.0} MB/s", HumanCount(batches)));
+        bar.set_position(done);
+    };
+    shown(bar, update, quiet, work)
+}
+
+fn shown<T>(
+    bar: impl FnOnce() -> ProgressBar,
+    update: impl Fn(&ProgressBar, f64) + Send,
+    quiet: bool,
+    work: impl FnOnce() -> T,
+) -> T {
     if quiet || !io::stderr().is_terminal() {
         return work();
     }
-    let bar = match total {
-        Some(total) => ProgressBar::new(total)
-            .with_style(style("{wide_bar} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {msg}  {eta} left")),
-        None => ProgressBar::new_spinner().with_style(style("{spinner} {decimal_bytes}  {msg}")),
-    };
+    let bar = bar();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(progress, &bar, &done));
+        let watcher = scope.spawn(|| watch(&bar, update, &done));
         let result = work();
         done.store(true, Ordering::Relaxed);
         watcher.thread().unpark();
@@ -33,14 +70,10 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is right")
 }
 
-fn watch(progress: &Progress, bar: &ProgressBar, done: &AtomicBool) {
+fn watch(bar: &ProgressBar, update: impl Fn(&ProgressBar, f64), done: &AtomicBool) {
     let begun = Instant::now();
     while !done.load(Ordering::Relaxed) {
-        let seconds = begun.elapsed().as_secs_f64().max(1e-3);
-        let lines = progress.lines_in.load(Ordering::Relaxed) as f64 / seconds;
-        let megabytes = progress.bytes_in.load(Ordering::Relaxed) as f64 / 1e6 / seconds;
-        bar.set_message(format!("{} lines/s  {megabytes:.0} MB/s", HumanCount(lines as u64)));
-        bar.set_position(progress.bytes_read.load(Ordering::Relaxed));
+        update(bar, begun.elapsed().as_secs_f64().max(1e-3));
         thread::park_timeout(Duration::from_millis(100));
     }
     bar.finish_and_clear();

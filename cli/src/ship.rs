@@ -1,22 +1,26 @@
 //! `pixel-engine ship`.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use pixel_engine::config::{Config, Settings, Stream};
-use pixel_engine::deliver::{DrainError, Drained, drain};
-use pixel_engine::sink::Sink;
-use pixel_engine::spool;
+use pixel_engine::aws::{self, StreamClient};
+use pixel_engine::config::{Config, DeliveryConfig, Settings, Stream};
+use pixel_engine::deliver::{DeliverError, DeliverySink, Drain, DrainError, DrainProgress, Drained, Options, Refusals};
+use pixel_engine::sink::{Sink, SinkError};
+use pixel_engine::spool::{self, Contents, Outline, SpoolError};
 
-use crate::aws::{self, Reach, of_sink};
+use crate::aws::{Reach, of_aws, of_sink};
 use crate::settings::{Deliver, config};
-use crate::{Outcome, stop_on_signals, summary};
+use crate::{Outcome, progress, stop_on_signals, summary};
 
 /// Send what `ingest --spool` has kept, and remove each batch once all of it has arrived
 ///
-/// Batches go in the order in which they were kept. What cannot be delivered stays for the next
-/// time; a damaged batch is reported and left as it is.
+/// Batches go in the order in which they were kept. Records that are refused for good stay in their
+/// batch, which is reported, and the batches behind it are sent. What cannot be delivered for now
+/// ends it and stays for the next time, as does everything behind it. A damaged batch is reported
+/// and left as it is.
 #[derive(Args)]
 #[command(after_help = "Example:
   pixel-engine ship spool/ --to firehose://beacons")]
@@ -35,7 +39,7 @@ pub(crate) struct Ship {
     #[command(flatten)]
     deliver: Deliver,
 
-    /// No summary; errors are still printed
+    /// No progress and no summary; errors are still printed
     #[arg(long)]
     quiet: bool,
 }
@@ -43,7 +47,7 @@ pub(crate) struct Ship {
 impl Ship {
     pub(crate) fn run(self) -> Outcome {
         let settings = Settings { to: Some(self.to.to_string()), ..Settings::default() };
-        match self.drain(&config("ship", &self.deliver.settings(settings))) {
+        match self.ship(&config("ship", &self.deliver.settings(settings))) {
             Ok(outcome) => outcome,
             Err(message) => {
                 eprintln!("pixel-engine: {message}");
@@ -52,22 +56,24 @@ impl Ship {
         }
     }
 
-    fn drain(&self, config: &Config) -> Result<Outcome, String> {
+    fn ship(&self, config: &Config) -> Result<Outcome, String> {
         let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
         // Without a batch there is nothing to ask AWS for.
-        let there = spool::batches(&self.folder).map_err(|error| error.to_string())?.len();
-        if there == 0 {
+        let outlines = self.outlines().map_err(|error| error.to_string())?;
+        if outlines.is_empty() {
             eprintln!("nothing to send in {}", self.folder.display());
             return Ok(Outcome::Done);
         }
-        // Batches were packed for a stream of this service; the size of their records was checked
-        // then.
-        let mut delivery = aws::deliver(&self.to, &self.reach, config.delivery(), None, stop.clone())?;
-        let progress = AtomicU64::new(0);
-        let drained =
-            drain(&self.folder, config.api(), &mut delivery, &progress, &stop).map_err(|error| error.to_string())?;
+        let refusals = Refusals::default();
+        let (mut delivery, takes_aggregates) = self.open(config, &outlines, &refusals, &stop)?;
+        let progress = DrainProgress::default();
+        let (folder, api) = (self.folder.as_path(), config.api());
+        let drain = Drain { folder, api, takes_aggregates, refusals, progress: &progress, stop: &stop };
+        let (batches, bytes) = (outlines.len() as u64, outlines.iter().map(|outline| outline.size).sum());
+        let drained = progress::of_drain(&progress, batches, bytes, self.quiet, || drain.run(&mut delivery));
+        let drained = drained.map_err(|error| error.to_string())?;
         self.tell(&drained, &delivery);
-        Ok(if drained.error.is_some() || !drained.damaged.is_empty() {
+        Ok(if drained.error.is_some() || !drained.damaged.is_empty() || !drained.refused.is_empty() {
             Outcome::Failed
         } else if drained.left > 0 {
             Outcome::Stopped
@@ -76,8 +82,41 @@ impl Ship {
         })
     }
 
+    fn outlines(&self) -> Result<Vec<Outline>, SpoolError> {
+        spool::batches(&self.folder)?.iter().map(|path| spool::outline(path)).collect()
+    }
+
+    /// Opens the stream, and tells whether aggregates may go to it. Where they may not, lines still
+    /// can.
+    fn open(
+        &self,
+        config: &Config,
+        outlines: &[Outline],
+        refusals: &Refusals,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(DeliverySink<StreamClient>, bool), String> {
+        // Batches were packed for a stream of this service; the size of their records was checked
+        // then.
+        let open = |delivery: DeliveryConfig| {
+            let mut options = Options::from(delivery);
+            options.refusals = Some(refusals.clone());
+            options.stop = Arc::clone(stop);
+            aws::open(&self.to, &self.reach.connection(), options)
+        };
+        let has_lines = outlines.iter().any(|outline| outline.contents.is_some_and(|it| it != Contents::Aggregates));
+        let opened = match open(config.delivery().clone()) {
+            Err(error) if has_lines && ignores_keys(&error) => {
+                let mut delivery = config.delivery().clone();
+                delivery.aggregates = false;
+                open(delivery).map(|delivery| (delivery, false))
+            }
+            opened => opened.map(|delivery| (delivery, true)),
+        };
+        opened.map_err(|error| of_aws(&error))
+    }
+
     fn tell(&self, drained: &Drained, delivery: &impl Sink) {
-        for error in drained.damaged.iter().chain(&drained.error) {
+        for error in drained.damaged.iter().chain(&drained.refused).chain(&drained.error) {
             let error = match error {
                 DrainError::Sink(error) => of_sink(error),
                 error => error.to_string(),
@@ -87,13 +126,22 @@ impl Ship {
         if self.quiet {
             return;
         }
-        let Drained { found, removed, damaged, left, .. } = drained;
-        let damaged = damaged.len();
-        eprintln!("batches   {found} found = {removed} delivered and removed + {left} left + {damaged} unusable");
+        let Drained { found, removed, refused, damaged, left, .. } = drained;
+        let (refused, damaged) = (refused.len(), damaged.len());
+        eprintln!(
+            "batches   {found} found = {removed} delivered and removed + {refused} refused + {left} left + {damaged} \
+             unusable"
+        );
         let delivered = delivery.delivered();
         eprintln!("delivered {} records, {} lines, {} B", delivered.records, delivered.lines, delivered.payload_bytes);
         if let Some(shipping) = delivery.shipping() {
             eprint!("{}", summary::ShippingTable(&shipping));
         }
     }
+}
+
+/// Whether the stream takes lines, but no aggregates.
+fn ignores_keys(error: &aws::Error) -> bool {
+    let aws::Error::Sink(SinkError::Stream { error, .. }) = error else { return false };
+    matches!(**error, DeliverError::IgnoresKeys)
 }

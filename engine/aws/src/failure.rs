@@ -85,12 +85,15 @@ pub(super) fn no_credentials(message: String) -> Failure {
 
 /// A member that AWS promises in every reply.
 pub(super) fn answered(member: &str, value: &str) -> Result<String, Failure> {
-    /// What the SDK puts in place of one that is not there.
+    let missing = || Failure::malformed_reply(format!("the reply has no {member}"));
+    told(value).map(str::to_owned).ok_or_else(missing)
+}
+
+/// What AWS answered, also where this version of the SDK does not know it.
+pub(super) fn told(value: &str) -> Option<&str> {
+    /// What the SDK puts in place of a member that is not there.
     const NOT_THERE: &str = "no value was set";
-    if value == NOT_THERE {
-        return Err(Failure::malformed_reply(format!("the reply has no {member}")));
-    }
-    Ok(value.to_owned())
+    (value != NOT_THERE).then_some(value)
 }
 
 /// The status of the reply, where there was one.

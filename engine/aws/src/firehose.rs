@@ -55,14 +55,19 @@ fn answer(entry: &PutRecordBatchResponseEntry) -> Answer {
 
 fn description(stream: &DeliveryStreamDescription) -> Result<Description, Failure> {
     let encryption = stream.delivery_stream_encryption_configuration();
-    let encryption = encryption.filter(|it| it.status() == Some(&DeliveryStreamEncryptionStatus::Enabled));
-    let key = encryption.and_then(|it| it.key_type()).map_or("KMS", |kind| kind.as_str());
+    let encryption = match encryption.and_then(|it| it.status()) {
+        None | Some(DeliveryStreamEncryptionStatus::Disabled) => "not encrypted".to_owned(),
+        Some(DeliveryStreamEncryptionStatus::Enabled) => {
+            let key = encryption.and_then(|it| it.key_type()).map_or("KMS", |kind| kind.as_str());
+            format!("encrypted ({key})")
+        }
+        Some(other) => format!("encryption {other}"),
+    };
     let mut description = Description::default();
     description.status = answered("DeliveryStreamStatus", stream.delivery_stream_status().as_str())?;
     description.takes_records = *stream.delivery_stream_status() == DeliveryStreamStatus::Active;
     description.kind = answered("DeliveryStreamType", stream.delivery_stream_type().as_str())?;
-    description.encryption =
-        if encryption.is_some() { format!("encrypted ({key})") } else { "not encrypted".to_owned() };
+    description.encryption = encryption;
     description.max_record_size = MAX_RECORD_SIZE;
     description.has_other_source = *stream.delivery_stream_type() != DeliveryStreamType::DirectPut;
     Ok(description)

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::connection::send_instead;
-use super::failure::{answered, of_record, of_request};
+use super::failure::{answered, of_record, of_request, told};
 use pixel_engine_core::config::Stream;
 use pixel_engine_core::deliver::{Answer, Description, Failure};
 use pixel_engine_core::limits::kinesis::DEFAULT_MAX_RECORD_SIZE;
@@ -130,18 +130,31 @@ fn answer(entry: PutRecordsResultEntry) -> Answer {
 }
 
 fn description(stream: &StreamDescriptionSummary) -> Result<Description, Failure> {
-    let mode = stream.stream_mode_details().map(|mode| mode.stream_mode());
-    let is_encrypted = stream.encryption_type() == Some(&EncryptionType::Kms);
-    let key = stream.key_id().unwrap_or("KMS");
+    let mode = stream.stream_mode_details().and_then(|mode| told(mode.stream_mode().as_str()));
+    let mut kind = match mode.map(StreamMode::from) {
+        // Older endpoints do not tell.
+        None | Some(StreamMode::Provisioned) => "provisioned".to_owned(),
+        Some(StreamMode::OnDemand) => "on-demand".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    let distribution = stream.record_distribution_strategy();
+    if let Some(other) = distribution.filter(|it| RecordDistributionStrategy::try_parse(it.as_str()).is_err()) {
+        kind += &format!(", record distribution {other}");
+    }
+    let encryption = match stream.encryption_type() {
+        None | Some(EncryptionType::None) => "not encrypted".to_owned(),
+        Some(EncryptionType::Kms) => format!("encrypted ({})", stream.key_id().unwrap_or("KMS")),
+        Some(other) => format!("encryption {other}"),
+    };
     let mut description = Description::default();
     description.status = answered("StreamStatus", stream.stream_status().as_str())?;
     description.takes_records = matches!(stream.stream_status(), StreamStatus::Active | StreamStatus::Updating);
-    description.kind = if mode == Some(&StreamMode::OnDemand) { "on-demand" } else { "provisioned" }.to_owned();
-    description.encryption = if is_encrypted { format!("encrypted ({key})") } else { "not encrypted".to_owned() };
+    description.kind = kind;
+    description.encryption = encryption;
     // Streams are made with 1 MiB; older endpoints do not tell the limit.
     description.max_record_size =
         stream.max_record_size_in_kib().map_or(DEFAULT_MAX_RECORD_SIZE, |kib| kib as usize * 1024);
-    description.ignores_keys = stream.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto);
+    description.ignores_keys = distribution == Some(&RecordDistributionStrategy::Auto);
     Ok(description)
 }
 

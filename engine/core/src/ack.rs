@@ -516,6 +516,11 @@ enum Share {
 }
 
 impl AckToken {
+    /// The number of the source that it was made with.
+    pub(crate) fn source(&self) -> usize {
+        self.block.source
+    }
+
     /// Says how many newlines the block has, once they are counted, and which of its bytes belong
     /// to no line that will be in a record.
     pub fn describe(&self, newlines: u64, rest: Box<[Range<u32>]>) {

@@ -81,6 +81,11 @@ impl Record {
         self.key.as_ref().map_or(0, |key| key.key.len())
     }
 
+    /// The sources of its lines.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = usize> {
+        self.tokens.iter().map(AckToken::source)
+    }
+
     /// Lets go of the data and keeps what is to be said and counted once it is safe.
     pub fn into_receipt(self) -> Receipt {
         Receipt { len: self.data_len(), key_len: self.key_len(), lines: self.lines, tokens: self.tokens }

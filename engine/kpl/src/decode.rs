@@ -63,7 +63,7 @@ pub enum PlainReason {
 #[non_exhaustive]
 pub enum RecordError {
     /// The index of its partition key is not in the table.
-    #[error("user record {record}: partition key {index} of a table of {table_len}")]
+    #[error("user record {}: partition key {index} of a table of {table_len}", record + 1)]
     PartitionKeyIndex {
         /// Which user record, from 1.
         record: usize,
@@ -73,7 +73,7 @@ pub enum RecordError {
         table_len: usize,
     },
     /// The index of its explicit hash key is not in the table.
-    #[error("user record {record}: explicit hash key {index} of a table of {table_len}")]
+    #[error("user record {}: explicit hash key {index} of a table of {table_len}", record + 1)]
     ExplicitHashKeyIndex {
         /// Which user record, from 1.
         record: usize,
@@ -83,7 +83,7 @@ pub enum RecordError {
         table_len: usize,
     },
     /// Its explicit hash key is not a decimal number.
-    #[error("user record {record}: `{text}` is not a hash key")]
+    #[error("user record {}: `{text}` is not a hash key", record + 1)]
     ExplicitHashKey {
         /// Which user record, from 1.
         record: usize,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::action::Action;
 use crate::bucket::{Bucket, take_all};
@@ -100,6 +100,7 @@ struct Settings {
     status: String,
     source: Source,
     encrypted: bool,
+    described: Map<String, Value>,
     count: Count,
     throttle: Throttle,
     bytes: Option<Bucket>,
@@ -148,6 +149,11 @@ impl DeliveryStream {
     /// Whether it is encrypted, which it is not at first.
     pub fn encrypted(&self, encrypted: bool) -> &DeliveryStream {
         self.set(|settings| settings.encrypted = encrypted)
+    }
+
+    /// A member of the description as a later version of AWS may answer it.
+    pub fn described(&self, member: &str, value: Value) -> &DeliveryStream {
+        self.set(|settings| drop(settings.described.insert(member.to_owned(), value)))
     }
 
     /// The next PutRecordBatch that breaks no rule meets this; faults queue up.
@@ -245,6 +251,7 @@ impl Inner {
             status: "ACTIVE".to_owned(),
             source: Source::default(),
             encrypted: false,
+            described: Map::new(),
             count: Count::default(),
             throttle: Throttle::default(),
             bytes: None,
@@ -336,6 +343,9 @@ impl Inner {
         });
         if !source.is_null() {
             description["Source"] = source;
+        }
+        for (member, value) in &settings.described {
+            description[member] = value.clone();
         }
         description
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use base64_simd::URL_SAFE_NO_PAD;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::action::Action;
 use crate::faults::{Fault, Faults, RecordFailure, spoil};
@@ -51,6 +51,7 @@ struct State {
     status: String,
     on_demand: bool,
     encrypted: bool,
+    described: Map<String, Value>,
     distribution: Distribution,
     request_limit: usize,
     record_limit_kib: usize,
@@ -100,6 +101,11 @@ impl Stream {
     /// Whether it is encrypted with KMS, which it is not at first.
     pub fn encrypted(&self, encrypted: bool) -> &Stream {
         self.set(|state| state.encrypted = encrypted)
+    }
+
+    /// A member of the description as a later version of AWS may answer it.
+    pub fn described(&self, member: &str, value: Value) -> &Stream {
+        self.set(|state| drop(state.described.insert(member.to_owned(), value)))
     }
 
     /// How records find their shards, [`Distribution::UserPartitionKey`] at first.
@@ -267,6 +273,7 @@ impl Inner {
             status: "ACTIVE".to_owned(),
             on_demand: false,
             encrypted: false,
+            described: Map::new(),
             distribution: Distribution::default(),
             request_limit: 10 << 20,
             record_limit_kib: 1024,
@@ -369,6 +376,9 @@ impl Inner {
         });
         if state.encrypted {
             summary["KeyId"] = json!("alias/aws/kinesis");
+        }
+        for (member, value) in &state.described {
+            summary[member] = value.clone();
         }
         summary
     }

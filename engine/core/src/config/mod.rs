@@ -33,6 +33,7 @@ pub use units::{UnitError, parse_duration, parse_size};
 use crate::compress::Codec;
 use crate::sink::limits::{Api, Counted};
 use crate::source::Format;
+use crate::spool::Contents;
 use pixel_engine_kpl::HashKeys;
 use pixel_engine_log::encode::Encoding;
 use pixel_engine_log::schema::{Schema, Schemas};
@@ -154,6 +155,8 @@ pub struct DeliveryConfig {
     pub grace: Duration,
     /// Whether records are KPL aggregates.
     pub aggregates: bool,
+    /// Whether they are compressed.
+    pub compressed: bool,
     /// The most bytes of a record, as the service counts them: with the partition key for Kinesis.
     pub record_size: usize,
     /// Whether the records of a shard must be sent one request after the other.
@@ -204,8 +207,18 @@ impl DeliveryConfig {
             give_up_after: None,
             grace: settings::DEFAULT_GRACE,
             aggregates: false,
+            compressed: false,
             record_size: 0,
             in_order: false,
+        }
+    }
+
+    /// What records are, as a spool keeps it.
+    pub fn contents(&self) -> Contents {
+        match (self.aggregates, self.compressed) {
+            (true, _) => Contents::Aggregates,
+            (false, true) => Contents::CompressedLines,
+            (false, false) => Contents::Lines,
         }
     }
 }

@@ -334,6 +334,7 @@ impl Settings {
             give_up_after: time(Key::GiveUpAfter, self.give_up_after, Duration::ZERO, MAX_WAIT)?,
             grace: time(Key::Grace, self.grace, Duration::ZERO, MAX_WAIT)?.unwrap_or(DEFAULT_GRACE),
             aggregates: is_kpl,
+            compressed: container.codec() != Codec::None,
             record_size: container.record_size() + key_len,
             in_order: container.partition_by().is_some(),
         })

@@ -1,25 +1,59 @@
 //! Sends what is in a spool, and removes each batch once all of its records have arrived.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::ack::{AckToken, Acknowledgements};
+use super::Refusals;
+use crate::ack::Acknowledgements;
 use crate::record::Record;
 use crate::sink::limits::Api;
 use crate::sink::{Sink, SinkError};
-use crate::spool::{SpoolError, batches, lock_for_shipping, read, remove};
+use crate::spool::{Contents, SpoolError, batches, lock_for_shipping, read, remove, replace};
 
-/// What became of the batches of a spool. `found = removed + damaged + left`.
+/// How to send what is in a spool.
+#[derive(Debug)]
+pub struct Drain<'a> {
+    /// The spool.
+    pub folder: &'a Path,
+    /// The API that the stream is put to.
+    pub api: Api,
+    /// Whether the stream goes by keys, without which aggregates are lost.
+    pub takes_aggregates: bool,
+    /// Where the sink notes what is refused for good: those of its
+    /// [`Options`](super::Options::refusals).
+    pub refusals: Refusals,
+    /// How far it is.
+    pub progress: &'a DrainProgress,
+    /// Ends it before the next batch.
+    pub stop: &'a AtomicBool,
+}
+
+/// How far the sending of a spool is.
+#[derive(Debug, Default)]
+pub struct DrainProgress {
+    /// Batches that were removed, or that stay and are not tried again.
+    pub batches: AtomicU64,
+    /// Bytes of their files.
+    pub bytes: AtomicU64,
+}
+
+/// What became of the batches of a spool. `found = removed + refused + damaged + left`.
 #[derive(Debug, Default)]
 pub struct Drained {
     /// Batches that were there.
     pub found: u64,
     /// Batches that were delivered and removed.
     pub removed: u64,
-    /// Batches that cannot be read, or are for another service: they stay as they are. With the
+    /// Batches of which records were refused for good: those records stay, and no others. With the
     /// reason for each.
+    pub refused: Vec<DrainError>,
+    /// Batches that cannot be read, or are for another service or kind of stream: they stay as they
+    /// are. With the reason for each.
     pub damaged: Vec<DrainError>,
-    /// Batches that were not delivered, or not wholly, and stay.
+    /// Batches that were not delivered: what did not arrive of them stays.
     pub left: u64,
     /// What ended it before the last batch.
     pub error: Option<DrainError>,
@@ -35,6 +69,19 @@ pub enum DrainError {
     /// The stream.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// Records that the stream will not take as long as nobody changes something.
+    #[error("spool {path}: {records} of {of} records are refused and stay: {error}", path = path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// How many records.
+        records: usize,
+        /// How many there were.
+        of: usize,
+        /// The stream, and what it says.
+        #[source]
+        error: Arc<SinkError>,
+    },
     /// Records of one service are packed as the other cannot read them.
     #[error("spool {path}: kept for {kept}, which {wanted} does not take", path = path.display())]
     OtherService {
@@ -45,87 +92,166 @@ pub enum DrainError {
         /// The API that it would go to.
         wanted: &'static str,
     },
+    /// Consumers would drop aggregates from a stream that ignores keys.
+    #[error(
+        "spool {path}: its records are aggregates, and the stream's record distribution is AUTO, which ignores their \
+         keys: ship it to a stream with USER_PARTITION_KEY", path = path.display()
+    )]
+    IgnoresKeys {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
-/// Sends the batches of the folder in the order in which they were kept, until it is done or `stop`
-/// is set. A batch for another stream of the same service goes to the sink's stream. `progress`
-/// counts batches.
-///
-/// # Errors
-/// The folder cannot be read, or another process is sending what is in it.
-pub fn drain(
-    folder: &Path,
-    api: Api,
-    sink: &mut dyn Sink,
-    progress: &AtomicU64,
-    stop: &AtomicBool,
-) -> Result<Drained, SpoolError> {
-    let _lock = lock_for_shipping(folder)?;
-    let paths = batches(folder)?;
-    let mut drained = Drained { found: paths.len() as u64, ..Drained::default() };
-    let all = Acknowledgements::default();
-    let mut sent: Vec<(usize, PathBuf)> = Vec::new();
-    for (number, path) in paths.into_iter().enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        match records(&path, api, || all.token(number, 0..1)) {
-            Ok(records) => {
-                sent.push((number, path));
-                if let Err(error) = records.into_iter().try_for_each(|record| sink.ship(record)) {
-                    drained.error = Some(error.into());
-                    break;
-                }
+impl Drain<'_> {
+    /// Sends the batches in the order in which they were kept, until it is done or stopped. A batch
+    /// for another stream of the same service goes to the sink's stream. A batch that is refused
+    /// for good does not keep those behind it from being sent; one that could not be delivered for
+    /// now does, which keeps them in their order.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or another process is sending what is in it.
+    pub fn run(&self, sink: &mut dyn Sink) -> Result<Drained, SpoolError> {
+        let _lock = lock_for_shipping(self.folder)?;
+        let paths = batches(self.folder)?;
+        let mut drained = Drained { found: paths.len() as u64, ..Drained::default() };
+        let all = Acknowledgements::default();
+        let mut sent: Vec<Sent> = Vec::new();
+        let mut next = 0;
+        for path in paths {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
             }
-            Err(error) => drained.damaged.push(error),
-        }
-        drained.remove_acknowledged(&mut sent, &all, progress);
-        if drained.error.is_some() {
-            break;
-        }
-    }
-    if let Err(error) = sink.close() {
-        drained.error.get_or_insert(error.into());
-    }
-    drained.remove_acknowledged(&mut sent, &all, progress);
-    drained.left = drained.found - drained.removed - drained.damaged.len() as u64;
-    Ok(drained)
-}
-
-impl Drained {
-    fn remove_acknowledged(&mut self, sent: &mut Vec<(usize, PathBuf)>, all: &Acknowledgements, progress: &AtomicU64) {
-        sent.retain(|(number, path)| {
-            if all.position(*number).offset == 0 {
-                return true;
-            }
-            match remove(path) {
-                Ok(()) => {
-                    self.removed += 1;
-                    progress.fetch_add(1, Ordering::Relaxed);
+            match self.records(&path, &all, next) {
+                Ok(records) => {
+                    let first = next;
+                    next += records.len();
+                    sent.push(Sent::new(path, first, next));
+                    // No request holds records of two batches, so none is refused for another's.
+                    let shipped = records.into_iter().try_for_each(|record| sink.ship(record));
+                    if let Err(error) = shipped.and_then(|()| sink.flush()) {
+                        drained.error = Some(error.into());
+                    }
                 }
                 Err(error) => {
-                    self.error.get_or_insert(error.into());
+                    self.is_done_with(&path);
+                    drained.damaged.push(error);
                 }
             }
-            false
+            self.settle(&mut sent, &all, &mut drained);
+            if drained.error.is_some() {
+                break;
+            }
+        }
+        if let Err(error) = sink.close() {
+            drained.error.get_or_insert(error.into());
+        }
+        self.settle(&mut sent, &all, &mut drained);
+        for batch in sent {
+            self.keep(batch, &mut drained);
+        }
+        drained.left = drained.found - drained.removed - (drained.refused.len() + drained.damaged.len()) as u64;
+        Ok(drained)
+    }
+
+    /// The records of a batch, each with an acknowledgement of its own, numbered from `first`.
+    fn records(&self, path: &Path, all: &Acknowledgements, first: usize) -> Result<Vec<Record>, DrainError> {
+        let batch = read(path)?;
+        let path = path.to_owned();
+        if batch.destination.api != self.api {
+            let (kept, wanted) = (batch.destination.api.name(), self.api.name());
+            return Err(DrainError::OtherService { path, kept, wanted });
+        }
+        if batch.contents == Contents::Aggregates && !self.takes_aggregates {
+            return Err(DrainError::IgnoresKeys { path });
+        }
+        let records = batch.records.into_iter().enumerate();
+        let records = records.map(|(index, kept)| {
+            Record::from_bytes(kept.data, kept.lines, kept.key, vec![all.token(first + index, 0..1)])
         });
+        Ok(records.collect())
+    }
+
+    /// Looks what became of the records that were sent, and deals with the batches of which nothing
+    /// is on its way any more.
+    fn settle(&self, sent: &mut Vec<Sent>, all: &Acknowledgements, drained: &mut Drained) {
+        for mut batch in std::mem::take(sent) {
+            batch.open.retain(|&number| {
+                if all.forget(number, 1) {
+                    return false;
+                }
+                let Some(error) = self.refusals.take(number) else { return true };
+                batch.refused.insert(number);
+                batch.error.get_or_insert(error);
+                false
+            });
+            if !batch.open.is_empty() {
+                sent.push(batch);
+            } else if !batch.refused.is_empty() {
+                self.keep(batch, drained);
+            } else {
+                self.is_done_with(&batch.path);
+                match remove(&batch.path) {
+                    Ok(()) => drained.removed += 1,
+                    Err(error) => drop(drained.error.get_or_insert(error.into())),
+                }
+            }
+        }
+    }
+
+    /// Leaves in a batch what has not arrived of it.
+    fn keep(&self, batch: Sent, drained: &mut Drained) {
+        if batch.error.is_some() {
+            self.is_done_with(&batch.path);
+        }
+        let stays = &batch.open | &batch.refused;
+        if stays.len() < batch.len
+            && let Err(error) = leave(&batch.path, |index| stays.contains(&(batch.first + index)))
+        {
+            drained.error.get_or_insert(error.into());
+        }
+        if let Some(error) = batch.error {
+            let records = batch.refused.len();
+            drained.refused.push(DrainError::Refused { path: batch.path, records, of: batch.len, error });
+        }
+    }
+
+    fn is_done_with(&self, path: &Path) {
+        let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
+        self.progress.batches.fetch_add(1, Ordering::Relaxed);
+        self.progress.bytes.fetch_add(size, Ordering::Relaxed);
     }
 }
 
-/// The records of a batch, each with a share in its acknowledgement.
-fn records(path: &Path, api: Api, token: impl FnOnce() -> AckToken) -> Result<Vec<Record>, DrainError> {
-    let (destination, records) = read(path)?;
-    if destination.api != api {
-        let (kept, wanted) = (destination.api.name(), api.name());
-        return Err(DrainError::OtherService { path: path.to_owned(), kept, wanted });
+/// A batch whose records are on their way.
+struct Sent {
+    path: PathBuf,
+    /// The number of its first record.
+    first: usize,
+    len: usize,
+    /// The numbers of the records of which nothing was heard.
+    open: BTreeSet<usize>,
+    /// The numbers of those that were refused for good, and why the first of them was.
+    refused: BTreeSet<usize>,
+    error: Option<Arc<SinkError>>,
+}
+
+impl Sent {
+    fn new(path: PathBuf, first: usize, end: usize) -> Sent {
+        let (refused, error) = (BTreeSet::new(), None);
+        Sent { path, first, len: end - first, open: (first..end).collect(), refused, error }
     }
-    let token = token();
-    let records = records
-        .into_iter()
-        .map(|kept| Record::from_bytes(kept.data, kept.lines, kept.key, vec![token.of_rest()]))
-        .collect();
-    token.delivered();
-    Ok(records)
+}
+
+/// Removes the other records from a batch.
+fn leave(path: &Path, stays: impl Fn(usize) -> bool) -> Result<(), SpoolError> {
+    let mut batch = read(path)?;
+    let mut index = 0;
+    batch.records.retain(|_| {
+        index += 1;
+        stays(index - 1)
+    });
+    replace(path, batch)
 }
 
 #[cfg(test)]
@@ -134,7 +260,7 @@ mod tests {
 
     use super::*;
     use crate::record::{Delivered, Receipt};
-    use crate::spool::{Destination, Spool};
+    use crate::spool::{Batch, Destination, Spool};
     use pixel_engine_kpl::PartitionKey;
 
     const API: Api = Api::PutRecords;
@@ -148,6 +274,8 @@ mod tests {
         /// Arrived, and nobody was told.
         Untold,
         Lost,
+        /// Refused for good.
+        Refused,
         /// The sink ends with an error, and this record with it.
         Fails,
     }
@@ -161,6 +289,7 @@ mod tests {
         arrived: Vec<(Vec<u8>, Option<PartitionKey>)>,
         delivered: Delivered,
         close_fails: bool,
+        refusals: Refusals,
     }
 
     impl Memory {
@@ -184,13 +313,17 @@ mod tests {
             if fate == Fate::Fails {
                 return Err(error());
             }
+            if fate == Fate::Refused {
+                self.refusals.add(vec![record], &Arc::new(error()));
+                return Ok(());
+            }
             if fate != Fate::Lost {
                 self.arrived.push((record.chunks().collect::<Vec<_>>().concat(), record.key().cloned()));
             }
             match fate {
                 Fate::Acknowledged => self.delivered.settle(record.into_receipt()),
                 Fate::Late(records) => self.late.push((self.taken + records, record.into_receipt())),
-                Fate::Untold | Fate::Lost | Fate::Fails => {}
+                Fate::Untold | Fate::Lost | Fate::Refused | Fate::Fails => {}
             }
             Ok(())
         }
@@ -231,30 +364,38 @@ mod tests {
                     })
                     .collect();
                 let destination = Destination { api: API, stream: "pixel".to_owned() };
-                spool.keep(&destination, &records.iter().collect::<Vec<_>>()).unwrap();
+                spool.keep(&destination, Contents::Aggregates, &records.iter().collect::<Vec<_>>()).unwrap();
                 records.iter().map(|record| record.chunks().collect::<Vec<_>>().concat()).collect()
             })
             .collect()
     }
 
+    fn drain(folder: &Path, sink: &mut Memory, stop: bool) -> Result<Drained, SpoolError> {
+        let (progress, stop, refusals) = (DrainProgress::default(), AtomicBool::new(stop), sink.refusals.clone());
+        let drain = Drain { folder, api: API, takes_aggregates: true, refusals, progress: &progress, stop: &stop };
+        let bytes = |paths: &[PathBuf]| paths.iter().map(|path| fs::metadata(path).unwrap().len()).sum::<u64>();
+        let before = bytes(&batches(folder).unwrap());
+        let drained = drain.run(sink)?;
+        let done = drained.removed + (drained.refused.len() + drained.damaged.len()) as u64;
+        assert_eq!((drained.found, progress.batches.into_inner()), (done + drained.left, done));
+        assert!(progress.bytes.into_inner() <= before);
+        Ok(drained)
+    }
+
     fn drain_with(folder: &Path, sink: &mut Memory) -> Drained {
-        let progress = AtomicU64::new(0);
         // Another test that starts a program has copies of all locks for the instant before that
         // program runs.
-        let drained = loop {
-            match drain(folder, API, sink, &progress, &AtomicBool::new(false)) {
+        loop {
+            match drain(folder, sink, false) {
                 Err(SpoolError::Locked { .. }) => std::thread::yield_now(),
                 drained => break drained.unwrap(),
             }
-        };
-        assert_eq!(drained.found, drained.removed + drained.damaged.len() as u64 + drained.left);
-        assert_eq!(progress.into_inner(), drained.removed);
-        drained
+        }
     }
 
     /// The records of the batches in the folder.
     fn left(folder: &Path) -> Vec<Vec<Vec<u8>>> {
-        let records = |path: &PathBuf| read(path).unwrap().1.into_iter().map(|record| record.data).collect();
+        let records = |path: &PathBuf| read(path).unwrap().records.into_iter().map(|record| record.data).collect();
         batches(folder).unwrap().iter().map(records).collect()
     }
 
@@ -263,7 +404,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kept = keep(folder.path(), &[1, 1]);
         let mut sink = Memory::default();
-        let drained = drain(folder.path(), API, &mut sink, &AtomicU64::new(0), &AtomicBool::new(true)).unwrap();
+        let drained = drain(folder.path(), &mut sink, true).unwrap();
         assert_eq!((drained.found, drained.left, drained.error.is_some()), (2, 2, false));
         assert_eq!((left(folder.path()), sink.taken), (kept, 0));
     }
@@ -276,7 +417,7 @@ mod tests {
         std::fs::write(&paths[1], b"not a batch").unwrap();
         let destination = Destination { api: Api::PutRecordBatch, stream: "pixel".to_owned() };
         let other = Record::from_bytes(b"x".to_vec(), 1, None, Vec::new());
-        Spool::open(folder.path(), u64::MAX).unwrap().keep(&destination, &[&other]).unwrap();
+        Spool::open(folder.path(), u64::MAX).unwrap().keep(&destination, Contents::Lines, &[&other]).unwrap();
         let drained = drain_with(folder.path(), &mut Memory::default());
         let damaged: Vec<String> = drained.damaged.iter().map(ToString::to_string).collect();
         assert!(damaged[0].contains("damaged at byte"), "{damaged:?}");
@@ -286,11 +427,53 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_is_refused_holds_nobody_up_and_what_it_leaves_is_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = keep(folder.path(), &[2, 3, 1]);
+        let before = read(&batches(folder.path()).unwrap()[1]).unwrap();
+        let fates = vec![Fate::Late(3), Fate::Acknowledged, Fate::Refused, Fate::Acknowledged, Fate::Refused];
+        let drained = drain_with(folder.path(), &mut Memory { fates, ..Memory::default() });
+        assert_eq!((drained.removed, drained.left, drained.error.is_some()), (2, 0, false));
+        let [refused] = &drained.refused[..] else { panic!("{drained:?}") };
+        assert!(refused.to_string().contains(".batch: 2 of 3 records are refused and stay: memory: "), "{refused}");
+        let [path] = &batches(folder.path()).unwrap()[..] else { panic!("one batch") };
+        let after = read(path).unwrap();
+        assert_eq!(left(folder.path()), [[kept[1][0].clone(), kept[1][2].clone()]]);
+        let records = vec![before.records[0].clone(), before.records[2].clone()];
+        assert_eq!(after, Batch { records, ..before });
+    }
+
+    #[test]
+    fn aggregates_stay_where_the_stream_ignores_keys_and_lines_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = keep(folder.path(), &[1]);
+        let destination = Destination { api: API, stream: "pixel".to_owned() };
+        let mut spool = Spool::open(folder.path(), u64::MAX).unwrap();
+        for contents in [Contents::Lines, Contents::CompressedLines] {
+            let record = Record::from_bytes(b"9\n".to_vec(), 1, None, Vec::new());
+            spool.keep(&destination, contents, &[&record]).unwrap();
+        }
+        let (progress, stop, mut sink) = (DrainProgress::default(), AtomicBool::new(false), Memory::default());
+        let refusals = sink.refusals.clone();
+        let drain = Drain {
+            folder: folder.path(),
+            api: API,
+            takes_aggregates: false,
+            refusals,
+            progress: &progress,
+            stop: &stop,
+        };
+        let drained = drain.run(&mut sink).unwrap();
+        assert_eq!((drained.removed, drained.damaged.len(), left(folder.path())), (2, 1, kept));
+        assert!(drained.damaged[0].to_string().contains("its records are aggregates"));
+    }
+
+    #[test]
     fn a_batch_that_is_on_its_way_is_not_sent_twice() {
         let folder = tempfile::tempdir().unwrap();
         keep(folder.path(), &[1]);
         let _other = lock_for_shipping(folder.path()).unwrap();
-        let drained = drain(folder.path(), API, &mut Memory::default(), &AtomicU64::new(0), &AtomicBool::new(false));
+        let drained = drain(folder.path(), &mut Memory::default(), false);
         assert!(matches!(drained, Err(SpoolError::Locked { .. })));
     }
 
@@ -300,13 +483,14 @@ mod tests {
             4 => (1..6_usize).prop_map(Fate::Late),
             1 => Just(Fate::Untold),
             1 => Just(Fate::Lost),
+            1 => Just(Fate::Refused),
             1 => Just(Fate::Fails),
         ]
     }
 
     proptest! {
         /// A batch is gone exactly when all of its records were acknowledged, whatever happens to
-        /// them and when; what stays is as it was, and goes the next time.
+        /// them and when; otherwise those that were not stay, as they were, and go the next time.
         #[test]
         fn a_batch_is_removed_once_all_of_it_is_acknowledged(
             sizes in prop::collection::vec(1..5_usize, 0..8),
@@ -323,18 +507,22 @@ mod tests {
                 Fate::Acknowledged => true,
                 // Unless the end is the first to be told of it, and fails.
                 Fate::Late(records) => !close_fails || number + 1 + records <= sink.taken,
-                Fate::Untold | Fate::Lost | Fate::Fails => false,
+                Fate::Untold | Fate::Lost | Fate::Refused | Fate::Fails => false,
             };
             let mut first = 0;
-            let mut wanted = Vec::new();
+            let (mut wanted, mut refused) = (Vec::new(), 0);
             for batch in &kept {
-                if !(first..first + batch.len()).all(is_acknowledged) {
-                    wanted.push(batch.clone());
-                }
-                first += batch.len();
+                let numbers = first..first + batch.len();
+                first = numbers.end;
+                let is_refused = |number: usize| number < fails_at && fates.get(number) == Some(&Fate::Refused);
+                refused += usize::from(numbers.clone().any(is_refused));
+                let stays = |number: &usize| !is_acknowledged(*number);
+                let stays: Vec<_> = numbers.clone().filter(stays).map(|number| batch[number - numbers.start].clone()).collect();
+                wanted.extend((!stays.is_empty()).then_some(stays));
             }
             prop_assert_eq!(&left(folder.path()), &wanted);
-            prop_assert_eq!(drained.left, wanted.len() as u64);
+            prop_assert_eq!(drained.refused.len(), refused);
+            prop_assert_eq!(drained.left, (wanted.len() - refused) as u64);
             prop_assert_eq!(drained.error.is_some(), close_fails || fails_at < first);
 
             let mut again = Memory::default();

@@ -10,30 +10,33 @@ use super::ending::Failed;
 use super::shared::Shared;
 use super::{Class, DeliverError, Failure, Service, WhenFull};
 use crate::record::Record;
-use crate::spool::{Destination, Spool, SpoolError};
+use crate::sink::SinkError;
+use crate::spool::{Contents, Destination, Spool, SpoolError};
 
 /// The spool of a delivery.
 #[derive(Debug)]
 pub(super) struct Keep {
     spool: Arc<Mutex<Spool>>,
     destination: Destination,
+    contents: Contents,
     when_full: WhenFull,
     /// A spool without room is reported once, until it takes records again.
     is_full: AtomicBool,
 }
 
 impl Keep {
-    pub(super) fn new(spool: Spool, when_full: WhenFull, destination: Destination) -> Keep {
-        Keep { spool: Arc::new(Mutex::new(spool)), destination, when_full, is_full: AtomicBool::new(false) }
+    pub(super) fn new(spool: Spool, when_full: WhenFull, destination: Destination, contents: Contents) -> Keep {
+        let spool = Arc::new(Mutex::new(spool));
+        Keep { spool, destination, contents, when_full, is_full: AtomicBool::new(false) }
     }
 
     /// Writes the records, and gives them back.
     async fn write(&self, records: Vec<Record>) -> (Vec<Record>, Result<(), SpoolError>) {
-        let (spool, destination) = (Arc::clone(&self.spool), self.destination.clone());
+        let (spool, destination, contents) = (Arc::clone(&self.spool), self.destination.clone(), self.contents);
         // A synced write of some MiB: the other workers go on meanwhile.
         let written = spawn_blocking(move || {
             let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = spool.keep(&destination, &records.iter().collect::<Vec<_>>());
+            let kept = spool.keep(&destination, contents, &records.iter().collect::<Vec<_>>());
             (records, kept)
         });
         match written.await {
@@ -49,7 +52,8 @@ impl Keep {
 
 impl<S: Service> Shared<S> {
     /// Puts records that failed, and were first tried at `begun`, into the spool. Gives them back
-    /// when there is no room, to go on trying; without a spool, they end the delivery.
+    /// when there is no room, to go on trying. Without a spool they end the delivery, unless they
+    /// were refused for good and somebody wants to know which.
     pub(super) async fn keep(
         &self,
         records: Vec<Record>,
@@ -57,6 +61,12 @@ impl<S: Service> Shared<S> {
         begun: Instant,
     ) -> Result<Vec<Record>, Failed> {
         let Some(keep) = &self.spool else {
+            let is_hopeless = matches!(failure.class(), Class::Permanent | Class::TooLarge);
+            if let Some(refusals) = self.refusals.as_ref().filter(|_| is_hopeless) {
+                let error = SinkError::stream(&self.stream, DeliverError::Refused(failure.clone()));
+                refusals.add(records, &Arc::new(error));
+                return Ok(Vec::new());
+            }
             let tried = begun.elapsed();
             let is_given_up = tried.as_secs() > 0 && failure.class() != Class::Permanent;
             let failure = failure.clone();

@@ -75,6 +75,7 @@ mod open;
 mod options;
 mod pace;
 mod places;
+mod refusals;
 mod request;
 mod service;
 mod shared;
@@ -94,10 +95,11 @@ use pace::Pace;
 use places::Places;
 use shared::Shared;
 
-pub use drain::{DrainError, Drained, drain};
+pub use drain::{Drain, DrainError, DrainProgress, Drained};
 pub use error::DeliverError;
 pub use failure::{Class, Failure};
 pub use options::Options;
+pub use refusals::Refusals;
 pub use service::{Answer, Description, Service};
 
 pub use crate::config::{RateLimit, WhenFull};
@@ -135,6 +137,7 @@ impl<S: Service> Delivery<S> {
             open::look(&service, &options).await.map_err(|error| SinkError::stream(&stream, error))?;
         let places = Places::new(service.shards());
         let destination = service.destination();
+        let contents = options.config.contents();
         let concurrency = options.config.concurrency.get();
         // A lane has one request open, one in its queue and one on the way. With as many lanes as
         // workers, these are half as large for the sake of memory.
@@ -156,7 +159,8 @@ impl<S: Service> Delivery<S> {
             aggregates: options.config.aggregates,
             keys_choose_shard,
             give_up_after: options.config.give_up_after,
-            spool: options.spool.map(|(spool, when_full)| Keep::new(spool, when_full, destination)),
+            spool: options.spool.map(|(spool, when_full)| Keep::new(spool, when_full, destination, contents)),
+            refusals: options.refusals,
             counts: Counts::new(),
             ending: Ending::new(),
             warned: Default::default(),

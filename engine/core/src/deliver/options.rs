@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::pace::Quota;
+use super::refusals::Refusals;
 use crate::config::{DeliveryConfig, RateLimit, WhenFull};
 use crate::limits::{firehose, kinesis};
 use crate::sink::limits::Api;
@@ -26,6 +27,9 @@ pub struct Options {
     pub config: DeliveryConfig,
     /// Where records go that cannot be delivered; without one, they end the delivery.
     pub spool: Option<(Spool, WhenFull)>,
+    /// Notes records that are refused for good, so that the delivery goes on without them although
+    /// there is no spool. They do not count as acknowledged.
+    pub refusals: Option<Refusals>,
     /// Set when the run is stopped.
     pub stop: Arc<AtomicBool>,
 }
@@ -40,7 +44,7 @@ impl Options {
 impl From<DeliveryConfig> for Options {
     /// Without a spool, and with nobody who stops it.
     fn from(config: DeliveryConfig) -> Options {
-        Options { config, spool: None, stop: Arc::default() }
+        Options { config, spool: None, refusals: None, stop: Arc::default() }
     }
 }
 

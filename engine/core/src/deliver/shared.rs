@@ -11,6 +11,7 @@ use super::ending::Ending;
 use super::keep::Keep;
 use super::pace::Pace;
 use super::places::Places;
+use super::refusals::Refusals;
 use super::{Class, DeliverError, Failure, Service};
 use crate::record::Record;
 use crate::sink::SinkError;
@@ -31,6 +32,7 @@ pub(super) struct Shared<S> {
     pub(super) keys_choose_shard: bool,
     pub(super) give_up_after: Option<Duration>,
     pub(super) spool: Option<Keep>,
+    pub(super) refusals: Option<Refusals>,
     pub(super) counts: Counts,
     pub(super) ending: Ending,
     pub(super) warned: Mutex<Option<Instant>>,

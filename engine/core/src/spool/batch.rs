@@ -1,10 +1,10 @@
 //! The file of one batch.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Destination, SpoolError, at};
@@ -23,7 +23,56 @@ pub struct SpooledRecord {
     pub key: Option<PartitionKey>,
 }
 
-const VERSION: u64 = 1;
+/// What the records of a batch are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Contents {
+    /// Lines, one after the other.
+    #[serde(rename = "lines")]
+    Lines,
+    /// A compressed stream of lines each.
+    #[serde(rename = "compressed lines")]
+    CompressedLines,
+    /// KPL aggregates, which need a stream that goes by keys.
+    #[serde(rename = "aggregates")]
+    Aggregates,
+}
+
+impl Contents {
+    /// What records for that API were before headers told.
+    fn untold(api: Api) -> Contents {
+        match api {
+            Api::PutRecordBatch => Contents::Lines,
+            Api::PutRecords => Contents::Aggregates,
+        }
+    }
+}
+
+/// A batch as it was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Where its records were to go.
+    pub destination: Destination,
+    /// What they are.
+    pub contents: Contents,
+    /// When they were kept, for people.
+    pub kept: String,
+    /// The records.
+    pub records: Vec<SpooledRecord>,
+}
+
+/// A batch from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outline {
+    /// Bytes of the file.
+    pub size: u64,
+    /// What its records are by its header; `None` when that makes no sense, which [`read`] explains.
+    pub contents: Option<Contents>,
+}
+
+/// Form 1 did not tell the contents.
+const VERSION: u64 = 2;
+const VERSIONS: RangeInclusive<u64> = 1..=VERSION;
 /// Bytes of the CRC-32 at the end.
 const CHECKSUM: usize = 4;
 
@@ -37,9 +86,17 @@ struct Header {
     #[serde(with = "ApiName")]
     api: Api,
     stream: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contents: Option<Contents>,
     records: usize,
     lines: usize,
     bytes: usize,
+}
+
+impl Header {
+    fn contents(&self) -> Contents {
+        self.contents.unwrap_or_else(|| Contents::untold(self.api))
+    }
 }
 
 /// The names that AWS gives the APIs.
@@ -64,7 +121,7 @@ struct Entry {
 }
 
 /// What stands before the data.
-pub(super) fn front(destination: &Destination, records: &[&Record], kept: Timestamp) -> Vec<u8> {
+pub(super) fn front(destination: &Destination, contents: Contents, records: &[&Record], kept: String) -> Vec<u8> {
     let entries: Vec<Entry> = records
         .iter()
         .map(|record| Entry {
@@ -76,9 +133,10 @@ pub(super) fn front(destination: &Destination, records: &[&Record], kept: Timest
         .collect();
     let header = Header {
         version: VERSION,
-        kept: kept.to_string(),
+        kept,
         api: destination.api,
         stream: destination.stream.clone(),
+        contents: Some(contents),
         records: entries.len(),
         lines: entries.iter().map(|entry| entry.lines).sum(),
         bytes: entries.iter().map(|entry| entry.bytes).sum(),
@@ -109,19 +167,21 @@ pub(super) fn write(output: &mut impl Write, front: &[u8], records: &[&Record]) 
 /// Reads a batch. The file is
 ///
 /// ```text
-/// {"version":1,"kept":"2026-11-24T00:10:13Z","api":"PutRecords","stream":"pixel","records":2,"lines":5,"bytes":9}
+/// {"version":2,"kept":"2026-11-24T00:10:13Z","api":"PutRecords","stream":"pixel","contents":"aggregates",\
+///   "records":2,"lines":5,"bytes":9}
 /// [{"bytes":3,"lines":2,"partition_key":"9e37","explicit_hash_key":"210306068529402873165736369884012333109"},...]
 /// the data of the records, one after the other
 /// CRC-32 of everything before it, 4 bytes, little-endian
 /// ```
 ///
 /// so `head -n 1` shows what a file is. `records`, `lines` and `bytes` of the first line are the
-/// sums of the second; keys are there for Kinesis alone. The CRC-32 is that of gzip and zlib, and
-/// stays at the end in every version.
+/// sums of the second; keys are there for Kinesis alone. Version 1 had no `contents`: aggregates
+/// for Kinesis, lines for Firehose. The CRC-32 is that of gzip and zlib, and stays at the end in
+/// every version.
 ///
 /// # Errors
 /// The file cannot be read, any byte of it is not as it was written, or its version is another.
-pub fn read(path: &Path) -> Result<(Destination, Vec<SpooledRecord>), SpoolError> {
+pub fn read(path: &Path) -> Result<Batch, SpoolError> {
     let bytes = fs::read(path).map_err(at(path))?;
     let damaged = |(offset, reason): (usize, String)| SpoolError::Damaged {
         path: path.to_owned(),
@@ -134,9 +194,24 @@ pub fn read(path: &Path) -> Result<(Destination, Vec<SpooledRecord>), SpoolError
         return Err(damaged(parse(&bytes).err().unwrap_or((offset, "the checksum is another".to_owned()))));
     }
     match version(&bytes) {
-        Some(VERSION) | None => parse(&bytes).map_err(damaged),
-        Some(version) => Err(SpoolError::Version { path: path.to_owned(), version }),
+        Some(version) if !VERSIONS.contains(&version) => Err(SpoolError::Version { path: path.to_owned(), version }),
+        _ => parse(&bytes).map_err(damaged),
     }
+}
+
+/// Looks at a batch without reading its records.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn outline(path: &Path) -> Result<Outline, SpoolError> {
+    /// More than a header needs.
+    const MAX_HEADER: u64 = 64 << 10;
+    let file = File::open(path).map_err(at(path))?;
+    let size = file.metadata().map_err(at(path))?.len();
+    let mut line = Vec::new();
+    BufReader::new(file).take(MAX_HEADER).read_until(b'\n', &mut line).map_err(at(path))?;
+    let header = serde_json::from_slice::<Header>(&line);
+    Ok(Outline { size, contents: header.ok().map(|header| header.contents()) })
 }
 
 fn has_its_checksum(bytes: &[u8]) -> bool {
@@ -153,7 +228,7 @@ fn version(bytes: &[u8]) -> Option<u64> {
 }
 
 /// What the bytes say, or where they do not make sense and why.
-fn parse(bytes: &[u8]) -> Result<(Destination, Vec<SpooledRecord>), (usize, String)> {
+fn parse(bytes: &[u8]) -> Result<Batch, (usize, String)> {
     let mut at = 0;
     let mut next_line = || {
         let rest = &bytes[at..];
@@ -189,5 +264,7 @@ fn parse(bytes: &[u8]) -> Result<(Destination, Vec<SpooledRecord>), (usize, Stri
         };
         records.push(SpooledRecord { data, lines: entry.lines, key });
     }
-    Ok((Destination { api: header.api, stream: header.stream }, records))
+    let contents = header.contents();
+    let destination = Destination { api: header.api, stream: header.stream };
+    Ok(Batch { destination, contents, kept: header.kept, records })
 }

@@ -10,17 +10,17 @@
 //! ```
 //! use pixel_engine_core::record::Record;
 //! use pixel_engine_core::sink::limits::Api;
-//! use pixel_engine_core::spool::{self, Destination, Spool};
+//! use pixel_engine_core::spool::{self, Contents, Destination, Spool};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let destination = Destination { api: Api::PutRecordBatch, stream: "pixel".to_owned() };
 //! let record = Record::from_bytes(b"a line\n".to_vec(), 1, None, Vec::new());
-//! Spool::open(folder.path(), 1 << 30)?.keep(&destination, &[&record])?;
+//! Spool::open(folder.path(), 1 << 30)?.keep(&destination, Contents::Lines, &[&record])?;
 //!
 //! let _lock = spool::lock_for_shipping(folder.path())?;
 //! for path in spool::batches(folder.path())? {
-//!     let (destination, records) = spool::read(&path)?;
-//!     assert_eq!((destination.stream.as_str(), &records[0].data[..]), ("pixel", &b"a line\n"[..]));
+//!     let batch = spool::read(&path)?;
+//!     assert_eq!((batch.destination.stream.as_str(), &batch.records[0].data[..]), ("pixel", &b"a line\n"[..]));
 //!     // Send them, and then:
 //!     spool::remove(&path)?;
 //! }
@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-pub use batch::{SpooledRecord, read};
+pub use batch::{Batch, Contents, Outline, SpooledRecord, outline, read};
 
 use crate::durable;
 use crate::record::Record;
@@ -94,7 +94,7 @@ pub enum SpoolError {
         reason: String,
     },
     /// A batch, whole, in a form that this version of the program does not know.
-    #[error("spool {path}: written in form {version}, this version of pixel-engine reads form 1")]
+    #[error("spool {path}: written in form {version}, this version of pixel-engine reads forms 1 and 2")]
     Version {
         /// The file.
         path: PathBuf,
@@ -144,12 +144,17 @@ impl Spool {
     ///
     /// # Errors
     /// The batch would pass the size limit ([`SpoolError::Full`]), or cannot be written.
-    pub fn keep(&mut self, destination: &Destination, records: &[&Record]) -> Result<(), SpoolError> {
+    pub fn keep(
+        &mut self,
+        destination: &Destination,
+        contents: Contents,
+        records: &[&Record],
+    ) -> Result<(), SpoolError> {
         if records.is_empty() {
             return Ok(());
         }
         let now = Timestamp::now();
-        let front = batch::front(destination, records, now);
+        let front = batch::front(destination, contents, records, now.to_string());
         let needed = batch::size(&front, records);
         if self.bytes + needed > self.size_limit {
             // Someone may have sent some of it.
@@ -240,6 +245,22 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
 /// crash of the machine.
 pub fn remove(path: &Path) -> Result<(), SpoolError> {
     fs::remove_file(path).and_then(|()| durable::sync_folder_of(path)).map_err(at(path))
+}
+
+/// Leaves only these records in a batch, once the others are acknowledged. After a crash, the file
+/// is as it was or as it should be.
+///
+/// # Errors
+/// The file cannot be written; it is as it was.
+pub(crate) fn replace(path: &Path, batch: Batch) -> Result<(), SpoolError> {
+    let Batch { destination, contents, kept, records } = batch;
+    let records: Vec<Record> = records
+        .into_iter()
+        .map(|record| Record::from_bytes(record.data, record.lines, record.key, Vec::new()))
+        .collect();
+    let records: Vec<&Record> = records.iter().collect();
+    let front = batch::front(&destination, contents, &records, kept);
+    durable::publish(path, |file| batch::write(file, &front, &records)).map_err(at(path))
 }
 
 /// Held by the one process that sends the batches of a folder, so that two do not send the same

@@ -28,7 +28,11 @@ fn keep(spool: &mut Spool, destination: &Destination, records: &[SpooledRecord])
         .iter()
         .map(|record| Record::from_bytes(record.data.clone(), record.lines, record.key.clone(), Vec::new()))
         .collect();
-    spool.keep(destination, &records.iter().collect::<Vec<_>>())
+    spool.keep(destination, Contents::Aggregates, &records.iter().collect::<Vec<_>>())
+}
+
+fn parts(batch: Batch) -> (Destination, Vec<SpooledRecord>) {
+    (batch.destination, batch.records)
 }
 
 /// Every file in the folder but the locks.
@@ -51,7 +55,7 @@ fn batches_come_back_in_their_order() {
         for (destination, records) in &kept {
             keep(&mut Spool::open(&path, NO_LIMIT).unwrap(), destination, records).unwrap();
         }
-        let found: Vec<_> = batches(&path).unwrap().iter().map(|path| read(path).unwrap()).collect();
+        let found: Vec<_> = batches(&path).unwrap().iter().map(|path| parts(read(path).unwrap())).collect();
         assert_eq!(found, kept.iter().cycle().take(2 + 2 * round).cloned().collect::<Vec<_>>());
     }
     let spool = Spool::open(&path, NO_LIMIT).unwrap();
@@ -67,11 +71,40 @@ fn the_first_line_tells_people_what_a_file_is() {
     let bytes = fs::read(&batches(folder.path()).unwrap()[0]).unwrap();
     let header: serde_json::Value = serde_json::from_slice(bytes.split(|&byte| byte == b'\n').next().unwrap()).unwrap();
     assert_eq!(header["stream"], kinesis().stream);
-    for (name, wanted) in [("version", 1), ("records", 2), ("lines", 5), ("bytes", 9)] {
+    for (name, wanted) in [("version", 2), ("records", 2), ("lines", 5), ("bytes", 9)] {
         assert_eq!(header[name], wanted, "{name}");
     }
-    assert_eq!(header["api"], "PutRecords");
+    assert_eq!((&header["api"], &header["contents"]), (&"PutRecords".into(), &"aggregates".into()));
     assert!(header["kept"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn a_header_tells_what_the_records_are_and_those_without_mean_what_they_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    for contents in [Contents::Lines, Contents::CompressedLines, Contents::Aggregates] {
+        let record = Record::from_bytes(b"x\n".to_vec(), 1, None, Vec::new());
+        Spool::open(folder.path(), NO_LIMIT).unwrap().keep(&kinesis(), contents, &[&record]).unwrap();
+        let path = batches(folder.path()).unwrap().pop().unwrap();
+        let wanted = Outline { size: path.metadata().unwrap().len(), contents: Some(contents) };
+        assert_eq!(outline(&path).unwrap(), wanted);
+        assert_eq!(read(&path).unwrap().contents, contents);
+    }
+    for (api, contents) in [("PutRecords", Contents::Aggregates), ("PutRecordBatch", Contents::Lines)] {
+        let path = folder.path().join("2026-01-05T08-00-00.000000Z_0000000001.batch");
+        let header = format!(
+            "{{\"version\":1,\"kept\":\"2026-01-05T08:00:00Z\",\"api\":\"{api}\",\"stream\":\"pixel\",\"records\":1,\
+             \"lines\":1,\"bytes\":2}}\n[{{\"bytes\":2,\"lines\":1}}]\nx\n"
+        );
+        let mut bytes = header.into_bytes();
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(outline(&path).unwrap().contents, Some(contents));
+        let batch = read(&path).unwrap();
+        assert_eq!((batch.contents, batch.records), (contents, vec![record(b"x\n", 1, None)]));
+    }
+    let path = folder.path().join("damaged.batch");
+    fs::write(&path, b"not a batch").unwrap();
+    assert_eq!(outline(&path).unwrap(), Outline { size: 11, contents: None });
 }
 
 #[test]
@@ -84,8 +117,8 @@ fn lines_of_blocks_are_kept_without_being_joined() {
     let all = Acknowledgements::default();
     let tokens = vec![all.token(0, 0..1)];
     let record = Record::from_lines(Packed { lines, tokens, key: None, oldest: None });
-    Spool::open(folder.path(), NO_LIMIT).unwrap().keep(&firehose(), &[&record]).unwrap();
-    let (_, found) = read(&batches(folder.path()).unwrap()[0]).unwrap();
+    Spool::open(folder.path(), NO_LIMIT).unwrap().keep(&firehose(), Contents::Lines, &[&record]).unwrap();
+    let found = read(&batches(folder.path()).unwrap()[0]).unwrap().records;
     assert_eq!(found, [super::tests::record(b"one\nthree\n", 2, None)]);
     assert_eq!(all.position(0).offset, 0, "only the caller acknowledges");
 }
@@ -93,7 +126,7 @@ fn lines_of_blocks_are_kept_without_being_joined() {
 #[test]
 fn no_records_are_no_batch() {
     let folder = tempfile::tempdir().unwrap();
-    Spool::open(folder.path(), NO_LIMIT).unwrap().keep(&firehose(), &[]).unwrap();
+    Spool::open(folder.path(), NO_LIMIT).unwrap().keep(&firehose(), Contents::Lines, &[]).unwrap();
     assert!(all_files(folder.path()).is_empty());
 }
 
@@ -153,11 +186,11 @@ fn every_cut_and_every_addition_is_found() {
 fn another_version_is_told_from_damage() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = small_batch(folder.path());
-    let mut bytes = b"{\"version\":2,\"of\":\"another form\"}\nwhatever".to_vec();
+    let mut bytes = b"{\"version\":3,\"of\":\"another form\"}\nwhatever".to_vec();
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     fs::write(&path, &bytes).unwrap();
     let error = read(&path).unwrap_err();
-    assert!(matches!(error, SpoolError::Version { version: 2, .. }), "{error}");
+    assert!(matches!(error, SpoolError::Version { version: 3, .. }), "{error}");
 }
 
 #[test]
@@ -205,7 +238,8 @@ fn a_clock_that_is_set_back_does_not_change_the_order() {
     for data in [b"1", b"2"] {
         keep(&mut Spool::open(folder.path(), NO_LIMIT).unwrap(), &firehose(), &[record(data, 1, None)]).unwrap();
     }
-    let order: Vec<_> = batches(folder.path()).unwrap().iter().map(|path| read(path).unwrap().1[0].data[0]).collect();
+    let order: Vec<_> =
+        batches(folder.path()).unwrap().iter().map(|path| read(path).unwrap().records[0].data[0]).collect();
     assert_eq!(order, b"012");
 }
 
@@ -263,7 +297,7 @@ fn a_full_disk_leaves_nothing_behind_and_loses_nothing() {
     let there = |count: usize| {
         let paths = all_files(folder);
         assert_eq!(paths.len(), count, "{paths:?}");
-        paths.iter().for_each(|path| assert_eq!(read(path).unwrap(), (firehose(), batch.to_vec())));
+        paths.iter().for_each(|path| assert_eq!(parts(read(path).unwrap()), (firehose(), batch.to_vec())));
     };
     assert!(kept >= 1);
     there(kept);
@@ -350,7 +384,7 @@ proptest! {
                 }
                 Step::CrashBeforeRemoval(index) if !model.is_empty() => {
                     let index = index.index(model.len());
-                    let (_, records) = read(&batches(folder.path()).unwrap()[index]).unwrap();
+                    let records = read(&batches(folder.path()).unwrap()[index]).unwrap().records;
                     prop_assert_eq!(&records, &model[index]);
                     // Both processes are gone.
                     drop(spool);
@@ -364,7 +398,7 @@ proptest! {
                 }
             }
             let paths = batches(folder.path()).unwrap();
-            let found: Vec<_> = paths.iter().map(|path| read(path).unwrap()).collect();
+            let found: Vec<_> = paths.iter().map(|path| parts(read(path).unwrap())).collect();
             let wanted: Vec<_> = model.iter().map(|batch| (kinesis(), batch.clone())).collect();
             prop_assert_eq!(found, wanted);
             prop_assert_eq!(all_files(folder.path()).len(), paths.len(), "nothing else");

@@ -300,7 +300,7 @@ pub(super) fn spool(size_limit: u64) -> (tempfile::TempDir, Option<(Spool, WhenF
 /// The numbers of the records in the spool, batch by batch.
 pub(super) fn spooled(folder: &Path) -> Vec<u64> {
     let batches = spool::batches(folder).unwrap();
-    let records = batches.iter().flat_map(|path| spool::read(path).unwrap().1);
+    let records = batches.iter().flat_map(|path| spool::read(path).unwrap().records);
     records.map(|record| number_in(&record.data)).collect()
 }
 
