@@ -201,7 +201,7 @@ fn binary_garbage_is_kept_to_the_byte() {
     for (start, garbage) in [(&b"x"[..], &garbage), (b"x", &no_newlines), (b"{", &garbage), (b"#", &garbage)] {
         let text = [start, garbage].concat();
         let workspace = Workspace::new();
-        let run = workspace.ingest_from(&[], &text).ok();
+        let run = workspace.ingest_from(&[], &text).exits(4);
         assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
         let summary = run.summary();
         assert_eq!(summary.lines_in, summary.lines_quarantined);
