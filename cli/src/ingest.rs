@@ -64,7 +64,8 @@ pub(crate) struct Ingest {
 
 impl Ingest {
     pub(crate) fn run(self) -> Outcome {
-        let settings = self.lines.settings(self.deliver.settings(self.keep.settings(Settings::default())));
+        let settings =
+            self.reach.settings(self.lines.settings(self.deliver.settings(self.keep.settings(Settings::default()))));
         match self.ingest(&config("ingest", &settings)) {
             Ok(outcome) => outcome,
             Err(message) => {
@@ -186,10 +187,7 @@ impl Ingest {
                 let extension = format!("{extension}{}", config.container().codec().extension());
                 Box::new(Dir::new(folder, extension, format).map_err(|error| error.to_string())?)
             }
-            Target::Stream(stream) => {
-                let (delivery, spool) = (config.delivery(), config.spool());
-                Box::new(aws::deliver(stream, &self.reach, delivery, spool, Arc::clone(stop))?)
-            }
+            Target::Stream(stream) => Box::new(aws::deliver(stream, config, Arc::clone(stop))?),
         })
     }
 
