@@ -1,15 +1,12 @@
 //! The way to AWS: the flags of the commands that talk to it, and the delivery to a stream.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
-use pixel_engine::aws::{self, StreamClient};
-use pixel_engine::config::{Config, Settings, SpoolConfig, Stream, parse_duration};
-use pixel_engine::deliver::{DeliverError, DeliverySink, Options};
+use pixel_engine::aws::{self};
+use pixel_engine::config::{Settings, parse_duration};
+use pixel_engine::deliver::DeliverError;
 use pixel_engine::sink::SinkError;
-use pixel_engine::spool::Spool;
 
 /// How to reach AWS. Everything else comes from the standard chain: environment, profile, role.
 #[derive(Args, Clone)]
@@ -48,29 +45,6 @@ impl Reach {
             ..others
         }
     }
-}
-
-/// Connects, looks at the stream, and opens the spool.
-pub(crate) fn deliver(
-    stream: &Stream,
-    config: &Config,
-    stop: Arc<AtomicBool>,
-) -> Result<DeliverySink<StreamClient>, String> {
-    let spool = match config.spool() {
-        Some(SpoolConfig { folder, size, when_full, .. }) => {
-            let spool = Spool::open(folder, *size).map_err(|error| error.to_string())?;
-            if spool.batches() > 0 {
-                let (batches, folder) = (spool.batches(), folder.display());
-                eprintln!("{batches} batches from before are in {folder}: pixel-engine ship {folder} --to {stream}");
-            }
-            Some((spool, *when_full))
-        }
-        None => None,
-    };
-    let mut options = Options::from(config.delivery().clone());
-    options.spool = spool;
-    options.stop = stop;
-    aws::open(stream, config.connection(), options).map_err(|error| of_aws(&error))
 }
 
 /// An error of the way to a stream, with the flags that would mend it.

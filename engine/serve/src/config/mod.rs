@@ -71,6 +71,7 @@ pub enum From {
 
 /// Where lines come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SourceConfig {
     /// Standard input.
     Stdin,
@@ -81,6 +82,13 @@ pub enum SourceConfig {
         /// Where to begin in files that are there at the start.
         start: Start,
     },
+}
+
+impl SourceConfig {
+    /// Whether only a checkpoint knows where to go on after a restart.
+    fn wants_checkpoint(&self) -> bool {
+        matches!(self, SourceConfig::Follow { .. })
+    }
 }
 
 /// How long a line of a sidecar may wait for its record to be filled, where nothing is said.

@@ -91,6 +91,14 @@ impl Reader<'_> {
         let settings = settings.expect("each of them could be read");
         let name_of_all = is_one_of_several.then(|| name.get_ref().as_ref());
         match with_defaults(settings, name_of_all).validate() {
+            Ok(config) if config.checkpoint().is_none() && sources.iter().any(SourceConfig::wants_checkpoint) => {
+                let message = format!(
+                    "pipeline {} follows files: add resume = \"FILE\", which keeps how far they are delivered",
+                    name.get_ref()
+                );
+                self.error(Some(name.span()), &message);
+                None
+            }
             Ok(config) => {
                 let given = |(&key, setting): (&Key, &Setting)| {
                     (key, Given { value: setting.value.to_string(), from: setting.from.clone() })

@@ -7,6 +7,7 @@ record_size = "100KiB"
 [pipeline.beacons]
 to = "firehose://beacons"
 match = ["cs-uri-stem=/1x1.gif*"]
+resume = "/var/lib/pixel-engine/beacons.checkpoint"
 
 [[pipeline.beacons.source]]
 type = "follow"
@@ -42,7 +43,7 @@ fn pipelines_have_their_own_settings_and_those_of_all() {
         assert_eq!(pipeline.given[&Key::Grace].from, From::Variable("PIXEL_ENGINE_GRACE".to_owned()));
     }
     assert_eq!(beacons.given[&Key::RecordSize].from, From::Line(3));
-    assert_eq!(hits.given[&Key::RecordSize].from, From::Line(17));
+    assert_eq!(hits.given[&Key::RecordSize].from, From::Line(18));
     assert_ne!(beacons.config.quarantine(), hits.config.quarantine());
 }
 
@@ -82,6 +83,10 @@ fn what_is_wrong_is_said_with_its_place() {
         (
             "[pipeline.a]\nsource = { type = \"follow\", files = \"a\", start = \"now\" }",
             "run.toml:2:50: start: one of beginning, end",
+        ),
+        (
+            "[pipeline.a]\nsource = { type = \"follow\", files = \"a\" }",
+            "run.toml:1:11: pipeline a follows files: add resume",
         ),
         (
             "resume = \"at\"\n[pipeline.a]\nsource = { type = \"stdin\" }\n[pipeline.b]\nsource = { type = \"stdin\" }",
