@@ -60,6 +60,8 @@ mod resume;
 mod secrets;
 /// `--select` and `--match`.
 mod select_match;
+/// `run`: pipelines of a file that stay up.
+mod sidecar;
 /// The same output on every SIMD path.
 mod simd;
 /// Records that could not be delivered: kept, and shipped later.

@@ -1,15 +1,12 @@
 //! The way to AWS: the flags of the commands that talk to it, and the delivery to a stream.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
-use pixel_engine::aws::{self, Connection, StreamClient};
-use pixel_engine::config::{DeliveryConfig, SpoolConfig, Stream, parse_duration};
-use pixel_engine::deliver::{DeliverError, DeliverySink, Options};
+use pixel_engine::aws::{self};
+use pixel_engine::config::{Settings, parse_duration};
+use pixel_engine::deliver::DeliverError;
 use pixel_engine::sink::SinkError;
-use pixel_engine::spool::Spool;
 
 /// How to reach AWS. Everything else comes from the standard chain: environment, profile, role.
 #[derive(Args, Clone)]
@@ -31,46 +28,23 @@ pub(crate) struct Reach {
     #[arg(long, value_name = "ARN")]
     role_arn: Option<String>,
 
-    /// Time for one request, from its first byte to the end of the reply
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
-    request_timeout: Duration,
+    /// Time for one request, from its first byte to the end of the reply [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    request_timeout: Option<Duration>,
 }
 
 impl Reach {
-    pub(crate) fn connection(&self) -> Connection {
-        Connection {
+    /// These settings, and `others` that have no flags here.
+    pub(crate) fn settings(&self, others: Settings) -> Settings {
+        Settings {
             region: self.region.clone(),
             profile: self.profile.clone(),
             endpoint_url: self.endpoint_url.clone(),
             role_arn: self.role_arn.clone(),
             request_timeout: self.request_timeout,
+            ..others
         }
     }
-}
-
-/// Connects, looks at the stream, and opens the spool.
-pub(crate) fn deliver(
-    stream: &Stream,
-    reach: &Reach,
-    delivery: &DeliveryConfig,
-    spool: Option<&SpoolConfig>,
-    stop: Arc<AtomicBool>,
-) -> Result<DeliverySink<StreamClient>, String> {
-    let spool = match spool {
-        Some(SpoolConfig { folder, size, when_full, .. }) => {
-            let spool = Spool::open(folder, *size).map_err(|error| error.to_string())?;
-            if spool.batches() > 0 {
-                let (batches, folder) = (spool.batches(), folder.display());
-                eprintln!("{batches} batches from before are in {folder}: pixel-engine ship {folder} --to {stream}");
-            }
-            Some((spool, *when_full))
-        }
-        None => None,
-    };
-    let mut options = Options::from(delivery.clone());
-    options.spool = spool;
-    options.stop = stop;
-    aws::open(stream, &reach.connection(), options).map_err(|error| of_aws(&error))
 }
 
 /// An error of the way to a stream, with the flags that would mend it.

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use pixel_engine::aws::{Topic, check};
-use pixel_engine::config::Stream;
+use pixel_engine::config::{Settings, Stream};
 
 use crate::Outcome;
 use crate::aws::{Reach, of_aws};
+use crate::settings::config;
 
 /// Check credentials, permissions and a stream before anything is sent
 ///
@@ -26,7 +27,9 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(self) -> Outcome {
-        let findings = match check(&self.to, &self.reach.connection()) {
+        let settings = Settings { to: Some(self.to.to_string()), ..Settings::default() };
+        let config = config("check", &self.reach.settings(settings));
+        let findings = match check(&self.to, config.connection()) {
             Ok(findings) => findings,
             Err(error) => {
                 eprintln!("pixel-engine: {}", of_aws(&error));

@@ -8,17 +8,15 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use pixel_engine::checkpoint::{Checkpoint, CheckpointError, Standing};
-use pixel_engine::config::{Config, Container, Settings, Target};
-use pixel_engine::log::encode::Encoding;
+use pixel_engine::config::{Config, Settings, Target};
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::run::{Error, Progress, Report, Run};
+use pixel_engine::serve::sink::{self, OpenError};
 use pixel_engine::sink::Sink;
-use pixel_engine::sink::dir::{Dir, ObjectFormat};
-use pixel_engine::sink::null::Null;
-use pixel_engine::sink::requests::Requests;
-use pixel_engine::source::{Files, Format, Input, OpenFile, expand};
+use pixel_engine::source::{Files, Input, OpenFile, expand};
+use pixel_engine::spool;
 
-use crate::aws::{self, Reach, of_sink};
+use crate::aws::{Reach, of_aws, of_sink};
 use crate::only_bad_lines::only_bad_lines;
 use crate::settings::{Deliver, Keep, Lines, config};
 use crate::summary::Table;
@@ -64,7 +62,8 @@ pub(crate) struct Ingest {
 
 impl Ingest {
     pub(crate) fn run(self) -> Outcome {
-        let settings = self.lines.settings(self.deliver.settings(self.keep.settings(Settings::default())));
+        let settings =
+            self.reach.settings(self.lines.settings(self.deliver.settings(self.keep.settings(Settings::default()))));
         match self.ingest(&config("ingest", &settings)) {
             Ok(outcome) => outcome,
             Err(message) => {
@@ -174,22 +173,19 @@ impl Ingest {
 
     /// Where records go.
     fn sink(&self, config: &Config, inputs: &[Input], stop: &Arc<AtomicBool>) -> Result<Box<dyn Sink>, String> {
-        Ok(match config.target() {
-            Target::Null => Box::new(Null::new(config.api())),
-            Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), config.api(), stream.clone())),
-            Target::Dir(folder) => {
-                let (is_json, format) = match config.container() {
-                    Container::Kpl { .. } => (true, ObjectFormat::PutRecordsEntries),
-                    Container::Lines { .. } => (is_json(config, inputs), ObjectFormat::Data),
-                };
-                let extension = if is_json { ".jsonl" } else { ".tsv" };
-                let extension = format!("{extension}{}", config.container().codec().extension());
-                Box::new(Dir::new(folder, extension, format).map_err(|error| error.to_string())?)
+        if let (Target::Stream(stream), Some(spool)) = (config.target(), config.spool()) {
+            let before = spool::batches(&spool.folder).map_or(0, |batches| batches.len());
+            if before > 0 {
+                let folder = spool.folder.display();
+                eprintln!("{before} batches from before are in {folder}: pixel-engine ship {folder} --to {stream}");
             }
-            Target::Stream(stream) => {
-                let (delivery, spool) = (config.delivery(), config.spool());
-                Box::new(aws::deliver(stream, &self.reach, delivery, spool, Arc::clone(stop))?)
-            }
+        }
+        // What the format leaves open, the first file decides.
+        let is_json = matches!(inputs, [file @ Input::File(_), ..] if file.begins_with(b'{'));
+        sink::open(config, is_json, Arc::clone(stop)).map_err(|error| match error {
+            OpenError::Aws(error) => of_aws(&error),
+            OpenError::Sink(error) => of_sink(&error),
+            error => error.to_string(),
         })
     }
 
@@ -267,14 +263,4 @@ fn checkpoint(config: &Config, inputs: &[Input]) -> Result<Option<Checkpoint>, C
         usage_error("ingest", &format!("--resume needs files: what {name} has given once cannot be read again"));
     }
     Checkpoint::open(path).map(Some)
-}
-
-/// Whether the lines of records are JSON: encoded as such, or left as they came in a format that is
-/// JSON. What the format leaves open, the first file decides.
-fn is_json(config: &Config, inputs: &[Input]) -> bool {
-    match (config.encoding(), config.format(), inputs) {
-        (Encoding::Json(_), ..) | (Encoding::Raw, Format::Json, _) => true,
-        (Encoding::Raw, Format::Auto, [file @ Input::File(_), ..]) => file.begins_with(b'{'),
-        _ => false,
-    }
 }

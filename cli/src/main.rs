@@ -12,6 +12,7 @@ mod only_bad_lines;
 mod output;
 mod plan;
 mod progress;
+mod run;
 mod settings;
 mod ship;
 mod summary;
@@ -46,6 +47,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Ingest(Box<ingest::Ingest>),
+    Run(run::RunPipelines),
     Ship(Box<ship::Ship>),
     Check(check::Check),
     Decode(decode::Decode),
@@ -59,7 +61,7 @@ const EXIT_CODES: &str = "Exit codes:
   0    every line was shipped, quarantined or filtered;
        also when the reader of a pipe goes away
   1    an error, said on stderr; what was delivered before it stays delivered
-  2    the command line is wrong
+  2    the command line, or the file of `run --config`, is wrong
   3    nothing is lost, but some lines could not be delivered and are in the spool
   4    nothing is lost, but not one line could be shipped: probably no CloudFront log
   130  stopped by Ctrl-C or SIGTERM after finishing what was in flight;
@@ -78,6 +80,8 @@ enum Outcome {
     Kept,
     /// There were lines, and all of them are bad.
     OnlyBadLines,
+    /// The configuration file is wrong, as a command line may be.
+    WrongConfig,
     Stopped,
 }
 
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
     log::start(cli.log_format);
     let outcome = match cli.command {
         Command::Ingest(ingest) => ingest.run(),
+        Command::Run(run) => run.run(),
         Command::Ship(ship) => ship.run(),
         Command::Check(check) => check.run(),
         Command::Decode(decode) => decode.run(),
@@ -99,6 +104,7 @@ fn main() -> ExitCode {
         Outcome::Failed => ExitCode::FAILURE,
         Outcome::Kept => ExitCode::from(3),
         Outcome::OnlyBadLines => ExitCode::from(4),
+        Outcome::WrongConfig => ExitCode::from(2),
         Outcome::Stopped => ExitCode::from(130),
     }
 }

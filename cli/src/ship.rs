@@ -47,7 +47,7 @@ pub(crate) struct Ship {
 impl Ship {
     pub(crate) fn run(self) -> Outcome {
         let settings = Settings { to: Some(self.to.to_string()), ..Settings::default() };
-        match self.ship(&config("ship", &self.deliver.settings(settings))) {
+        match self.ship(&config("ship", &self.reach.settings(self.deliver.settings(settings)))) {
             Ok(outcome) => outcome,
             Err(message) => {
                 eprintln!("pixel-engine: {message}");
@@ -101,7 +101,7 @@ impl Ship {
             let mut options = Options::from(delivery);
             options.refusals = Some(refusals.clone());
             options.stop = Arc::clone(stop);
-            aws::open(&self.to, &self.reach.connection(), options)
+            aws::open(&self.to, config.connection(), options)
         };
         let has_lines = outlines.iter().any(|outline| outline.contents.is_some_and(|it| it != Contents::Aggregates));
         let opened = match open(config.delivery().clone()) {

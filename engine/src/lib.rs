@@ -113,6 +113,7 @@
 //! | [`kpl`] | `pixel-engine-kpl` | aggregated records of the Kinesis Producer Library; usable on its own |
 //! | [`config`] to [`spool`] | `pixel-engine-core` | from a source to delivered records, generic over the service |
 //! | `aws` | `pixel-engine-aws` | Firehose and Kinesis as services, with the feature `aws` |
+//! | `serve` | `pixel-engine-serve` | the sidecar: pipelines of a file that stay up, with the feature `serve` |
 //! | [`plan`] | `pixel-engine-plan` | capacity and cost before anyone buys a shard |
 //! | [`simd`] | `pixel-engine-simd` | which instruction set is in use |
 
@@ -124,4 +125,6 @@ pub use pixel_engine_core::{
 pub use pixel_engine_kpl as kpl;
 pub use pixel_engine_log as log;
 pub use pixel_engine_plan as plan;
+#[cfg(feature = "serve")]
+pub use pixel_engine_serve as serve;
 pub use pixel_engine_simd as simd;

@@ -6,6 +6,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sts::config::ProvideCredentials;
 use tokio::runtime::Builder;
 
+use super::connection::configuration;
 use super::failure::{causes, no_credentials, of_request, status};
 use super::{Connection, Error, StreamClient};
 use pixel_engine_core::config::Stream;
@@ -72,7 +73,7 @@ async fn look(stream: &Stream, connection: &Connection, lines: &mut Vec<(Topic, 
     let refused = |error: DeliverError| SinkError::Stream { stream: stream.to_string(), error: Box::new(error) };
     let refused_by = |failure| refused(DeliverError::Refused(failure));
     let mut found = |topic, text: String| lines.push((topic, text));
-    let configuration = connection.configuration(stream).await?;
+    let configuration = configuration(connection, stream).await?;
     let region = configuration.region().map(ToString::to_string).unwrap_or_default();
     let endpoint = connection.endpoint_url.as_deref().or(configuration.endpoint_url());
     found(Topic::Region, region + &endpoint.map(|url| format!(", endpoint {url}")).unwrap_or_default());

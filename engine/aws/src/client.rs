@@ -2,6 +2,7 @@
 
 use aws_config::SdkConfig;
 
+use super::connection::configuration;
 use super::firehose::Firehose;
 use super::kinesis::Kinesis;
 use super::{Connection, Error};
@@ -30,7 +31,7 @@ impl StreamClient {
     /// # Errors
     /// There is no region, no such profile, or an endpoint that is none.
     pub async fn connect(stream: &Stream, connection: &Connection) -> Result<StreamClient, Error> {
-        let configuration = connection.configuration(stream).await?;
+        let configuration = configuration(connection, stream).await?;
         Ok(StreamClient::new(&configuration, connection, stream))
     }
 

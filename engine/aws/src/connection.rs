@@ -17,85 +17,54 @@ use aws_smithy_types::body::SdkBody;
 
 use super::Error;
 use super::failure::{causes, no_credentials};
-use pixel_engine_core::config::Stream;
+use pixel_engine_core::config::{Connection, Stream};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How to reach AWS. What is not given comes from the standard chain: environment, profile, web
-/// identity, container, instance.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    /// The region. It comes before that of the stream's ARN, and that before the chain's.
-    pub region: Option<String>,
-    /// A profile of the AWS configuration files.
-    pub profile: Option<String>,
-    /// An endpoint in place of the service's own, such as `http://127.0.0.1:4567`.
-    pub endpoint_url: Option<String>,
-    /// A role to assume through STS.
-    pub role_arn: Option<String>,
-    /// Time for one request, from its first byte to the end of the reply.
-    pub request_timeout: Duration,
-}
-
-impl Default for Connection {
-    fn default() -> Connection {
-        Connection {
-            region: None,
-            profile: None,
-            endpoint_url: None,
-            role_arn: None,
-            request_timeout: Duration::from_secs(30),
-        }
+/// The configuration of clients for that stream.
+pub(super) async fn configuration(connection: &Connection, stream: &Stream) -> Result<SdkConfig, Error> {
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(connection.request_timeout);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http.clone())
+        .app_name(AppName::new("pixel-engine").expect("a valid name"))
+        .timeout_config(timeouts.build())
+        // Delivery retries: the SDK would send a whole request again, with the records that had
+        // arrived.
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if let Some(profile) = &connection.profile {
+        loader = loader.profile_name(profile);
     }
-}
-
-impl Connection {
-    /// The configuration of clients for that stream.
-    pub(super) async fn configuration(&self, stream: &Stream) -> Result<SdkConfig, Error> {
-        let http =
-            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(self.request_timeout);
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http.clone())
-            .app_name(AppName::new("pixel-engine").expect("a valid name"))
-            .timeout_config(timeouts.build())
-            // Delivery retries: the SDK would send a whole request again, with the records that had
-            // arrived.
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(profile) = &self.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(region) = self.region.as_deref().or(stream.region()) {
-            loader = loader.region(Region::new(region.to_owned()));
-        }
-        let mut configuration = loader.load().await;
-        if let Some(url) = self.endpoint_url.as_deref().or(configuration.endpoint_url()) {
-            check_endpoint(url, stream)?;
-        }
-        if configuration.region().is_none() {
-            return Err(Error::NoRegion { stream: stream.clone() });
-        }
-        if let Some(profile) = &self.profile {
-            // Before the environment's keys, as in the AWS CLI: whoever names a profile means it.
-            let region = configuration.region().cloned();
-            let chain = ProviderConfig::without_region().with_region(region).with_http_client(http);
-            let provider = ProfileFileCredentialsProvider::builder().configure(&chain).profile_name(profile).build();
-            // The provider's own words leave out which profile it is about.
-            if let Err(error) = provider.provide_credentials().await {
-                let failure = Box::new(no_credentials(format!("profile `{profile}`: {}", causes(&error))));
-                return Err(Error::Credentials { stream: stream.clone(), failure });
-            }
-            configuration = with_credentials(configuration, provider);
-        }
-        if let Some(role) = &self.role_arn {
-            let provider = AssumeRoleProvider::builder(role).session_name("pixel-engine").configure(&configuration);
-            let provider = provider.build().await;
-            configuration = with_credentials(configuration, provider);
-        }
-        Ok(configuration)
+    if let Some(region) = connection.region.as_deref().or(stream.region()) {
+        loader = loader.region(Region::new(region.to_owned()));
     }
+    let mut configuration = loader.load().await;
+    if let Some(url) = connection.endpoint_url.as_deref().or(configuration.endpoint_url()) {
+        check_endpoint(url, stream)?;
+    }
+    if configuration.region().is_none() {
+        return Err(Error::NoRegion { stream: stream.clone() });
+    }
+    if let Some(profile) = &connection.profile {
+        // Before the environment's keys, as in the AWS CLI: whoever names a profile means it.
+        let region = configuration.region().cloned();
+        let chain = ProviderConfig::without_region().with_region(region).with_http_client(http);
+        let provider = ProfileFileCredentialsProvider::builder().configure(&chain).profile_name(profile).build();
+        // The provider's own words leave out which profile it is about.
+        if let Err(error) = provider.provide_credentials().await {
+            let failure = Box::new(no_credentials(format!("profile `{profile}`: {}", causes(&error))));
+            return Err(Error::Credentials { stream: stream.clone(), failure });
+        }
+        configuration = with_credentials(configuration, provider);
+    }
+    if let Some(role) = &connection.role_arn {
+        let provider = AssumeRoleProvider::builder(role).session_name("pixel-engine").configure(&configuration);
+        let provider = provider.build().await;
+        configuration = with_credentials(configuration, provider);
+    }
+    Ok(configuration)
 }
 
 /// Why that can be no endpoint; without the URL, which may have a password in it.

@@ -21,8 +21,8 @@ use pixel_engine_core::deliver::{Delivery, DeliverySink, Options};
 
 pub use check::{Findings, Topic, check};
 pub use client::StreamClient;
-pub use connection::Connection;
 pub use error::Error;
+pub use pixel_engine_core::config::Connection;
 
 /// Connects, looks at the stream, and starts delivering.
 ///

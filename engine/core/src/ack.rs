@@ -134,6 +134,9 @@ impl Acknowledgements {
         let progress = sources.entry(source).or_default();
         progress.end = Some((offset, sender));
         progress.settle();
+        drop(sources);
+        // All of it may have been acknowledged before, and only now is that all that there is.
+        self.notify();
         completion
     }
 

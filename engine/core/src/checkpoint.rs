@@ -113,6 +113,8 @@ struct Running {
     acknowledged_before: u64,
     /// Where it ends, once everything up to there was read.
     end: Option<u64>,
+    /// Whether the file is gone, so that no later run will ask for it.
+    is_gone: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,10 +251,43 @@ impl Checkpoint {
                 state.inputs.len() - 1
             }
         };
-        let running = Running { entry: place, acknowledged_before: acknowledged.end(), end: None };
+        let running = Running { entry: place, acknowledged_before: acknowledged.end(), end: None, is_gone: false };
         state.running.insert(source.number, running);
         state.saved = false;
         Some(acknowledged)
+    }
+
+    /// As [`Checkpoint::begin`], for a file that is read as it grows: one in which everything was
+    /// delivered is followed from there.
+    pub(crate) fn follow(&self, source: &Origin, file: &OpenFile) -> Acknowledged {
+        let mut state = self.lock();
+        let State { inputs, running, .. } = &mut *state;
+        // It was cut, or written anew, and its entry is that of what it holds now.
+        running.retain(|_, running| !(running.is_gone && inputs[running.entry].is_at(file)));
+        if let Some(entry) = inputs.iter_mut().find(|entry| entry.is_at(file)) {
+            entry.done = false;
+        }
+        drop(state);
+        self.begin(source, file).unwrap_or_default()
+    }
+
+    /// Says that a file that is followed begins with these bytes now, and has that size.
+    pub(crate) fn grown(&self, source: &Origin, head: &[u8], size: u64) {
+        let mut state = self.lock();
+        let State { inputs, running, saved } = &mut *state;
+        let Some(running) = running.get(&source.number) else { return };
+        let entry = &mut inputs[running.entry];
+        let fingerprint = Fingerprint::of(head);
+        *saved &= entry.fingerprint == fingerprint;
+        (entry.size, entry.fingerprint) = (size, fingerprint);
+    }
+
+    /// Says that a file that was followed up to that offset is gone, or another one stands in its
+    /// place: it is forgotten when all of it is acknowledged.
+    pub(crate) fn let_go(&self, source: &Origin, end: u64) {
+        if let Some(running) = self.lock().running.get_mut(&source.number) {
+            (running.end, running.is_gone) = (Some(end), true);
+        }
     }
 
     /// Says that the source is read from its start after all, as if nothing of it were
@@ -332,6 +367,21 @@ impl State {
             let done = running.end == Some(acknowledgements.position(source).offset);
             self.saved &= !entry.set(&acknowledgements.acknowledged(source), done);
         }
+        let is_forgotten = |running: &Running| running.is_gone && self.inputs[running.entry].done;
+        let forgotten: Vec<usize> =
+            self.running.iter().filter(|(_, running)| is_forgotten(running)).map(|(&source, _)| source).collect();
+        forgotten.into_iter().for_each(|source| self.forget(source));
+    }
+
+    /// Forgets an input of this run, and its entry.
+    fn forget(&mut self, source: usize) {
+        let Some(running) = self.running.remove(&source) else { return };
+        self.inputs.swap_remove(running.entry);
+        let moved = self.inputs.len();
+        for other in self.running.values_mut().filter(|other| other.entry == moved) {
+            other.entry = running.entry;
+        }
+        self.saved = false;
     }
 
     fn text(&self) -> Vec<u8> {

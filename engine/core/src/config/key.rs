@@ -54,6 +54,11 @@ keys! {
     Spool "spool",
     SpoolSize "spool_size",
     SpoolFull "spool_full",
+    Region "region",
+    Profile "profile",
+    EndpointUrl "endpoint_url",
+    RoleArn "role_arn",
+    RequestTimeout "request_timeout",
 }
 
 impl Display for Key {

@@ -55,6 +55,7 @@ pub struct Config {
     threads: NonZeroUsize,
     checkpoint: Option<PathBuf>,
     target: Target,
+    connection: Connection,
     delivery: DeliveryConfig,
     spool: Option<SpoolConfig>,
 }
@@ -161,6 +162,34 @@ pub struct DeliveryConfig {
     pub record_size: usize,
     /// Whether the records of a shard must be sent one request after the other.
     pub in_order: bool,
+}
+
+/// How to reach AWS. What is not given comes from the standard chain: environment, profile, web
+/// identity, container, instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The region. It comes before that of the stream's ARN, and that before the chain's.
+    pub region: Option<String>,
+    /// A profile of the AWS configuration files.
+    pub profile: Option<String>,
+    /// An endpoint in place of the service's own, such as `http://127.0.0.1:4567`.
+    pub endpoint_url: Option<String>,
+    /// A role to assume through STS.
+    pub role_arn: Option<String>,
+    /// Time for one request, from its first byte to the end of the reply.
+    pub request_timeout: Duration,
+}
+
+impl Default for Connection {
+    fn default() -> Connection {
+        Connection {
+            region: None,
+            profile: None,
+            endpoint_url: None,
+            role_arn: None,
+            request_timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 /// The rate to begin with and never to pass; below it, the rate adapts to throttling.
@@ -298,6 +327,11 @@ impl Config {
     /// is for.
     pub fn api(&self) -> Api {
         self.target.stream().map_or(self.container.api(), Stream::api)
+    }
+
+    /// How to reach AWS, when the target is a stream.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// How to deliver, when the target is a stream.

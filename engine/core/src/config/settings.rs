@@ -12,8 +12,8 @@ use serde::Deserialize;
 use super::error::{ConfigError, Problem};
 use super::units::format_duration;
 use super::{
-    Choice, Config, Container, ContainerKind, DeliveryConfig, EncodingKind, Key, Linger, OnBadLine, QueryEncodingKind,
-    RateLimit, SpoolConfig, Stream, Target, WhenFull, read,
+    Choice, Config, Connection, Container, ContainerKind, DeliveryConfig, EncodingKind, Key, Linger, OnBadLine,
+    QueryEncodingKind, RateLimit, SpoolConfig, Stream, Target, WhenFull, read,
 };
 use crate::compress::Codec;
 use crate::pack::lines;
@@ -126,6 +126,18 @@ pub struct Settings {
     /// What to do when that folder is full. Default: block.
     #[serde(deserialize_with = "read::choice")]
     pub spool_full: Option<WhenFull>,
+    /// The AWS region. For streams, as all that follow. Default: that of the stream's ARN, or of
+    /// the standard AWS chain.
+    pub region: Option<String>,
+    /// The profile of the AWS configuration files. Default: that of the chain.
+    pub profile: Option<String>,
+    /// The endpoint in place of the service's own. Default: that of the chain, else AWS.
+    pub endpoint_url: Option<String>,
+    /// The role to assume through STS. Default: none.
+    pub role_arn: Option<String>,
+    /// The time for one request, from its first byte to the end of the reply. Default: 30 s.
+    #[serde(deserialize_with = "read::duration")]
+    pub request_timeout: Option<Duration>,
 }
 
 /// The least bytes of a record of lines: room for a line and for what a codec adds to it.
@@ -138,6 +150,8 @@ const MIN_REQUEST_SIZE: usize = 1 << 20;
 pub(super) const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// Long enough for anyone, and short enough to be added to the time of any clock.
 const MAX_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// No service answers faster, and nothing would ever be delivered.
+const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(1);
 const MIN_LINGER: Duration = Duration::from_millis(1);
 const MAX_LINGER: Duration = Duration::from_secs(60 * 60);
 const DEFAULT_SPOOL_SIZE: u64 = 10_000_000_000;
@@ -173,6 +187,7 @@ impl Settings {
             threads,
             checkpoint,
             delivery: self.delivery(stream.is_some(), api, &container, threads)?,
+            connection: self.connection()?,
             spool: self.spool_for(stream)?,
             target,
             container,
@@ -340,6 +355,17 @@ impl Settings {
         })
     }
 
+    fn connection(&self) -> Result<Connection, ConfigError> {
+        let timeout = time(Key::RequestTimeout, self.request_timeout, MIN_REQUEST_TIMEOUT, MAX_WAIT)?;
+        Ok(Connection {
+            region: given(Key::Region, self.region.as_ref())?,
+            profile: given(Key::Profile, self.profile.as_ref())?,
+            endpoint_url: given(Key::EndpointUrl, self.endpoint_url.as_ref())?,
+            role_arn: given(Key::RoleArn, self.role_arn.as_ref())?,
+            request_timeout: timeout.unwrap_or(Connection::default().request_timeout),
+        })
+    }
+
     fn spool_for(&self, stream: Option<&Stream>) -> Result<Option<SpoolConfig>, ConfigError> {
         let Some(folder) = path(Key::Spool, self.spool.as_deref())? else {
             for (is_given, key) in
@@ -404,6 +430,14 @@ fn time(key: Key, given: Option<Duration>, min: Duration, max: Duration) -> Resu
         None => Ok(given),
         Some(wrong) => Err(ConfigError::new(key, format_duration(wrong), Problem::Time { min, max })),
     }
+}
+
+/// Text that is not empty.
+fn given(key: Key, text: Option<&String>) -> Result<Option<String>, ConfigError> {
+    if text.is_some_and(String::is_empty) {
+        return Err(ConfigError::new(key, None, Problem::Nothing { why: "it is empty" }));
+    }
+    Ok(text.cloned())
 }
 
 fn path(key: Key, given: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {

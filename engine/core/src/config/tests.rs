@@ -288,7 +288,8 @@ fn settings_are_read_from_numbers_and_from_text() {
         "record_size": 20_480, "align": 512, "reorder": true, "compress": "zstd:1", "linger": "250ms", "threads": 2,
         "resume": "state", "concurrency": 8, "request_size": 2_097_152, "count_request_size": "data",
         "rate_limit": 5_242_880, "give_up_after": "5m", "grace": "1s", "spool": "kept", "spool_size": 1_000_000_000,
-        "spool_full": "stop",
+        "spool_full": "stop", "region": "eu-west-1", "profile": "beacons", "endpoint_url": "http://127.0.0.1:4567",
+        "role_arn": "arn:aws:iam::123456789012:role/beacons", "request_timeout": "5s",
     });
     let mut as_text = typed.clone();
     for (key, value) in [
@@ -376,6 +377,11 @@ impl Settings {
             Key::Spool => was_given(&mut self.spool),
             Key::SpoolSize => was_given(&mut self.spool_size),
             Key::SpoolFull => was_given(&mut self.spool_full),
+            Key::Region => was_given(&mut self.region),
+            Key::Profile => was_given(&mut self.profile),
+            Key::EndpointUrl => was_given(&mut self.endpoint_url),
+            Key::RoleArn => was_given(&mut self.role_arn),
+            Key::RequestTimeout => was_given(&mut self.request_timeout),
         }
     }
 }
@@ -524,7 +530,14 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         seldom(one_of(["state", "bad.jsonl", ""])),
         seldom(one_of(["bad.jsonl", ""])),
     );
-    (what, records, delivery).prop_map(|(what, records, delivery)| Settings {
+    let reach = (
+        seldom(texts(&["eu-west-1", "us-east-1", "ap-northeast-1", ""])),
+        seldom(texts(&["beacons", "hits", "default", ""])),
+        seldom(texts(&["http://127.0.0.1:4567", "http://localhost", ""])),
+        seldom(texts(&["arn:aws:iam::123456789012:role/beacons", ""])),
+        seldom(duration()),
+    );
+    (what, records, delivery, reach).prop_map(|(what, records, delivery, reach)| Settings {
         format: what.0,
         fields: what.1.into_iter().collect(),
         query_encoding: what.6,
@@ -552,6 +565,11 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         spool_full: delivery.8,
         resume: delivery.9.map(PathBuf::from),
         quarantine: delivery.10.map(PathBuf::from),
+        region: reach.0,
+        profile: reach.1,
+        endpoint_url: reach.2,
+        role_arn: reach.3,
+        request_timeout: reach.4,
     })
 }
 

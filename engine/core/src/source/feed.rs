@@ -244,6 +244,11 @@ impl Inlet<'_> {
         self.feeds
     }
 
+    /// Counts bytes that were read of what is not compressed.
+    pub(super) fn count_read(&self, bytes: u64) {
+        self.feeds.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Says why the input cannot be read further.
     pub(super) fn fail(&self, failure: impl Into<InputFailure>) -> Result<(), Closed> {
         self.feeds.output.failed(failure.into())

@@ -105,6 +105,13 @@ fn matches_of(pattern: &str) -> Result<Vec<Input>, InputError> {
     if inputs.is_empty() { Err(InputError::Missing(pattern.to_owned())) } else { Ok(inputs) }
 }
 
+/// Whether the pattern is a glob.
+pub(super) fn check_glob(pattern: &str) -> Result<(), InputError> {
+    let refused =
+        |error: glob::PatternError| InputError::Glob { pattern: pattern.to_owned(), reason: error.to_string() };
+    glob::Pattern::new(pattern).map(drop).map_err(refused)
+}
+
 fn files_below(folder: &Path) -> Result<Vec<Input>, InputError> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -258,6 +265,16 @@ impl OpenFile {
     /// The system refuses, or it holds something that is no text.
     pub fn read(&self, bytes_read: Arc<AtomicU64>) -> Result<Box<dyn Read + Send>, InputError> {
         text_in(self.raw_from(0, bytes_read)?).map_err(|content| InputError::unsupported(self.path.clone(), content))
+    }
+
+    /// Whether its bytes are text as they are: not compressed, and not in UTF-16.
+    pub(super) fn is_plain(&self) -> bool {
+        Content::of(&self.head) == Content::Plain
+    }
+
+    /// The file itself, without its head.
+    pub(super) fn into_file(self) -> File {
+        self.file
     }
 
     fn raw_from(&self, offset: u64, bytes_read: Arc<AtomicU64>) -> Result<Counted<io::Take<File>>, InputError> {

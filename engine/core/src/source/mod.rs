@@ -6,13 +6,16 @@
 //!
 //! `input` finds and opens what the user named; `content` tells from the first bytes what it holds,
 //! `decompress` and `text` make text in UTF-8 of it, and `json` brings JSON of any shape into lines;
-//! `files` reads such inputs one after the other; `reader` cuts bytes into blocks.
+//! `files` reads such inputs one after the other; `follow` reads files as they grow, `followed` is
+//! one of them; `reader` cuts bytes into blocks.
 
 mod content;
 mod decompress;
 mod evidence;
 mod feed;
 mod files;
+mod follow;
+mod followed;
 mod input;
 mod json;
 mod peek;
@@ -26,6 +29,7 @@ pub use evidence::QueryEncodings;
 pub use feed::{Closed, Feed, Inlet};
 pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
 pub use files::Files;
+pub use follow::{Follow, Start};
 pub use input::{Input, InputError, OpenFile, expand};
 pub(crate) use reader::fields_header;
 pub use reader::{BlockReader, Format, ReadError};

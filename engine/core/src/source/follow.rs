@@ -1,0 +1,217 @@
+//! Follows files that grow, as `tail -F` does.
+//!
+//! Files are looked at from time to time rather than waited for: inotify is blind on network file
+//! systems, and asking for the size of a few files ten times a second costs nothing that could be
+//! measured. A file is known by its device and inode for as long as it is open, so one that is
+//! renamed is followed under its new name, and one that is deleted is read to its end.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::mem;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::followed::{Followed, Prefix, read_compressed};
+use super::input::check_glob;
+use super::{Closed, Feed, InputError, OpenFile, Source};
+use crate::block::BLOCK_SIZE;
+
+/// Contents of files that have ended, to know copies of them by.
+const MAX_PREFIXES: usize = 64;
+
+/// Where to begin in files that are there when following starts, and that no checkpoint knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At their first line.
+    #[default]
+    Beginning,
+    /// At the line that is written next.
+    End,
+}
+
+/// Reads what is written to files, now and later, until the run is stopped.
+///
+/// - A file that appears later is read from its start. Its folder may appear later too.
+/// - **Rotation by rename**: the old file is read on under its new name, or without any, until it
+///   has been quiet for a minute.
+/// - **Rotation by copy and truncation**: the file is read from its start again. What was written
+///   between the last look at it and the truncation is gone, unless the patterns match the copy.
+/// - **A copy of a file that was read**, compressed or not, is known by its content, and only what
+///   is new in it is read.
+/// - A last line without a newline waits for it, until the file is gone.
+#[derive(Clone, Debug)]
+pub struct Follow {
+    patterns: Vec<String>,
+    start: Start,
+    times: Times,
+}
+
+/// How often files are looked at.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// Between two looks at the files that are being written to.
+    poll: Duration,
+    /// Between two looks at which files there are, and at those that have been quiet for a while.
+    rescan: Duration,
+    /// A file that has not changed for that long is quiet.
+    quiet: Duration,
+    /// How long a file without a name in the patterns stays open after its last change: whoever
+    /// wrote to it may not have noticed yet that it was renamed.
+    keep_open: Duration,
+}
+
+impl Times {
+    const USUAL: Times = Times {
+        poll: Duration::from_millis(100),
+        rescan: Duration::from_secs(1),
+        quiet: Duration::from_secs(10),
+        keep_open: Duration::from_secs(60),
+    };
+}
+
+impl Follow {
+    /// Follows the files that these globs match; a path is a glob that matches itself.
+    ///
+    /// # Errors
+    /// A pattern that is no glob.
+    pub fn new(patterns: impl Into<Vec<String>>, start: Start) -> Result<Follow, InputError> {
+        let patterns = patterns.into();
+        patterns.iter().try_for_each(|pattern| check_glob(pattern))?;
+        Ok(Follow { patterns, start, times: Times::USUAL })
+    }
+}
+
+impl Source for Follow {
+    fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+        let times = self.times;
+        let mut following = Following {
+            feed,
+            times,
+            files: Vec::new(),
+            compressed: Vec::new(),
+            prefixes: Vec::new(),
+            refused: BTreeSet::new(),
+        };
+        let mut start = self.start;
+        let mut looked_at: Option<Instant> = None;
+        while !feed.is_stopping() {
+            let looks = looked_at.is_none_or(|when| when.elapsed() >= times.rescan);
+            if looks {
+                following.look(&self.patterns, start)?;
+                (looked_at, start) = (Some(Instant::now()), Start::Beginning);
+            }
+            if following.read(looks)? < BLOCK_SIZE as u64 {
+                sleep(times.poll);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Following<'run> {
+    feed: Feed<'run>,
+    times: Times,
+    files: Vec<Followed<'run>>,
+    /// Compressed files that were read. They stay open for as long as they are there, so that their
+    /// inodes are not those of others.
+    compressed: Vec<OpenFile>,
+    /// Of files that have ended.
+    prefixes: Vec<Prefix>,
+    /// What could not be opened, which is said once.
+    refused: BTreeSet<PathBuf>,
+}
+
+impl Following<'_> {
+    /// Opens what is new, and notes what has no name any more.
+    fn look(&mut self, patterns: &[String], start: Start) -> Result<(), Closed> {
+        let mut found = BTreeSet::new();
+        for path in patterns.iter().flat_map(|pattern| matches(pattern)) {
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            let (device, inode) = (metadata.dev(), metadata.ino());
+            let is_known = self.files.iter().any(|file| file.is(device, inode))
+                || self.compressed.iter().any(|file| (file.device, file.inode) == (device, inode));
+            // Two names of one file are one.
+            if found.insert((device, inode)) && !is_known {
+                self.open(&path, start)?;
+            }
+        }
+        for file in &mut self.files {
+            file.set_has_name(found.iter().any(|&(device, inode)| file.is(device, inode)));
+        }
+        self.compressed.retain(|file| found.contains(&(file.device, file.inode)));
+        Ok(())
+    }
+
+    fn open(&mut self, path: &Path, start: Start) -> Result<(), Closed> {
+        match self.try_open(path, start) {
+            Ok(read) => {
+                self.refused.remove(path);
+                read
+            }
+            Err(error) => {
+                if self.refused.insert(path.to_owned()) {
+                    tracing::warn!("{error}; trying again");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn try_open(&mut self, path: &Path, start: Start) -> Result<Result<(), Closed>, InputError> {
+        let prefixes = self.files.iter().filter_map(Followed::prefix).chain(self.prefixes.iter().cloned());
+        let prefixes: Vec<Prefix> = prefixes.collect();
+        let open = OpenFile::open(path)?;
+        if !open.is_plain() {
+            // What was there before the start is not for whoever begins at the end.
+            let read = match start {
+                Start::Beginning => read_compressed(self.feed, path, &open, &prefixes)?,
+                Start::End => Ok(()),
+            };
+            self.compressed.push(open);
+            return Ok(read);
+        }
+        self.files.push(Followed::open(self.feed, path, open, start, &prefixes)?);
+        Ok(Ok(()))
+    }
+
+    /// Reads what was added to the files, to all of them or only to those that are not quiet;
+    /// returns how many bytes.
+    fn read(&mut self, all: bool) -> Result<u64, Closed> {
+        let (mut bytes, mut left) = (0, Vec::new());
+        for mut file in mem::take(&mut self.files) {
+            if all || !file.is_quiet_for(self.times.quiet) {
+                match file.read()? {
+                    Some(count) => bytes += count,
+                    None => {
+                        // It is opened again at the next look.
+                        self.prefixes.extend(file.prefix());
+                        file.end()?;
+                        continue;
+                    }
+                }
+            }
+            if !file.has_name() && file.is_quiet_for(self.times.keep_open) {
+                self.prefixes.extend(file.prefix());
+                file.end()?;
+            } else {
+                left.push(file);
+            }
+        }
+        self.files = left;
+        let old = self.prefixes.len().saturating_sub(MAX_PREFIXES);
+        self.prefixes.drain(..old);
+        Ok(bytes)
+    }
+}
+
+/// The files that a pattern matches now.
+fn matches(pattern: &str) -> impl Iterator<Item = PathBuf> {
+    // What cannot be looked at may be later.
+    let paths = glob::glob(pattern).into_iter().flatten().filter_map(Result::ok);
+    paths.filter(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+use super::*;
+
+const BEACONS: &str = r#"
+region = "eu-west-1"
+record_size = "100KiB"
+
+[pipeline.beacons]
+to = "firehose://beacons"
+match = ["cs-uri-stem=/1x1.gif*"]
+resume = "/var/lib/pixel-engine/beacons.checkpoint"
+
+[[pipeline.beacons.source]]
+type = "follow"
+files = ["/var/log/pixel/*.log"]
+start = "end"
+
+[pipeline.hits]
+to = "kinesis://hits"
+linger = "250ms"
+record_size = 51200
+source = { type = "stdin" }
+"#;
+
+fn read(text: &str, variables: &[(&str, &str)]) -> Result<FileConfig, FileErrors> {
+    FileConfig::parse("run.toml", text, variables.iter().map(|(name, value)| (name.to_string(), value.to_string())))
+}
+
+#[test]
+fn pipelines_have_their_own_settings_and_those_of_all() {
+    let file =
+        read(BEACONS, &[("PIXEL_ENGINE_GRACE", "3s"), ("PIXEL_ENGINE_SIMD", "avx2"), ("HOME", "/root")]).unwrap();
+    let [beacons, hits] = &file.pipelines[..] else { panic!("two") };
+    assert_eq!((beacons.name.as_str(), hits.name.as_str()), ("beacons", "hits"));
+    let follow = SourceConfig::Follow { files: vec!["/var/log/pixel/*.log".to_owned()], start: Start::End };
+    assert_eq!((&beacons.sources[..], &hits.sources[..]), (&[follow][..], &[SourceConfig::Stdin][..]));
+    assert_eq!((beacons.config.container().record_size(), hits.config.container().record_size()), (102_400, 51_200));
+    assert_eq!(beacons.config.linger(), Linger::After(LINGER_FOR_FIREHOSE));
+    assert_eq!(hits.config.linger(), Linger::After(Duration::from_millis(250)));
+    for pipeline in [beacons, hits] {
+        assert_eq!(pipeline.config.connection().region.as_deref(), Some("eu-west-1"));
+        assert_eq!(pipeline.config.delivery().grace, Duration::from_secs(3));
+        assert_eq!(pipeline.given[&Key::Region], Given { value: "\"eu-west-1\"".to_owned(), from: From::Line(2) });
+        assert_eq!(pipeline.given[&Key::Grace].from, From::Variable("PIXEL_ENGINE_GRACE".to_owned()));
+    }
+    assert_eq!(beacons.given[&Key::RecordSize].from, From::Line(3));
+    assert_eq!(hits.given[&Key::RecordSize].from, From::Line(18));
+    assert_ne!(beacons.config.quarantine(), hits.config.quarantine());
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    for (text, expected) in [
+        ("x = ", "run.toml:1:"),
+        ("", "run.toml: no pipeline: add a table [pipeline.NAME]"),
+        ("pipeline = 3", "run.toml:1:12: pipelines are tables"),
+        (
+            "recordsize = 5\n[pipeline.a]\nsource = { type = \"stdin\" }",
+            "run.toml:1:1: unknown key `recordsize`; did you mean `record_size`?",
+        ),
+        (
+            "[pipeline.a]\n  record_size = \"much\"\n  source = { type = \"stdin\" }",
+            "run.toml:2:17: record_size: invalid value: string \"much\", expected bytes",
+        ),
+        (
+            "[pipeline.a]\nrecord_size = 10\nsource = { type = \"stdin\" }",
+            "run.toml:2:15: pipeline a: record_size = 10: must be from 1024",
+        ),
+        (
+            "spool_full = \"stop\"\n[pipeline.a]\nsource = { type = \"stdin\" }",
+            "run.toml:1:14: pipeline a: spool_full needs spool",
+        ),
+        ("[pipeline.a]\nto = \"null:\"", "run.toml:1:11: pipeline a has no source"),
+        ("[pipeline.a]\nsource = 1", "run.toml:2:10: a source is a table"),
+        ("[pipeline.a]\nsource = { files = [] }", "run.toml:2:10: the source has no type"),
+        ("[pipeline.a]\nsource = { type = \"tail\" }", "run.toml:2:19: not a type of source: one of follow, stdin"),
+        ("[pipeline.a]\nsource = { type = \"follow\" }", "run.toml:2:10: the source follows no files"),
+        (
+            "[pipeline.a]\nsource = { type = \"follow\", file = \"a\" }",
+            "unknown key `file` of a source; did you mean `files`?",
+        ),
+        ("[pipeline.a]\nsource = { type = \"follow\", files = \"a***\" }", "files: a***: not a glob"),
+        ("[pipeline.a]\nsource = { type = \"follow\", files = [] }", "files: a glob, or a list of them"),
+        (
+            "[pipeline.a]\nsource = { type = \"follow\", files = \"a\", start = \"now\" }",
+            "run.toml:2:50: start: one of beginning, end",
+        ),
+        (
+            "[pipeline.a]\nsource = { type = \"follow\", files = \"a\" }",
+            "run.toml:1:11: pipeline a follows files: add resume",
+        ),
+        (
+            "resume = \"at\"\n[pipeline.a]\nsource = { type = \"stdin\" }\n[pipeline.b]\nsource = { type = \"stdin\" }",
+            "run.toml:4:11: pipeline b: resume is at, which is resume of pipeline a: name another",
+        ),
+    ] {
+        let errors = read(text, &[]).expect_err(text).to_string();
+        assert!(errors.contains(expected), "{text}\n{errors}");
+    }
+    let errors = read(BEACONS, &[("PIXEL_ENGINE_THREADS", "many")]).unwrap_err().to_string();
+    assert_eq!(errors, "PIXEL_ENGINE_THREADS: threads: invalid value: string \"many\", expected a number");
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let text = "grace = 1\nregions = \"x\"\n[pipeline.a]\nalign = true\nsource = { type = \"stdin\" }\n[pipeline.b]\n";
+    let places: Vec<_> = read(text, &[]).unwrap_err().0.iter().map(|error| error.place.unwrap().0).collect();
+    assert_eq!(places, [1, 2, 4, 6]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = FileConfig::read(Path::new("/no/such.toml"), []).unwrap_err().to_string();
+    assert!(error.starts_with("/no/such.toml: No such file"), "{error}");
+}

@@ -1,0 +1,160 @@
+//! Keeps a pipeline up: runs it, empties its spool, and begins again after a failure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pixel_engine_aws as aws;
+use pixel_engine_core::checkpoint::Checkpoint;
+use pixel_engine_core::config::{SpoolConfig, Stream};
+use pixel_engine_core::deliver::{Drain, DrainProgress, Drained, Options, Refusals};
+use pixel_engine_core::quarantine::Quarantine;
+use pixel_engine_core::run::{Report, Run};
+use pixel_engine_core::source::{Files, Follow, Input};
+use pixel_engine_core::spool;
+
+use crate::config::{PipelineConfig, SourceConfig};
+use crate::sink;
+
+/// Before a pipeline that has failed begins again: twice as long after each failure.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// A run that lasted that long was no failure from its start.
+const GOOD_RUN: Duration = Duration::from_secs(60);
+/// Between two looks at the spool.
+const SPOOL_INTERVAL: Duration = Duration::from_secs(2);
+/// How soon a stop is noticed while waiting.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How a pipeline ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Ended {
+    /// Its sources have ended, or it was stopped; what was read is delivered or in the spool.
+    Report(Box<Report>),
+    /// It was stopped before it could run.
+    NeverRan,
+}
+
+/// Runs the pipeline until its sources end, which only standard input does, or it is stopped.
+pub fn keep_up(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Ended {
+    let has_ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        if let (Some(stream), Some(spool)) = (pipeline.config.target().stream(), pipeline.config.spool()) {
+            let has_ended = &has_ended;
+            scope.spawn(move || empty_spool(pipeline, stream, spool, stop, has_ended));
+        }
+        let ended = run_again_and_again(pipeline, stop);
+        has_ended.store(true, Ordering::Relaxed);
+        ended
+    })
+}
+
+fn run_again_and_again(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Ended {
+    let name = &pipeline.name;
+    let mut wait = FIRST_WAIT;
+    let mut last = Ended::NeverRan;
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        match run(pipeline, stop) {
+            Ok(report) => {
+                let is_done = report.errors.is_empty() || stop.load(Ordering::Relaxed);
+                for error in &report.errors {
+                    tracing::error!("pipeline {name}: {error}");
+                }
+                last = Ended::Report(Box::new(report));
+                if is_done {
+                    break;
+                }
+            }
+            Err(message) => tracing::error!("pipeline {name}: {message}"),
+        }
+        if begun.elapsed() >= GOOD_RUN {
+            wait = FIRST_WAIT;
+        }
+        tracing::warn!("pipeline {name}: begins again in {} s", wait.as_secs());
+        pause(wait, &[stop]);
+        wait = (2 * wait).min(MAX_WAIT);
+    }
+    last
+}
+
+/// One run, from opening the sink on.
+fn run(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Result<Report, String> {
+    let config = &pipeline.config;
+    let checkpoint = config.checkpoint().map(Checkpoint::open).transpose().map_err(|error| error.to_string())?;
+    let mut sink = sink::open(config, false, Arc::clone(stop)).map_err(|error| error.to_string())?;
+    let mut run = Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_ref());
+    for source in &pipeline.sources {
+        run = match source {
+            SourceConfig::Stdin => run.source(Files::new([Input::Stdin])),
+            SourceConfig::Follow { files, start } => {
+                run.source(Follow::new(files.as_slice(), *start).map_err(|error| error.to_string())?)
+            }
+        };
+    }
+    Ok(run.to(&mut *sink, &mut Quarantine::new(config.quarantine())))
+}
+
+/// Sends what is in the spool whenever there is something, until the pipeline has ended.
+fn empty_spool(
+    pipeline: &PipelineConfig,
+    stream: &Stream,
+    spool: &SpoolConfig,
+    stop: &Arc<AtomicBool>,
+    has_ended: &AtomicBool,
+) {
+    let name = &pipeline.name;
+    let mut wait = SPOOL_INTERVAL;
+    // What stays for good is said once.
+    let mut stuck = 0;
+    while !has_ended.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+        let found = spool::batches(&spool.folder).map_or(0, |batches| batches.len());
+        wait = if found <= stuck {
+            SPOOL_INTERVAL
+        } else {
+            match drain(pipeline, stream, spool, stop) {
+                Ok(drained) => {
+                    let staying = drained.damaged.iter().chain(&drained.refused);
+                    staying.for_each(|error| tracing::error!("pipeline {name}: {error}"));
+                    stuck = drained.damaged.len() + drained.refused.len();
+                    tracing::info!("pipeline {name}: {} of {found} batches of the spool delivered", drained.removed);
+                    if drained.error.is_some() { (2 * wait).min(MAX_WAIT) } else { SPOOL_INTERVAL }
+                }
+                // The pipeline itself says what is wrong with the stream.
+                Err(message) => {
+                    tracing::info!("pipeline {name}: the spool waits: {message}");
+                    (2 * wait).min(MAX_WAIT)
+                }
+            }
+        };
+        pause(wait, &[stop, has_ended]);
+    }
+}
+
+fn drain(
+    pipeline: &PipelineConfig,
+    stream: &Stream,
+    spool: &SpoolConfig,
+    stop: &Arc<AtomicBool>,
+) -> Result<Drained, String> {
+    let config = &pipeline.config;
+    let refusals = Refusals::default();
+    let mut options = Options::from(config.delivery().clone());
+    options.refusals = Some(refusals.clone());
+    options.stop = Arc::clone(stop);
+    let mut sink = aws::open(stream, config.connection(), options).map_err(|error| error.to_string())?;
+    let progress = DrainProgress::default();
+    let drain =
+        Drain { folder: &spool.folder, api: config.api(), takes_aggregates: true, refusals, progress: &progress, stop };
+    drain.run(&mut sink).map_err(|error| error.to_string())
+}
+
+/// Waits, or until one of these is set.
+fn pause(time: Duration, until: &[&AtomicBool]) {
+    let begun = Instant::now();
+    while begun.elapsed() < time && !until.iter().any(|flag| flag.load(Ordering::Relaxed)) {
+        thread::sleep(STOP_INTERVAL.min(time - begun.elapsed().min(time)));
+    }
+}

@@ -1,0 +1,77 @@
+//! Opens the sink that a configuration names.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use pixel_engine_aws as aws;
+use pixel_engine_core::config::{Config, Container, SpoolConfig, Stream, Target};
+use pixel_engine_core::deliver::{DeliverySink, Options};
+use pixel_engine_core::sink::dir::{Dir, ObjectFormat};
+use pixel_engine_core::sink::null::Null;
+use pixel_engine_core::sink::requests::Requests;
+use pixel_engine_core::sink::{Sink, SinkError};
+use pixel_engine_core::source::Format;
+use pixel_engine_core::spool::{Spool, SpoolError};
+use pixel_engine_log::encode::Encoding;
+
+/// A sink cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The folder cannot be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// There is no way to the stream, or it does not take such records.
+    #[error(transparent)]
+    Aws(#[from] aws::Error),
+}
+
+/// Opens the target of the configuration. `is_json` says whether lines that are left as they came
+/// are JSON, where the configuration leaves that open. The sink ends what it is doing soon after
+/// `stop` is set.
+///
+/// # Errors
+/// The folder, the spool or the stream cannot be used.
+pub fn open(config: &Config, is_json: bool, stop: Arc<AtomicBool>) -> Result<Box<dyn Sink>, OpenError> {
+    Ok(match config.target() {
+        Target::Null => Box::new(Null::new(config.api())),
+        Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), config.api(), stream.clone())),
+        Target::Dir(folder) => {
+            let (is_json, format) = match config.container() {
+                Container::Kpl { .. } => (true, ObjectFormat::PutRecordsEntries),
+                Container::Lines { .. } => (has_json_lines(config).unwrap_or(is_json), ObjectFormat::Data),
+            };
+            let extension = if is_json { ".jsonl" } else { ".tsv" };
+            let extension = format!("{extension}{}", config.container().codec().extension());
+            Box::new(Dir::new(folder, extension, format)?)
+        }
+        Target::Stream(stream) => Box::new(deliver(stream, config, stop)?),
+    })
+}
+
+/// Whether the lines of records are JSON; `None` when the lines that come decide that.
+fn has_json_lines(config: &Config) -> Option<bool> {
+    match (config.encoding(), config.format()) {
+        (Encoding::Json(_), _) | (Encoding::Raw, Format::Json) => Some(true),
+        (Encoding::Raw, Format::Auto) => None,
+        _ => Some(false),
+    }
+}
+
+/// Opens the spool, connects, and looks at the stream.
+fn deliver(
+    stream: &Stream,
+    config: &Config,
+    stop: Arc<AtomicBool>,
+) -> Result<DeliverySink<aws::StreamClient>, OpenError> {
+    let mut options = Options::from(config.delivery().clone());
+    if let Some(SpoolConfig { folder, size, when_full, .. }) = config.spool() {
+        options.spool = Some((Spool::open(folder, *size)?, *when_full));
+    }
+    options.stop = stop;
+    Ok(aws::open(stream, config.connection(), options)?)
+}
