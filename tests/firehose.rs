@@ -214,7 +214,7 @@ fn a_quota_is_used_and_hardly_passed() {
     let (goodput, refused) = goodput(&aws, 90_000, Duration::from_secs(5));
     // A machine that does other things too holds both sides up.
     assert!((0.8..1.1).contains(&(goodput / (5.0 * MIB))), "{goodput} B/s");
-    assert!(refused < 0.2, "{refused} of the tries, those of the first second included");
+    assert!(refused < 0.25, "{refused} of the tries, those of the first seconds included");
 }
 
 #[test]
