@@ -167,13 +167,13 @@ impl Rate {
                     self.noise = share.min(MAX_NOISE);
                     self.rate = cut.rate;
                 } else {
-                    self.noise = f64::midpoint(self.noise, share);
+                    self.noise = f64::midpoint(self.noise, share.min(self.noise));
                     self.noise = if self.noise < MIN_NOISE { 0.0 } else { self.noise };
                     self.set(RATE_AFTER * cut.accepted_per_second / (1.0 - self.noise));
                 }
                 Phase::Steady
             }
-            phase if share > self.noise + MAX_REJECTED + 3.0 * deviation(self.noise, records) => {
+            phase if share > self.noise + MAX_REJECTED + chance(self.noise, records) => {
                 let last = if let Phase::Check(cut) = phase { Some(cut) } else { None };
                 self.cut(share, seconds, last)
             }
@@ -228,9 +228,10 @@ impl Rate {
     }
 }
 
-/// How far a share of that many records is from its mean by chance.
-fn deviation(mean: f64, records: f64) -> f64 {
-    (mean * (1.0 - mean) / records).sqrt()
+/// What chance adds to a share of that many records: three times its standard deviation, but no more
+/// than the share, or a few records could hide everything.
+fn chance(share: f64, records: f64) -> f64 {
+    (3.0 * (share * (1.0 - share) / records).sqrt()).min(share)
 }
 
 #[cfg(test)]

@@ -175,7 +175,8 @@ impl Sink for Hasty {
 #[test]
 fn records_are_as_small_as_the_sink_asks_for() {
     const LINES: usize = 1_000_000;
-    for compress in ["none", "zstd:1"] {
+    // After compression a size is known only afterwards.
+    for (compress, most) in [("none", 5_120), ("zstd:1", 5_120 + 5_120 / 16)] {
         let settings =
             Settings { compress: Some(compress.to_owned()), ..settings(ContainerKind::Lines, Linger::Never) };
         let source = Slow { name: "fast", pushes: 1, lines: LINES, pause: Duration::ZERO, pushed: Arc::default() };
@@ -186,7 +187,7 @@ fn records_are_as_small_as_the_sink_asks_for() {
         // What was packed before that is as large as it was.
         let (full, small) = sink.sizes.split_at(sink.sizes.len() / 2);
         assert!(full[..3].iter().all(|&size| size > 30_000), "{compress}: {full:?}");
-        assert!(small.iter().all(|&size| size <= 5_120), "{compress}: {small:?}");
+        assert!(small.iter().all(|&size| size <= most), "{compress}: {small:?}");
     }
 }
 

@@ -355,9 +355,11 @@ fn what_another_producer_leaves_is_used_and_that_one_loses_little() {
 #[test]
 fn two_producers_share_a_quota() {
     for throttle in THROTTLES {
-        let two = Scenario { producers: 2, record_size: 256_000, ..Scenario::firehose(5.0, throttle) }.fared();
-        two.reaches(0.95 * 5.0 * MIB, 0.05);
-        two.is_shared(0.4);
+        let two = Scenario { producers: 2, record_size: 256_000, ..Scenario::firehose(5.0, throttle) };
+        two.fared().reaches(0.95 * 5.0 * MIB, 0.05);
+        // Which one gets more at first is a matter of chance.
+        let two = Scenario { count_from: 70.0, seconds: 190.0, ..two }.fared();
+        two.is_shared(0.3);
     }
 }
 
@@ -390,7 +392,7 @@ fn shards_are_filled_by_one_producer_and_shared_by_two() {
     one.fared().reaches(0.99 * 4.0 * MIB, 0.0);
     let two = Scenario { producers: 2, ..one.clone() }.fared();
     two.reaches(0.95 * 4.0 * MIB, 0.05);
-    two.is_shared(0.35);
+    two.is_shared(0.3);
     let noisy = Scenario { noise: 0.2, ..one.clone() }.fared();
     let part = noisy.mean_goodput() / one.fared().mean_goodput();
     // Of a limit that is known, a fifth goes to what fails.
