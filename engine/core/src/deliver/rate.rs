@@ -7,7 +7,8 @@
 //!   given a short rest, then the rate is just below that.
 //! - **Again as much** right after that: perhaps it does not depend on the rate. A second, longer
 //!   rest tests it. If the share stays, it is *noise*: the rate returns to where it was, and from
-//!   then on only what is turned away beyond the noise counts. Each later rest tests it again.
+//!   then on only what is turned away beyond the noise counts. Each later rest tests it again, and
+//!   there is one at least every minute.
 //! - **Otherwise**, where the rate was used, it grows, by a little first and by twice as much each
 //!   time: a limit that is near is passed by little, and one that is far is found soon.
 //!
@@ -42,6 +43,8 @@ const MIN_TESTED: f64 = 16.0;
 /// Less noise than this is none, and more cannot be told from a service that takes nothing.
 const MIN_NOISE: f64 = 0.02;
 const MAX_NOISE: f64 = 0.5;
+/// Seconds after which noise is tested again although nothing has changed.
+const MAX_UNTESTED: f64 = 60.0;
 /// After a cut the rate grows by 1 % of itself first where it is 5 MiB/s, by more where it is
 /// slower and by less where it is faster: of two producers, the slower one gains on the other.
 const FIRST_STEP: f64 = 0.01;
@@ -64,6 +67,8 @@ pub struct Rate {
     max: Option<f64>,
     /// The share of bytes that is turned away whatever the rate.
     noise: f64,
+    /// Seconds without a cut since that was tested.
+    untested: f64,
     /// What the rate grows by after the next good epoch, as a part of itself.
     step: f64,
     phase: Phase,
@@ -111,7 +116,7 @@ impl Rate {
     /// turns something away. `now` is in seconds of any clock.
     pub fn new(max: Option<f64>, now: f64) -> Rate {
         let epoch = Epoch { began: now, ..Epoch::default() };
-        Rate { rate: max, max, noise: 0.0, step: FIRST_STEP, phase: Phase::Steady, epoch }
+        Rate { rate: max, max, noise: 0.0, untested: 0.0, step: FIRST_STEP, phase: Phase::Steady, epoch }
     }
 
     /// Bytes a second; `None` for no limit.
@@ -162,22 +167,27 @@ impl Rate {
                 self.set(RATE_AFTER * cut.accepted_per_second);
                 Phase::Check(cut)
             }
+            // What is far more than before comes from something new, such as a lower quota.
+            Phase::Test(cut) if share > 1.5 * cut.share + MAX_REJECTED => self.cut(share, seconds, None),
             Phase::Test(cut) => {
                 if refused >= MIN_REFUSED && records >= MIN_TESTED && share > cut.share / 2.0 {
                     self.noise = share.min(MAX_NOISE);
                     self.rate = cut.rate;
                 } else {
-                    self.noise = f64::midpoint(self.noise, share.min(self.noise));
-                    self.noise = if self.noise < MIN_NOISE { 0.0 } else { self.noise };
+                    let noise = f64::midpoint(self.noise, share);
+                    self.noise = if noise < MIN_NOISE { 0.0 } else { noise };
                     self.set(RATE_AFTER * cut.accepted_per_second / (1.0 - self.noise));
                 }
+                self.untested = 0.0;
                 Phase::Steady
             }
             phase if share > self.noise + MAX_REJECTED + chance(self.noise, records) => {
                 let last = if let Phase::Check(cut) = phase { Some(cut) } else { None };
                 self.cut(share, seconds, last)
             }
+            _ if self.noise > 0.0 && self.untested >= MAX_UNTESTED => self.cut(share, seconds, None),
             _ => {
+                self.untested += seconds;
                 self.grow(seconds);
                 Phase::Steady
             }
@@ -305,6 +315,18 @@ mod tests {
         send(&mut rate, &mut now, 60.0, 20.0 * MIB, |sent| sent.min(5.0 * MIB));
         let found = rate.per_second().unwrap() / MIB;
         assert!((3.0..=6.5).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn a_limit_that_falls_during_a_test_is_not_noise() {
+        // A little is too much, and then, while that is tested, much.
+        for falls_after in 0..60 {
+            let (mut rate, mut now) = (Rate::new(Some(8.0 * MIB), 0.0), 0.0);
+            send(&mut rate, &mut now, 0.1 * f64::from(falls_after), 20.0 * MIB, |sent| sent.min(7.5 * MIB));
+            send(&mut rate, &mut now, 30.0, 20.0 * MIB, |sent| sent.min(2.5 * MIB));
+            let found = rate.per_second().unwrap() / MIB;
+            assert!((1.5..=3.3).contains(&found), "{found} after {falls_after} tenths");
+        }
     }
 
     #[test]
