@@ -22,6 +22,8 @@
 const EPOCH: f64 = 2.0;
 /// The same without a limit: each moment more of it may be turned away as a whole.
 const UNLIMITED_EPOCH: f64 = 0.5;
+/// Or until most of so many records are turned away.
+const MIN_FLOOD: f64 = 32.0;
 /// A service forgives about as many seconds: what it accepts in less is more than its rate.
 const FORGIVEN: f64 = 1.0;
 /// With fewer records than this an epoch goes on, for up to two more of its length: a share of a
@@ -153,10 +155,12 @@ impl Rate {
         let Epoch { began, rejected, records, refused, .. } = self.epoch;
         let seconds = now - began;
         let epoch = if self.rate.is_none() { UNLIMITED_EPOCH } else { EPOCH };
-        let is_over = match self.phase {
-            Phase::Rest(_) => seconds >= REST,
-            _ => seconds >= epoch && records > 0.0 && (records >= MIN_RECORDS || seconds >= 3.0 * EPOCH),
-        };
+        let is_flood = self.rate.is_none() && records >= MIN_FLOOD && rejected > self.epoch.accepted;
+        let is_over = is_flood
+            || match self.phase {
+                Phase::Rest(_) => seconds >= REST,
+                _ => seconds >= epoch && records > 0.0 && (records >= MIN_RECORDS || seconds >= 3.0 * EPOCH),
+            };
         if !is_over {
             return;
         }
