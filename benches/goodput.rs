@@ -7,9 +7,9 @@ use pixel_engine_benches::goodput::{Adaptive, Aimd, Counts, Law, MIB, Ours, Scen
 use pixel_engine_benches::{EVERY_PATH, Row, Stage, Target, is_quick};
 
 /// A law, and how it begins.
-type New = fn(Option<f64>) -> Box<dyn Law>;
+type Begin = fn(Option<f64>) -> Box<dyn Law>;
 
-const RIVALS: [(&str, New); 2] = [("AIMD", Aimd::new), ("the SDKs' CUBIC", Adaptive::new)];
+const RIVALS: [(&str, Begin); 2] = [("AIMD", Aimd::begin), ("the SDKs' CUBIC", Adaptive::begin)];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut stage = Stage::new(
@@ -53,7 +53,7 @@ fn scenarios() -> Vec<(String, Scenario)> {
 }
 
 fn rows(stage: &mut Stage, what: &str, scenario: &Scenario) {
-    let ours = measured(scenario, Ours::new);
+    let ours = measured(scenario, Ours::begin);
     for (rival, law) in RIVALS {
         let his = measured(scenario, law);
         let rejected = (scenario.noise == 0.0).then_some(Target::AtMost(0.05));
@@ -93,7 +93,7 @@ struct Measured {
     slower: f64,
 }
 
-fn measured(scenario: &Scenario, law: New) -> Measured {
+fn measured(scenario: &Scenario, law: Begin) -> Measured {
     let seeds: Vec<Vec<Counts>> = (1..=if is_quick() { 2 } else { 40 }).map(|seed| scenario.play(seed, law)).collect();
     let quota = scenario.then.or(scenario.quota).unwrap_or(f64::NAN) - scenario.other;
     let seconds = (scenario.seconds - scenario.count_from) * seeds.len() as f64;

@@ -35,7 +35,7 @@ pub struct Ours(Rate);
 
 impl Ours {
     /// With the rate that is known from the start.
-    pub fn new(max: Option<f64>) -> Box<dyn Law> {
+    pub fn begin(max: Option<f64>) -> Box<dyn Law> {
         Box::new(Ours(Rate::new(max, 0.0)))
     }
 }
@@ -85,7 +85,7 @@ pub struct Aimd {
 
 impl Aimd {
     /// With the rate that is known from the start.
-    pub fn new(max: Option<f64>) -> Box<dyn Law> {
+    pub fn begin(max: Option<f64>) -> Box<dyn Law> {
         Box::new(Aimd { rate: max, max, cut_at: -1.0, grown_at: 0.0, accepted: 0.0, counted_from: 0.0 })
     }
 }
@@ -141,7 +141,7 @@ impl Adaptive {
     const MIN_RATE: f64 = 0.5;
 
     /// With the rate that is known from the start.
-    pub fn new(max: Option<f64>) -> Box<dyn Law> {
+    pub fn begin(max: Option<f64>) -> Box<dyn Law> {
         Box::new(Adaptive {
             rate: max.map(|max| max / REQUEST),
             measured: 0.0,

@@ -255,8 +255,7 @@ impl Scenario {
             });
         }
         sleep_until(end).await;
-        let counts = stream.state.lock().unwrap().counts.clone();
-        counts
+        stream.state.lock().unwrap().counts.clone()
     }
 }
 
