@@ -203,10 +203,12 @@ impl Rate {
     fn cut(&mut self, share: f64, seconds: f64, last: Option<Cut>) -> Phase {
         // A first cut that helped little may be about something else than the rate.
         let helped_little = last.filter(|last| share > last.share / 2.0 && self.epoch.records >= MIN_RECORDS);
-        // Where less was sent than might have been, that says nothing of what would be accepted.
+        // Where less was sent than might have been, or nothing for a while, that says nothing of what
+        // would be accepted.
+        let sending = seconds.min(self.epoch.sent_last - self.epoch.began + FORGIVEN).max(FORGIVEN);
         let sent_per_second = match self.rate {
             Some(rate) if !self.is_used(seconds) => rate,
-            _ => self.epoch.sent / (self.epoch.sent_last - self.epoch.began).max(FORGIVEN),
+            _ => self.epoch.sent / sending,
         };
         let cut = Cut {
             rate: helped_little.map_or(self.rate, |last| last.rate),
