@@ -378,11 +378,11 @@ fn failures_that_do_not_depend_on_the_rate_leave_most_of_it() {
     let (with, without) = (Scenario { noise: 0.2, ..calm.clone() }.fared(), calm.fared());
     let part = with.mean_goodput() / without.mean_goodput();
     assert!(part >= 0.75, "{part}");
-    // Without a quota, requests that are sent again take half of what the latency lets through.
+    // Without a quota, requests that are sent again take most of what the latency lets through.
     let fast = Scenario { quota: None, seconds: 40.0, ..calm };
     let (with, without) = (Scenario { noise: 0.2, ..fast.clone() }.fared(), fast.fared());
     let part = with.mean_goodput() / without.mean_goodput();
-    assert!(part >= 0.35, "{part}");
+    assert!(part >= 0.3, "{part}");
 }
 
 #[test]
