@@ -1,12 +1,14 @@
 //! `firehose://` against the strict fake: limits, faults, retries, errors.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use fake_aws::{Action, FakeAws, Fault, RecordFailure};
+use fake_aws::{Action, FakeAws, Fault, Quota, RecordFailure, Throttle};
 
 use crate::support::{RequestFault, Run, Seen, Workspace, log, request_faults, run};
 
 const LINES: u64 = 4_000;
+const MIB: f64 = 1_048_576.0;
 
 /// Runs `ingest a.log --to firehose://beacons` against the server.
 fn ingest(aws: &FakeAws, workspace: &Workspace, arguments: &[&str]) -> Run {
@@ -66,6 +68,9 @@ fn whatever_the_network_does_nothing_is_lost() {
             assert!(records <= run.summary().records + shipping.records_possibly_duplicated);
         } else {
             everything_once(&aws);
+            if counted_as.ends_with("Exception") {
+                assert_eq!(shipping.records_possibly_duplicated, 0, "refused for the rate, {fault:?}: {shipping:?}");
+            }
         }
     }
 }
@@ -177,4 +182,48 @@ fn a_profile_that_is_named_comes_before_the_keys_of_the_environment() {
             run.says(&["firehose://beacons", "NoCredentials", "nobody"]);
         }
     }
+}
+
+/// Bytes a second that were accepted from the second on that is given, and the share of tries that
+/// was refused since.
+fn goodput(aws: &FakeAws, lines: u64, from: Duration) -> (f64, f64) {
+    let workspace = Workspace::new();
+    workspace.write("a.log", &log("realtime-46", lines));
+    let beacons = aws.delivery_stream("beacons");
+    let accepted = Arc::new(Mutex::new(Vec::new()));
+    let to = Arc::clone(&accepted);
+    beacons.hand_over(move |record| to.lock().expect("no panic").push((Instant::now(), record.data.len())));
+    let begun = Instant::now();
+    let mut command = workspace.ingest_command(&["a.log", "--to", "firehose://beacons"]);
+    command.envs(aws.environment()).env_remove("AWS_PROFILE");
+    let shipping = workspace.ingest_with(&mut command, b"").ok().summary().shipping.expect("it was shipped");
+    let accepted = accepted.lock().expect("no panic");
+    let late = || accepted.iter().filter(|(at, _)| at.duration_since(begun) >= from);
+    let last = accepted.last().expect("records").0.duration_since(begun);
+    let bytes = late().map(|(_, bytes)| *bytes as f64).sum::<f64>();
+    let refused = shipping.records_failed.values().sum::<u64>() as f64;
+    let share = refused / (refused + accepted.len() as f64);
+    println!("{:.2} MiB/s in {last:.1?}, {share:.3} refused of all", bytes / (last - from).as_secs_f64() / MIB);
+    (bytes / (last - from).as_secs_f64(), share)
+}
+
+#[test]
+fn a_quota_is_used_and_hardly_passed() {
+    let aws = FakeAws::start();
+    aws.delivery_stream("beacons").quota(Quota::large_region(), Throttle::Records);
+    let (goodput, refused) = goodput(&aws, 90_000, Duration::from_secs(5));
+    // A machine that does other things too holds both sides up.
+    assert!((0.8..1.1).contains(&(goodput / (5.0 * MIB))), "{goodput} B/s");
+    assert!(refused < 0.25, "{refused} of the tries, those of the first seconds included");
+}
+
+#[test]
+fn failures_that_do_not_depend_on_the_rate_do_not_stop_it() {
+    let [calm, noisy] = [0.0, 0.2].map(|share| {
+        let aws = FakeAws::start();
+        aws.delivery_stream("beacons").fail_records(share, 7);
+        goodput(&aws, 150_000, Duration::ZERO).0
+    });
+    // It takes some seconds to learn that, which are all of this run.
+    assert!(noisy > calm / 12.0, "{noisy} of {calm} B/s");
 }

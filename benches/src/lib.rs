@@ -7,6 +7,7 @@
 pub mod capacity;
 mod contest;
 pub mod data;
+pub mod goodput;
 pub mod instructions;
 mod machine;
 mod results;

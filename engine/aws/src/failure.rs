@@ -127,7 +127,10 @@ where
             let status = status.unwrap_or_default();
             let without_code = format!("HTTP {status}");
             let code = error.code().unwrap_or(&without_code);
-            failure(code, message, Some(status)).with_arrival_in_doubt(status >= 500)
+            let failure = failure(code, message, Some(status));
+            // Whoever is told to slow down was turned away before anything was stored.
+            let is_in_doubt = status >= 500 && failure.class() != Class::Throttled;
+            failure.with_arrival_in_doubt(is_in_doubt)
         }
         SdkError::ResponseError(_) if status.is_some_and(|status| status >= 300) => {
             let code = format!("HTTP {}", status.unwrap_or_default());

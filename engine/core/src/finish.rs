@@ -92,9 +92,9 @@ impl Compressor {
         Compressor { codec, record_size, max_lines_len, ratio: AtomicU64::new(0f64.to_bits()) }
     }
 
-    /// Bytes of lines that the next record should be made of; `sample` stands for them until there
-    /// is a record.
-    pub fn lines_len(&self, sample: &[u8]) -> usize {
+    /// Bytes of lines that the next record should be made of to have that size; `sample` stands for
+    /// them until there is a record.
+    pub fn lines_len(&self, sample: &[u8], record_size: usize) -> usize {
         const MARGIN: f64 = 0.97;
         let mut ratio = f64::from_bits(self.ratio.load(Ordering::Relaxed));
         if ratio == 0.0 {
@@ -102,8 +102,8 @@ impl Compressor {
             ratio = compressed.map_or(1.0, |bytes| sample.len() as f64 / bytes.len() as f64);
             self.ratio.store(ratio.to_bits(), Ordering::Relaxed);
         }
-        let len = (self.record_size as f64 * ratio * MARGIN) as usize;
-        len.max(self.record_size).min(self.max_lines_len)
+        let len = (record_size as f64 * ratio * MARGIN) as usize;
+        len.max(record_size).min(self.max_lines_len)
     }
 
     fn finish(&self, packed: Packed, records: &mut Vec<Record>) -> io::Result<()> {
@@ -183,7 +183,7 @@ mod tests {
             let block = encoded(lines);
             let token = all.token(0, number as u64..number as u64 + 1);
             let Container::CompressedLines(compressor) = container else { panic!("compressed") };
-            packer.set_limit(compressor.lines_len(block.lines(0..block.line_count())));
+            packer.set_limit(compressor.lines_len(block.lines(0..block.line_count()), compressor.record_size));
             let mut group = Vec::new();
             packer.add(&block, &token, &mut |packed| group.push(packed));
             token.delivered();
@@ -260,13 +260,13 @@ mod tests {
         let compressor = Compressor::new(Codec::Zstd(1), 100_000, 1, MAX_LINES_LEN);
         let mut state = 1;
         let noise = line(50_000, true, &mut state);
-        let len = compressor.lines_len(&noise);
+        let len = compressor.lines_len(&noise, compressor.record_size);
         assert_eq!(len, 100_000, "at least the size of a record");
         compressor.learn(10.0);
         compressor.learn(10.0);
-        assert!(compressor.lines_len(&noise) > 3 * len, "it learns");
+        assert!(compressor.lines_len(&noise, compressor.record_size) > 3 * len, "it learns");
         (0..50).for_each(|_| compressor.learn(1e9));
-        assert_eq!(compressor.lines_len(&noise), MAX_LINES_LEN);
+        assert_eq!(compressor.lines_len(&noise, compressor.record_size), MAX_LINES_LEN);
     }
 
     #[test]

@@ -75,6 +75,7 @@ mod open;
 mod options;
 mod pace;
 mod places;
+pub mod rate;
 mod refusals;
 mod request;
 mod service;
@@ -106,8 +107,8 @@ pub use crate::config::{RateLimit, WhenFull};
 pub use sink::DeliverySink;
 
 use crate::record::{Delivered, Record};
-use crate::sink::SinkError;
 use crate::sink::statistics::Shipping;
+use crate::sink::{RecordLimit, SinkError};
 use pixel_engine_kpl::{HashKeys, SharedShardMap};
 
 /// Delivers records to a service, on the tokio runtime that it was opened on.
@@ -185,6 +186,12 @@ impl<S: Service> Delivery<S> {
     /// packed by them.
     pub fn shards(&self) -> Option<SharedShardMap> {
         self.shared.service.shards().cloned()
+    }
+
+    /// How large records should be for now: no limit until the service throttles, then the less, the
+    /// less it takes.
+    pub fn record_limit(&self) -> RecordLimit {
+        self.shared.pace.record_limit()
     }
 
     /// Takes the record over; waits while all workers are busy and a full request waits. When this

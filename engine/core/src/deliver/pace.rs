@@ -1,26 +1,27 @@
-//! How fast to send: a token bucket for each shard, or one for a whole Firehose stream, whose rate
-//! adapts.
+//! When to send: a token bucket for each shard, or one for a whole Firehose stream, that fills at
+//! the [`Rate`] which suits the service.
 //!
 //! A provisioned shard takes 1 MiB and 1,000 records a second, and its bucket begins there. A
 //! Firehose stream's quota can be raised and scales by itself, and no API tells it: its bucket
-//! begins without a limit unless one is given, and gets one with the first throttle. From then on
-//! the rate is halved with each throttle, at most once in half a second, since all requests on the
-//! way are turned away together, and it grows by a constant for each second without one. (AIMD, as
-//! in TCP.)
+//! begins without a limit unless one is given, and gets one when the service throttles.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::rate::Rate;
+use crate::limits::firehose;
+use crate::sink::RecordLimit;
+
 /// Half a second's worth may go at once. A shard forgives a second's worth; the rest is left for
 /// requests that jitter on the way presses together.
 const BURST_SECONDS: f64 = 0.5;
-const MIN_TIME_BETWEEN_CUTS: Duration = Duration::from_millis(500);
-/// A rate never falls below this, since a bucket that stands still would never learn that it may go
-/// on. 4 MiB take 16 s then, about as long as the longest wait between two tries; no stream or
-/// shard has less than four times as much.
-const MIN_RATE: f64 = 256.0 * 1024.0;
+/// The same at a rate that the service has lowered: it has little left to forgive.
+const LOWERED_BURST_SECONDS: f64 = 0.1;
+/// A record has this part of a second then at most: one that is larger finds room only in a service
+/// that nobody has sent to for as long, and one more or less says more about the rate.
+const RECORDS_PER_SECOND: f64 = 20.0;
 
 /// What one bucket may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,26 +39,25 @@ pub(super) struct Pace {
     /// The clock's zero.
     began: Instant,
     buckets: Mutex<Vec<Bucket>>,
+    record_limit: RecordLimit,
 }
 
 #[derive(Clone, Debug)]
 struct Bucket {
-    /// Bytes a second.
-    rate: Option<f64>,
+    rate: Rate,
     /// All that went before is paid for at this time, in seconds of the clock.
     paid_at: f64,
-    cut_at: f64,
-    grown_at: f64,
-    /// Bytes that were accepted since `counted_from`, to find the rate when the first throttle
-    /// comes.
-    accepted: f64,
-    counted_from: f64,
 }
 
 impl Pace {
     /// One bucket for each shard, or one for the stream.
     pub(super) fn new(quota: Quota, buckets: usize) -> Pace {
-        let pace = Pace { quota, began: Instant::now(), buckets: Mutex::new(Vec::new()) };
+        let pace = Pace {
+            quota,
+            began: Instant::now(),
+            buckets: Mutex::new(Vec::new()),
+            record_limit: RecordLimit::default(),
+        };
         pace.set_buckets(buckets);
         pace
     }
@@ -67,17 +67,15 @@ impl Pace {
         self.quota.bytes_per_second.is_some()
     }
 
+    /// How large records should be for now.
+    pub(super) fn record_limit(&self) -> RecordLimit {
+        self.record_limit.clone()
+    }
+
     /// The stream has that many shards now: the buckets begin anew.
     pub(super) fn set_buckets(&self, count: usize) {
-        let now = self.seconds();
-        let bucket = Bucket {
-            rate: self.quota.bytes_per_second,
-            paid_at: now - BURST_SECONDS,
-            cut_at: f64::NEG_INFINITY,
-            grown_at: now,
-            accepted: 0.0,
-            counted_from: now,
-        };
+        let now = self.seconds(Instant::now());
+        let bucket = Bucket { rate: Rate::new(self.quota.bytes_per_second, now), paid_at: now - BURST_SECONDS };
         *self.lock() = vec![bucket; count];
     }
 
@@ -87,9 +85,9 @@ impl Pace {
         let buckets = self.lock();
         let mut sums = Sums::default();
         let fits = |(bucket, bytes): &(usize, usize)| {
-            let rate = buckets.get(*bucket).and_then(|bucket| bucket.rate);
+            let burst = buckets.get(*bucket).and_then(Bucket::burst);
             let (before, sum) = sums.add(*bucket, self.cost(*bytes));
-            rate.is_none_or(|rate| before == 0.0 || sum <= rate * BURST_SECONDS)
+            burst.is_none_or(|burst| before == 0.0 || sum <= burst)
         };
         records.take_while(fits).count()
     }
@@ -97,7 +95,7 @@ impl Pace {
     /// Takes tokens for records of that many bytes, each with its bucket; the time to wait before
     /// they go.
     pub(super) fn take(&self, records: impl Iterator<Item = (usize, usize)>) -> Duration {
-        let now = self.seconds();
+        let now = self.seconds(Instant::now());
         let mut buckets = self.lock();
         let mut sums = Sums::default();
         for (bucket, bytes) in records {
@@ -107,20 +105,42 @@ impl Pace {
         Duration::from_secs_f64(waits.fold(0.0, f64::max))
     }
 
-    /// That many bytes were accepted from a bucket.
-    pub(super) fn accepted(&self, bucket: usize, bytes: usize) {
-        let step = self.quota.bytes_per_second.map_or(256.0 * 1024.0, |rate| rate / 20.0);
-        let now = self.seconds();
-        if let Some(bucket) = self.lock().get_mut(bucket) {
-            bucket.grow(bytes as f64, step, self.quota.bytes_per_second, now);
+    /// Records of that many bytes, each with its bucket, go now.
+    pub(super) fn sent(&self, records: impl Iterator<Item = (usize, usize)>, now: Instant) {
+        let now = self.seconds(now);
+        let mut sums = Sums::default();
+        for (bucket, bytes) in records {
+            sums.add(bucket, self.cost(bytes));
         }
+        let mut buckets = self.lock();
+        for (index, bytes) in sums.0 {
+            if let Some(bucket) = buckets.get_mut(index) {
+                bucket.rate.sent(bytes, now);
+            }
+        }
+        let lowered = buckets.iter().filter(|bucket| bucket.rate.is_lowered());
+        let slowest = lowered.filter_map(|bucket| bucket.rate.per_second()).fold(f64::INFINITY, f64::min);
+        // Firehose bills in these steps.
+        let step = firehose::BILLING_STEP as f64;
+        self.record_limit.set(((slowest / RECORDS_PER_SECOND / step).floor().max(1.0) * step) as usize);
     }
 
-    /// Something from that bucket was turned away for its rate.
-    pub(super) fn throttled(&self, bucket: usize) {
-        let now = self.seconds();
-        if let Some(bucket) = self.lock().get_mut(bucket) {
-            bucket.cut(now);
+    /// What became of records that were sent at that time: the bucket, the bytes, and whether it was
+    /// accepted, for each that was accepted or turned away for its rate.
+    pub(super) fn replied(&self, records: impl Iterator<Item = (usize, usize, bool)>, sent_at: Instant) {
+        let sent_at = self.seconds(sent_at);
+        let (mut accepted, mut rejected, mut counts) = (Sums::default(), Sums::default(), Sums::default());
+        for (bucket, bytes, is_accepted) in records {
+            let cost = self.cost(bytes);
+            accepted.add(bucket, if is_accepted { cost } else { 0.0 });
+            rejected.add(bucket, if is_accepted { 0.0 } else { cost });
+            counts.add(bucket, 1.0);
+        }
+        let mut buckets = self.lock();
+        for (((index, accepted), (_, rejected)), (_, records)) in accepted.0.into_iter().zip(rejected.0).zip(counts.0) {
+            if let Some(bucket) = buckets.get_mut(index) {
+                bucket.rate.replied(sent_at, records, accepted, rejected);
+            }
         }
     }
 
@@ -129,8 +149,8 @@ impl Pace {
         (bytes as f64).max(self.quota.min_record)
     }
 
-    fn seconds(&self) -> f64 {
-        self.began.elapsed().as_secs_f64()
+    fn seconds(&self, time: Instant) -> f64 {
+        time.saturating_duration_since(self.began).as_secs_f64()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Bucket>> {
@@ -158,40 +178,25 @@ impl Sums {
 }
 
 impl Bucket {
+    fn burst_seconds(&self) -> f64 {
+        if self.rate.is_lowered() { LOWERED_BURST_SECONDS } else { BURST_SECONDS }
+    }
+
+    /// Bytes that may go at once; `None` without a limit.
+    fn burst(&self) -> Option<f64> {
+        self.rate.per_second().map(|rate| rate * self.burst_seconds())
+    }
+
     /// Seconds to wait; `None` without a limit.
     fn take(&mut self, cost: f64, now: f64) -> Option<f64> {
-        let rate = self.rate?;
-        let seconds = cost / rate;
-        self.paid_at = self.paid_at.max(now - BURST_SECONDS);
-        let may_go_at = self.paid_at + seconds.min(BURST_SECONDS);
+        let rate = self.rate.per_second()?;
+        let (seconds, burst) = (cost / rate, self.burst_seconds());
+        self.paid_at = self.paid_at.max(now - burst);
+        // A service that has just turned something away is given the time before, not after.
+        let before = if self.rate.is_lowered() { seconds } else { seconds.min(burst) };
+        let may_go_at = self.paid_at + before;
         self.paid_at += seconds;
         Some((may_go_at - now).max(0.0))
-    }
-
-    fn grow(&mut self, bytes: f64, step_per_second: f64, max: Option<f64>, now: f64) {
-        self.accepted += bytes;
-        if let Some(rate) = &mut self.rate {
-            let grown = *rate + step_per_second * (now - self.grown_at).clamp(0.0, 1.0);
-            *rate = max.map_or(grown, |max| grown.min(max));
-        } else if now - self.counted_from > 2.0 {
-            // The past counts half as much as what comes.
-            self.accepted /= 2.0;
-            self.counted_from = now - (now - self.counted_from) / 2.0;
-        }
-        self.grown_at = now;
-    }
-
-    fn cut(&mut self, now: f64) {
-        if now - self.cut_at < MIN_TIME_BETWEEN_CUTS.as_secs_f64() {
-            return;
-        }
-        let rate = self.rate.unwrap_or_else(|| self.accepted / (now - self.counted_from).max(0.1));
-        if self.rate.is_none() {
-            self.paid_at = now;
-        }
-        self.rate = Some((rate / 2.0).max(MIN_RATE));
-        self.cut_at = now;
-        self.grown_at = now;
     }
 }
 
@@ -200,7 +205,7 @@ mod tests {
     use super::*;
 
     fn bucket(rate: Option<f64>) -> Bucket {
-        Bucket { rate, paid_at: -10.0, cut_at: -10.0, grown_at: 0.0, accepted: 0.0, counted_from: 0.0 }
+        Bucket { rate: Rate::new(rate, 0.0), paid_at: -10.0 }
     }
 
     #[test]
@@ -222,31 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_nothing_waits_until_the_first_throttle() {
-        let mut bucket = bucket(None);
-        assert_eq!(bucket.take(1e12, 0.0), None);
-        for tenth in 1..=10 {
-            bucket.grow(1e6, 1e3, None, f64::from(tenth) / 10.0);
-        }
-        bucket.cut(1.0);
-        assert_eq!(bucket.rate, Some(5e6));
-        bucket.cut(1.1);
-        assert_eq!(bucket.rate, Some(5e6), "the same throttle");
-        bucket.cut(1.6);
-        assert_eq!(bucket.rate, Some(2.5e6));
-        (0..1_000).for_each(|second| bucket.cut(f64::from(second)));
-        assert_eq!(bucket.rate, Some(MIN_RATE));
-    }
-
-    #[test]
-    fn a_rate_grows_by_a_constant_up_to_its_quota() {
-        let mut bucket = bucket(Some(1_000.0));
-        bucket.cut(0.0);
-        bucket.rate = Some(500.0);
-        bucket.grow(1.0, 50.0, Some(1_000.0), 1.0);
-        assert_eq!(bucket.rate, Some(550.0));
-        (2..100).for_each(|second| bucket.grow(1.0, 50.0, Some(1_000.0), f64::from(second)));
-        assert_eq!(bucket.rate, Some(1_000.0));
+    fn without_a_limit_nothing_waits() {
+        assert_eq!(bucket(None).take(1e12, 0.0), None);
     }
 
     #[test]

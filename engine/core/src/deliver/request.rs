@@ -28,6 +28,7 @@ impl<S: Service> Shared<S> {
         let body = self.service.body(&records);
         let bytes = body.len() as u64;
         let begun = Instant::now();
+        self.pace.sent(self.costs(&records), begun);
         let reply = tokio::select! {
             reply = self.service.put(body) => reply,
             () = self.ending.out_of_grace() => {
@@ -40,23 +41,26 @@ impl<S: Service> Shared<S> {
             found => Err(Failure::malformed_reply(format!("{found} results for {} records", records.len()))),
         });
         match reply {
-            Ok(answers) => Ok(self.settle(records, answers, &places).await),
+            Ok(answers) => Ok(self.settle(records, answers, &places, begun).await),
             Err(failure) => {
-                self.request_failed(&records, &failure, &places);
+                self.request_failed(&records, &failure, &places, begun);
                 Err((records, failure))
             }
         }
     }
 
-    async fn settle(&self, records: Vec<Record>, answers: Vec<Answer>, places: &Places) -> Refused {
+    async fn settle(&self, records: Vec<Record>, answers: Vec<Answer>, places: &Places, sent_at: Instant) -> Refused {
         let count = records.len();
         let mut refused = Refused::default();
         let mut misplaced = Vec::new();
+        let outcome = |(record, answer): (&Record, &Answer)| {
+            let is_about_rate = answer.as_ref().err().is_none_or(|failure| failure.class() == Class::Throttled);
+            is_about_rate.then(|| (places.bucket(record), counted_for_rate(record), answer.is_ok()))
+        };
+        self.pace.replied(records.iter().zip(&answers).filter_map(outcome), sent_at);
         for (record, answer) in records.into_iter().zip(answers) {
-            let bucket = places.bucket(&record);
             let failure = match answer {
                 Ok(shard) => {
-                    self.pace.accepted(bucket, counted_for_rate(&record));
                     match shard {
                         Some(shard) if self.keys_choose_shard && places.is_other_shard(&record, &shard) => {
                             misplaced.push((record, shard));
@@ -74,8 +78,7 @@ impl<S: Service> Shared<S> {
                     refused.for_good.get_or_insert((Vec::new(), failure)).0.push(record);
                     continue;
                 }
-                Class::Throttled => self.pace.throttled(bucket),
-                Class::Transient => {}
+                Class::Throttled | Class::Transient => {}
             }
             refused.for_now.push(record);
             refused.failure.get_or_insert(failure);
@@ -126,9 +129,10 @@ impl<S: Service> Shared<S> {
         records.into_iter().for_each(|(record, _)| self.counts.settle(record));
     }
 
-    fn request_failed(&self, records: &[Record], failure: &Failure, places: &Places) {
+    fn request_failed(&self, records: &[Record], failure: &Failure, places: &Places, sent_at: Instant) {
         if failure.class() == Class::Throttled {
-            records.iter().for_each(|record| self.pace.throttled(places.bucket(record)));
+            let refused = records.iter().map(|record| (places.bucket(record), counted_for_rate(record), false));
+            self.pace.replied(refused, sent_at);
         }
         self.counts.request_failed(failure, records.len());
         self.warn(&format!("a request with {} records failed: {failure}", records.len()), failure);

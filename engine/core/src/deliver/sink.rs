@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use super::{Delivery, Service};
 use crate::record::{Delivered, Record};
 use crate::sink::statistics::Shipping;
-use crate::sink::{Sink, SinkError};
+use crate::sink::{RecordLimit, Sink, SinkError};
 use pixel_engine_kpl::SharedShardMap;
 
 /// The front of a [`Delivery`] for the pipeline's writer, which is a thread of its own and may
@@ -72,6 +72,10 @@ impl<S: Service> Sink for DeliverySink<S> {
 
     fn shards(&self) -> SharedShardMap {
         self.delivery.shards().unwrap_or_default()
+    }
+
+    fn record_limit(&self) -> RecordLimit {
+        self.delivery.record_limit()
     }
 
     fn shipping(&self) -> Option<Shipping> {

@@ -126,8 +126,7 @@ impl<'run> Run<'run> {
         let acknowledgements = Acknowledgements::default();
         let closed = AtomicBool::new(false);
 
-        let packer =
-            packer::Packer::new(config, linger, sink.shards(), &pool, to_writer, progress, acknowledgements.clone());
+        let packer = packer::Packer::new(config, linger, sink, &pool, to_writer, progress, acknowledgements.clone());
         let writer = writer::Writer::new(sink, quarantine, linger);
         let (format, standard_schema) = (config.format(), config.standard_schema().cloned());
         let output = ToPool {

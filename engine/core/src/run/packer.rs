@@ -23,8 +23,8 @@ use crate::pack::aggregates::AggregatePacker;
 use crate::pack::lines::LinesPacker;
 use crate::pack::partitions::PartitionPacker;
 use crate::quarantine::BadLine;
+use crate::sink::{RecordLimit, Sink};
 use crate::source::Closed;
-use pixel_engine_kpl::SharedShardMap;
 
 /// Aggregates in a group: two for each of the 16 lanes of the widest MD5 kernel.
 const GROUP_AGGREGATES: usize = 32;
@@ -35,6 +35,9 @@ pub(super) struct Packer<'a> {
     cutter: Cutter,
     container: Arc<Container>,
     reorder: bool,
+    record_size: usize,
+    /// What the sink would rather have for now.
+    record_limit: RecordLimit,
     on_bad_line: OnBadLine,
     pool: &'a ThreadPool,
     output: Sender<ToWriter>,
@@ -71,7 +74,7 @@ impl<'a> Packer<'a> {
     pub(super) fn new(
         config: &Config,
         linger: Option<Duration>,
-        shards: SharedShardMap,
+        sink: &dyn Sink,
         pool: &'a ThreadPool,
         output: Sender<ToWriter>,
         progress: &'a Progress,
@@ -80,8 +83,8 @@ impl<'a> Packer<'a> {
         let (cutter, container) = match config.container() {
             config::Container::Kpl { record_size, partition_by } => {
                 let cutter = match partition_by {
-                    Some(_) => Cutter::Partitions(PartitionPacker::new(*record_size, shards)),
-                    None => Cutter::Aggregates(AggregatePacker::new(*record_size, shards)),
+                    Some(_) => Cutter::Partitions(PartitionPacker::new(*record_size, sink.shards())),
+                    None => Cutter::Aggregates(AggregatePacker::new(*record_size, sink.shards())),
                 };
                 (cutter, Container::Kpl)
             }
@@ -99,6 +102,8 @@ impl<'a> Packer<'a> {
             cutter,
             container: Arc::new(container),
             reorder: config.container().reorder_for().is_some(),
+            record_size: config.container().record_size(),
+            record_limit: sink.record_limit(),
             on_bad_line: config.on_bad_line(),
             pool,
             output,
@@ -230,9 +235,13 @@ impl<'a> Packer<'a> {
                     // The block's lines are in the order that fills records from the first on.
                     packer.flush(&mut emit);
                 }
-                if let Container::CompressedLines(compressor) = &*self.container {
-                    packer.set_limit(compressor.lines_len(block.lines(0..block.line_count())));
-                }
+                let record_size = self.record_size.min(self.record_limit.get());
+                packer.set_limit(match &*self.container {
+                    Container::CompressedLines(compressor) => {
+                        compressor.lines_len(block.lines(0..block.line_count()), record_size)
+                    }
+                    Container::Lines | Container::Kpl => record_size,
+                });
                 packer.add(block, token, &mut emit);
             }
         }

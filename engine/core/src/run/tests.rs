@@ -4,7 +4,7 @@ use std::thread::sleep;
 use super::*;
 use crate::config::{ContainerKind, Linger, Settings};
 use crate::record::{Delivered, Record};
-use crate::sink::{SinkError, limits::Api, null::Null};
+use crate::sink::{RecordLimit, SinkError, limits::Api, null::Null};
 use crate::source::{Files, Outcome};
 
 /// A configuration with records of at most 51,200 B.
@@ -131,6 +131,64 @@ fn without_a_linger_records_fill_up() {
     let mut quarantine = Quarantine::new("/dev/null");
     Run::new(&config(ContainerKind::Kpl, Linger::Never)).source(source).to(&mut sink, &mut quarantine);
     assert_eq!(sink.sent.len(), 1);
+}
+
+/// Asks for small records from the fourth on.
+#[derive(Default)]
+struct Hasty {
+    limit: RecordLimit,
+    sizes: Vec<usize>,
+    delivered: Delivered,
+}
+
+impl Sink for Hasty {
+    fn ship(&mut self, record: Record) -> Result<(), SinkError> {
+        self.sizes.push(record.data_len());
+        if self.sizes.len() == 3 {
+            self.limit.set(5_120);
+        }
+        self.delivered.settle(record.into_receipt());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn delivered(&self) -> Delivered {
+        self.delivered
+    }
+
+    fn requests(&self) -> u64 {
+        0
+    }
+
+    fn record_limit(&self) -> RecordLimit {
+        self.limit.clone()
+    }
+}
+
+#[test]
+fn records_are_as_small_as_the_sink_asks_for() {
+    const LINES: usize = 1_000_000;
+    // After compression a size is known only afterwards.
+    for (compress, most) in [("none", 5_120), ("zstd:1", 5_120 + 5_120 / 16)] {
+        let settings =
+            Settings { compress: Some(compress.to_owned()), ..settings(ContainerKind::Lines, Linger::Never) };
+        let source = Slow { name: "fast", pushes: 1, lines: LINES, pause: Duration::ZERO, pushed: Arc::default() };
+        let (mut sink, mut quarantine) = (Hasty::default(), Quarantine::new("/dev/null"));
+        let config = settings.validate().unwrap();
+        Run::new(&config).source(source).to(&mut sink, &mut quarantine);
+        assert_eq!(sink.delivered.lines, LINES as u64);
+        // What was packed before that is as large as it was.
+        let (full, small) = sink.sizes.split_at(sink.sizes.len() / 2);
+        assert!(full[..3].iter().all(|&size| size > 30_000), "{compress}: {full:?}");
+        assert!(small.iter().all(|&size| size <= most), "{compress}: {small:?}");
+    }
 }
 
 #[test]

@@ -10,10 +10,13 @@ pub mod dir;
 pub mod entry;
 pub mod limits;
 pub mod null;
+mod record_limit;
 pub mod requests;
 pub mod statistics;
 
 use std::io;
+
+pub use record_limit::RecordLimit;
 
 use crate::deliver::DeliverError;
 use crate::record::{Delivered, Record};
@@ -51,6 +54,11 @@ pub trait Sink: Send {
     /// one that takes every hash key.
     fn shards(&self) -> SharedShardMap {
         SharedShardMap::default()
+    }
+
+    /// How large records should be for now.
+    fn record_limit(&self) -> RecordLimit {
+        RecordLimit::default()
     }
 
     /// How shipping over the network went; `None` for a sink that does none.

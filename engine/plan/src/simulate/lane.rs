@@ -11,7 +11,8 @@
 //!   sender is refused, waits with jitter, and tries again: each try is an event with a time of its
 //!   own.
 //! - When more than a few seconds of work wait, every moment of the tick is used, and single tries
-//!   change nothing: the tick is served as a whole.
+//!   change nothing: the tick is served as a whole. How much more than that the sender tries is up
+//!   to the law by which delivery finds its rate.
 
 use std::collections::VecDeque;
 
@@ -19,6 +20,7 @@ use fastrand::Rng;
 
 use super::tally::Tally;
 use pixel_engine_core::deliver::backoff::{FIRST_WAIT, max_wait};
+use pixel_engine_core::deliver::rate::Rate;
 
 /// Seconds of a tick.
 pub(super) const TICK: f64 = 1.0;
@@ -51,6 +53,10 @@ pub(super) struct Lane {
     waiting: u64,
     /// The mean of the lines that wait, as they were packed when they came.
     packed: Line,
+    /// What the sender tries while it is never idle.
+    rate: Rate,
+    /// Bytes of a second of work.
+    bytes_per_second: f64,
 }
 
 /// Lines that arrived evenly between two moments.
@@ -62,8 +68,18 @@ struct Cohort {
 }
 
 impl Lane {
-    pub(super) fn new(burst: f64) -> Lane {
-        Lane { credit: burst, wake: None, refusals: 0, queue: VecDeque::new(), waiting: 0, packed: Line::NONE }
+    /// A lane that takes so many bytes a second, which its sender may know.
+    pub(super) fn new(burst: f64, bytes_per_second: f64, is_known: bool) -> Lane {
+        Lane {
+            credit: burst,
+            wake: None,
+            refusals: 0,
+            queue: VecDeque::new(),
+            waiting: 0,
+            packed: Line::NONE,
+            rate: Rate::new(is_known.then_some(bytes_per_second), 0.0),
+            bytes_per_second,
+        }
     }
 
     /// Lines that wait.
@@ -176,12 +192,17 @@ impl Lane {
     /// A tick in which the lane is never idle.
     fn busy(&mut self, start: f64, arrivals: u64, line: Line, tally: &mut Tally) {
         self.join(Cohort { from: start, to: start + TICK, lines: arrivals }, line);
-        let (work, cost) = (self.credit + TICK, self.packed.cost);
+        let (work, Line { cost, in_record }) = (self.credit + TICK, self.packed);
         let served = (work / cost) as u64;
+        let bytes = |lines: f64| lines * cost * self.bytes_per_second;
+        let (accepted, waiting) = (bytes(served as f64), bytes(self.waiting as f64));
+        let tried = self.rate.per_second().map_or(waiting, |rate| (rate * TICK).clamp(accepted, waiting));
+        let records = tried / bytes(in_record);
+        self.rate.sent(tried, start + TICK);
+        self.rate.replied(start + TICK, records, accepted, tried - accepted);
         self.credit = work - served as f64 * cost;
         self.send(start, start + TICK, served, tally);
-        // Tries come a mean wait apart, and each is refused in part.
-        tally.throttled((TICK / (FIRST_WAIT.as_secs_f64() / 2.0)) as u64);
+        tally.throttled((records * (1.0 - accepted / tried)) as u64);
         (self.wake, self.refusals) = (Some(start + TICK), 0);
     }
 
@@ -240,7 +261,8 @@ mod tests {
 
     /// Delivered lines by tick, and the lane at the end.
     fn drive(arrivals: &[u64], line: Line, burst: f64) -> (Vec<u64>, Lane, Tally) {
-        let (mut lane, mut random, mut tally) = (Lane::new(burst), fastrand::Rng::with_seed(1), Tally::new(1));
+        let (mut lane, mut random, mut tally) =
+            (Lane::new(burst, 1e6, true), fastrand::Rng::with_seed(1), Tally::new(1));
         let mut delivered = Vec::new();
         for (tick, &count) in arrivals.iter().enumerate() {
             let before = tally.delivered_lines();
@@ -283,7 +305,7 @@ mod tests {
 
         #[test]
         fn a_refused_line_is_the_last_that_came(counts in prop::collection::vec(1_u64..100, 1..20), share in 0.0..1.2_f64) {
-            let mut lane = Lane::new(BURST);
+            let mut lane = Lane::new(BURST, 1e6, true);
             for (number, &lines) in counts.iter().enumerate() {
                 lane.join(Cohort { from: number as f64, to: number as f64 + 1.0, lines }, Line::NONE);
             }
@@ -316,5 +338,25 @@ mod tests {
         let (delivered, lane, tally) = drive(&[400, 0, 0, 0, 0, 0, 0, 0, 0, 0], line, BURST);
         assert_eq!((delivered.iter().sum::<u64>(), lane.waiting()), (400, 0));
         assert!((2.0..6.0).contains(&tally.worst_delay()), "{}", tally.worst_delay());
+    }
+
+    #[test]
+    fn a_sender_that_knows_its_limit_is_not_refused_while_much_waits_and_one_that_does_not_finds_it() {
+        for (is_known, most) in [(true, 0.0), (false, 0.06)] {
+            let (mut random, mut tally) = (fastrand::Rng::with_seed(1), Tally::new(1));
+            let mut lane = Lane::new(BURST, 1e6, is_known);
+            let line = Line { cost: 0.001, in_record: 10.0 };
+            // Ten times what it takes, and then less: hours of work wait.
+            lane.tick(0.0, 10_000_000, line, BURST, &mut random, &mut tally);
+            for second in 1..20 {
+                lane.tick(f64::from(second), 900, line, BURST, &mut random, &mut tally);
+            }
+            let before = tally.throttles();
+            for second in 20..1_020 {
+                lane.tick(f64::from(second), 900, line, BURST, &mut random, &mut tally);
+            }
+            let refused = (tally.throttles() - before) as f64 / 100_000.0;
+            assert!(refused <= most, "{refused} of the records");
+        }
     }
 }

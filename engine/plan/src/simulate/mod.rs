@@ -240,7 +240,9 @@ impl Model<'_> {
         for place in (0..shares.len()).rev() {
             rest[place] = rest[place + 1] + shares[place];
         }
-        let mut all: Vec<Lane> = shares.iter().map(|_| Lane::new(burst)).collect();
+        // A shard's limit is known to whoever sends; no API tells that of Direct PUT.
+        let is_known = self.limits.calls.is_none();
+        let mut all: Vec<Lane> = shares.iter().map(|_| Lane::new(burst, self.limits.bytes, is_known)).collect();
         let mut random = Rng::with_seed(self.seed);
         let mut tally = Tally::new(alike);
         let mut outcome = Outcome { lanes, ..Outcome::default() };

@@ -1,6 +1,7 @@
 //! Deliveries under a paused clock: what a service answers, when, and what follows from it.
 
 mod property;
+mod quota;
 mod script;
 
 use std::num::NonZeroUsize;
@@ -151,45 +152,43 @@ async fn a_rate_limit_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttle_halves_the_rate_and_it_grows_back() {
-    let mut replies = vec![Reply::Accepts; 20];
-    replies.push(Reply::Answers(vec![Some(throttled())]));
-    let between = times_between(Script::firehose(replies), 200).await;
-    // The one that was throttled waits before it is sent again.
-    let after = &between[22..];
-    let milliseconds: Vec<u128> = after.iter().map(Duration::as_millis).collect();
-    assert!((185..=201).contains(&milliseconds[0]), "half as fast: {milliseconds:?}");
-    assert!(milliseconds.array_windows().all(|[before, after]| *after <= before + 1), "faster: {milliseconds:?}");
+async fn throttles_lower_the_rate_and_it_grows_back() {
+    let throttles = |at: usize| Reply::Answers(vec![Some(throttled()); usize::from((20..40).contains(&at))]);
+    let replies = (0..40).map(|at| if at < 20 { Reply::Accepts } else { throttles(at) });
+    let between = times_between(Script::firehose(replies), 300).await;
+    let milliseconds: Vec<u128> = between.iter().map(Duration::as_millis).collect();
+    assert!(milliseconds[45] >= 130, "slower: {milliseconds:?}");
     assert!((99..=101).contains(milliseconds.last().unwrap()), "and as fast as before: {milliseconds:?}");
-    // A twentieth of the limit for each second.
-    let grown = after.iter().scan(Duration::ZERO, |sum, time| {
-        *sum += *time;
-        Some((*sum, *time))
-    });
-    let (full, _) = grown.into_iter().find(|(_, time)| time.as_millis() <= 101).unwrap();
-    assert!((9 * SECOND..=11 * SECOND).contains(&full), "{full:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttles_at_the_same_moment_are_one() {
-    // Five records at once, of which each is throttled: halved once, not five times.
-    let script = Script::firehose([Reply::Answers(vec![Some(throttled()); 5])]);
+async fn at_a_lowered_rate_little_goes_at_once_and_records_should_be_small() {
+    let script = Script::firehose([]);
+    script.state().then = Some(Reply::Cycle(vec![None, None, None, Some(throttled())]));
     let mut options = script.options();
-    options.config.rate_limit = RateLimit::BytesPerSecond(1_000_000);
+    options.config.rate_limit = RateLimit::BytesPerSecond(10_000_000);
     let mut test = Test::open(script, options).await;
-    test.ship(5).await.unwrap();
-    test.delivery.flush().await.unwrap();
+    let limit = test.delivery.record_limit();
+    assert_eq!(limit.get(), usize::MAX);
+    for _ in 0..600 {
+        let record = test.record(100_000, None);
+        test.delivery.ship(record).await.unwrap();
+        if limit.get() < usize::MAX {
+            break;
+        }
+    }
+    let lowered = limit.get();
+    assert!((5_120..=500_000).contains(&lowered) && lowered.is_multiple_of(5_120), "{lowered}");
+    let before = test.script.sent().len();
     sleep(SECOND).await;
-    // Twice half a second's worth of the half, and what waits for the rest is sent apart.
-    for _ in 0..3 {
-        let record = test.record(250_000, None);
+    for _ in 0..60 {
+        let record = test.record(100_000, None);
         test.delivery.ship(record).await.unwrap();
     }
     test.delivery.close().await.unwrap();
-    test.all_is_safe(8);
-    assert_eq!(test.delivery.shipping().throttles, 5);
-    let sizes: Vec<usize> = test.script.state().requests[2..].iter().map(|request| request.sizes.len()).collect();
-    assert_eq!(sizes, [1, 1, 1], "at most 250,000 B at once");
+    test.all_is_safe(test.taken);
+    let most = test.script.state().requests[before + 4..].iter().map(|request| request.sizes.len()).max().unwrap();
+    assert!(most <= 10, "a tenth of a second at most: {most} records of 100,000 B");
 }
 
 #[tokio::test(start_paused = true)]
