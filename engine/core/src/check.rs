@@ -133,7 +133,9 @@ impl<T: Take> Checking<'_, T> {
                 self.take.leave_out(start);
                 continue;
             }
-            if let (Layout::Standard(schema), [b'#', ..]) = (&mut layout, without_margin(text)) {
+            if let Layout::Standard(schema) = &mut layout
+                && let [b'#', ..] = without_margin(text)
+            {
                 self.checked.counts.headers += 1;
                 self.take.leave_out(start);
                 // The reader has told if it cannot be used.
@@ -148,17 +150,17 @@ impl<T: Take> Checking<'_, T> {
                 Some(Cut::Broken(error)) => Err(Reason::Broken(error.clone())),
                 Some(Cut::Stopped | Cut::TooLong { .. }) => Err(Reason::Stopped),
                 None if positions.has_nul() && memchr::memchr(0, text).is_some() => Err(Reason::Nul),
-                None => view(bytes, text_start, ends, &layout, &self.checks.schemas, json)
-                    .and_then(with_readable_time)
-                    .map(|line| line.with_query_encoding(*query_encoding)),
+                None => view(bytes, text_start, ends, &layout, &self.checks.schemas, json),
             };
             let reason = match viewed {
-                Ok(line) if !self.checks.matcher.matches(&line) => {
-                    self.checked.counts.filtered += 1;
-                    self.take.leave_out(start);
-                    continue;
-                }
+                Ok(line) if let Some(reason) = unreadable_time(&line) => reason,
                 Ok(line) => {
+                    let line = line.with_query_encoding(*query_encoding);
+                    if !self.checks.matcher.matches(&line) {
+                        self.checked.counts.filtered += 1;
+                        self.take.leave_out(start);
+                        continue;
+                    }
                     if marks_len > 0 {
                         self.take.leave_out(start);
                     }
@@ -234,17 +236,17 @@ fn view<'a>(
         Layout::Standard(Some(schema)) if schema.columns().len() == ends.len() => {
             Ok(Line::new(bytes, start, ends, schema))
         }
-        Layout::Standard(Some(schema)) => {
-            let accepted = schema.columns().len().to_string();
-            let wrong = |found| Reason::ColumnCount { found, accepted, nearest: None };
-            Err(without_tab(bytes, start, ends).unwrap_or_else(|| wrong(ends.len())))
-        }
+        Layout::Standard(Some(schema)) => Err(other_columns_than(schema, bytes, start, ends)),
         Layout::Standard(None) => Err(Reason::NoHeader),
-        Layout::Json => {
-            let end = *ends.last().expect("a line has a newline");
-            json.read(&bytes[start as usize..end as usize]).map_err(Reason::Json)
-        }
+        Layout::Json => view_json(bytes, start, ends, json),
     }
+}
+
+/// Out of line, so that the other layouts stay short.
+#[inline(never)]
+fn view_json<'a>(bytes: &[u8], start: u32, ends: &[u32], json: &'a mut JsonLineReader) -> Result<Line<'a>, Reason> {
+    let end = *ends.last().expect("a line has a newline");
+    json.read(&bytes[start as usize..end as usize]).map_err(Reason::Json)
 }
 
 /// Why a real-time line with those columns is not accepted.
@@ -262,6 +264,14 @@ fn other_columns(bytes: &[u8], start: u32, ends: &[u32], schemas: &Schemas) -> R
     Reason::ColumnCount { found: ends.len(), accepted: counts.join(", "), nearest }
 }
 
+/// Why a standard log's line has other columns than its header names.
+#[cold]
+fn other_columns_than(schema: &Schema, bytes: &[u8], start: u32, ends: &[u32]) -> Reason {
+    let accepted = schema.columns().len().to_string();
+    let wrong = Reason::ColumnCount { found: ends.len(), accepted, nearest: None };
+    without_tab(bytes, start, ends).unwrap_or(wrong)
+}
+
 fn without_tab(bytes: &[u8], start: u32, ends: &[u32]) -> Option<Reason> {
     let &[end] = ends else { return None };
     let spaces = memchr::memchr_iter(b' ', &bytes[start as usize..end as usize]);
@@ -271,9 +281,9 @@ fn without_tab(bytes: &[u8], start: u32, ends: &[u32]) -> Option<Reason> {
 const DATE: &[u8] = b"0000-00-00";
 const TIME: &[u8] = b"00:00:00";
 
-/// The line, if every time in it reads as CloudFront writes it, or is absent.
+/// Why a time in the line cannot be read; `None` if each is absent or as CloudFront writes it.
 #[inline]
-fn with_readable_time(line: Line<'_>) -> Result<Line<'_>, Reason> {
+fn unreadable_time(line: &Line<'_>) -> Option<Reason> {
     type IsReadable = fn(&[u8]) -> bool;
     const TIMES: [(Field, IsReadable); 4] = [
         (Field::Timestamp, is_decimal),
@@ -286,10 +296,10 @@ fn with_readable_time(line: Line<'_>) -> Result<Line<'_>, Reason> {
             && !is_readable(text)
         {
             let text: String = String::from_utf8_lossy(text).chars().take(40).collect();
-            return Err(Reason::Timestamp { field: field.name(), text });
+            return Some(Reason::Timestamp { field: field.name(), text });
         }
     }
-    Ok(line)
+    None
 }
 
 fn is_digits(text: &[u8]) -> bool {

@@ -11,6 +11,9 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes of the byte order marks that the line begins with: hardly ever any.
 #[inline]
 pub(crate) fn byte_order_marks_len(line: &[u8]) -> usize {
+    if line.first() != Some(&BYTE_ORDER_MARK[0]) {
+        return 0;
+    }
     let mut len = 0;
     while line[len..].starts_with(BYTE_ORDER_MARK) {
         len += BYTE_ORDER_MARK.len();
