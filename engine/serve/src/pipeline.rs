@@ -10,7 +10,7 @@ use pixel_engine_core::checkpoint::Checkpoint;
 use pixel_engine_core::config::{SpoolConfig, Stream};
 use pixel_engine_core::deliver::{Drain, DrainProgress, Drained, Options, Refusals};
 use pixel_engine_core::quarantine::Quarantine;
-use pixel_engine_core::run::{Report, Run};
+use pixel_engine_core::run::{Report, Run, Unfinished};
 use pixel_engine_core::source::{Files, Follow, Input};
 use pixel_engine_core::spool;
 
@@ -62,6 +62,10 @@ fn run_again_and_again(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> End
                 let is_done = report.errors.is_empty() || stop.load(Ordering::Relaxed);
                 for error in &report.errors {
                     tracing::error!("pipeline {name}: {error}");
+                }
+                for Unfinished { origin, position, .. } in &report.unfinished {
+                    let (line, byte) = (position.lines + 1, position.offset);
+                    tracing::warn!("pipeline {name}: {}: delivered up to byte {byte} (line {line})", origin.name);
                 }
                 last = Ended::Report(Box::new(report));
                 if is_done {
