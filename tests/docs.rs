@@ -1,6 +1,6 @@
 use crate::support::*;
 
-const COMMANDS: [&str; 8] = ["ingest", "ship", "check", "decode", "generate", "plan", "completions", "man"];
+const COMMANDS: [&str; 9] = ["ingest", "run", "ship", "check", "decode", "generate", "plan", "completions", "man"];
 
 #[test]
 fn completions_know_every_command() {
@@ -42,7 +42,7 @@ fn the_manual_has_a_page_for_each_command() {
     assert!(String::from_utf8_lossy(&page.stdout).contains("record\\-size"));
     run(&mut workspace.command(&["man", "nothing"]), b"")
         .exits(2)
-        .says(&["no command of that name", "ingest, ship, check, decode"]);
+        .says(&["no command of that name", "ingest, run, ship, check, decode"]);
 }
 
 #[test]
