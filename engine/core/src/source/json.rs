@@ -24,7 +24,7 @@ use memchr::{memchr, memchr2, memchr3};
 use serde::Deserialize;
 
 use super::Format;
-use super::text::{BYTE_ORDER_MARK, first_byte};
+use super::text::{BYTE_ORDER_MARK, without_blanks};
 use crate::block::BLOCK_SIZE;
 
 /// Bytes that are read at a time.
@@ -536,12 +536,11 @@ impl<R: Read> Read for JsonLines<R> {
 /// Whether an input that begins with these bytes is JSON; `None` when they are blanks and byte order
 /// marks alone, the last of which may be cut off.
 pub(super) fn begins_json(bytes: &[u8]) -> Option<bool> {
-    let first = first_byte(bytes)?;
-    let is_cut_mark = first == BYTE_ORDER_MARK[0] && bytes.len() < BYTE_ORDER_MARK.len() + MAX_BLANKS && {
-        let at = memchr::memrchr(first, bytes).unwrap_or_default();
-        BYTE_ORDER_MARK.starts_with(&bytes[at..])
-    };
-    if is_cut_mark { None } else { Some(matches!(first, b'{' | b'[')) }
+    match without_blanks(bytes) {
+        [] => None,
+        text if text.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(text) => None,
+        text => Some(matches!(text, [b'{' | b'[', ..])),
+    }
 }
 
 /// Whether the byte at that place belongs to a byte order mark; `None` when that is told by bytes

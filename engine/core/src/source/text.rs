@@ -32,14 +32,19 @@ pub(crate) fn without_margin(mut line: &[u8]) -> &[u8] {
     }
 }
 
-/// The first byte of text that is no byte order mark, blank or newline.
-pub(super) fn first_byte(mut text: &[u8]) -> Option<u8> {
+/// The text behind byte order marks, blanks, tabs and newlines.
+pub(super) fn without_blanks(mut text: &[u8]) -> &[u8] {
     loop {
         text = match without_margin(text) {
             [b'\r' | b'\n', rest @ ..] => rest,
-            rest => return rest.first().copied(),
+            rest => return rest,
         };
     }
+}
+
+/// The first byte of text that is no byte order mark, blank or newline.
+pub(super) fn first_byte(text: &[u8]) -> Option<u8> {
+    without_blanks(text).first().copied()
 }
 
 /// Which byte of a unit of UTF-16 comes first.
