@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crc32fast::Hasher;
 
 use super::follow::Start;
+use super::input::fill;
 use super::{BlockReader, Closed, Feed, Format, Inlet, InputError, OpenFile};
 use crate::ack::{Acknowledged, Position};
 
@@ -198,6 +199,8 @@ impl<'run> Followed<'run> {
             }
         };
         if !is_same {
+            // The line that was begun is gone: what stands in its place is another.
+            self.searched = self.offset;
             return Ok(None);
         }
         if size > self.searched {
@@ -222,7 +225,7 @@ impl<'run> Followed<'run> {
     }
 
     fn hand_over(&mut self, end: u64) -> Result<u64, Closed> {
-        let piece = Piece { file: Arc::clone(&self.file), at: self.offset, end, prefix: self.prefix.clone() };
+        let piece = Piece { prefix: self.prefix.clone(), ..self.piece(self.offset, end) };
         self.blocks.go_on_with(Box::new(piece));
         self.inlet.read_blocks(&mut self.blocks)?;
         let bytes = self.blocks.offset() - self.offset;
@@ -234,10 +237,15 @@ impl<'run> Followed<'run> {
         Ok(bytes)
     }
 
+    /// The bytes from an offset up to another, to be read for another purpose than their lines.
+    fn piece(&self, at: u64, end: u64) -> Piece {
+        Piece { file: Arc::clone(&self.file), at, end, prefix: None }
+    }
+
     /// Whether it begins as it did; what was added to a short beginning belongs to it from now on.
     fn has_same_head(&mut self) -> io::Result<bool> {
         let mut head = vec![0; OpenFile::HEAD];
-        let len = read_at(&self.file, &mut head, 0)?;
+        let len = fill(&mut self.piece(0, OpenFile::HEAD as u64), &mut head)?;
         head.truncate(len);
         let is_same = head.starts_with(&self.head);
         if is_same {
@@ -253,7 +261,7 @@ impl<'run> Followed<'run> {
         while end > self.searched {
             let begin = end.saturating_sub(STEP as u64).max(self.searched);
             let bytes = &mut buffer[..(end - begin) as usize];
-            let len = read_at(&self.file, bytes, begin)?;
+            let len = fill(&mut self.piece(begin, end), bytes)?;
             if let Some(at) = memchr::memrchr(b'\n', &bytes[..len]) {
                 return Ok(Some(begin + at as u64));
             }
@@ -266,20 +274,6 @@ impl<'run> Followed<'run> {
 fn lock(prefix: &Mutex<Prefix>) -> std::sync::MutexGuard<'_, Prefix> {
     // Numbers only: there is no state between two of them to see after a panic.
     prefix.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reads until the buffer is full or the file ends.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut len = 0;
-    while len < buffer.len() {
-        match file.read_at(&mut buffer[len..], offset + len as u64) {
-            Ok(0) => break,
-            Ok(count) => len += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(len)
 }
 
 /// A part of a file.

@@ -307,7 +307,7 @@ fn text_in(raw: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, (Uns
 }
 
 /// Reads until the buffer is full or the input ends; returns how many bytes there are.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while len < buffer.len() {
         match input.read(&mut buffer[len..]) {

@@ -290,6 +290,20 @@ fn a_file_that_is_cut_is_read_from_its_start() {
 }
 
 #[test]
+fn a_line_that_was_begun_is_not_ended_by_what_replaces_the_file() {
+    let (folder, lines) = (folder(), Lines::default());
+    let log = folder.path().join("a.log");
+    append(&log, lines_of(0..10) + &line(10)[..9]);
+    let session = Session::start(std::slice::from_ref(&log), Start::Beginning, &lines, None);
+    lines.wait_for(10);
+    sleep(Duration::from_millis(100));
+    // Longer than what was there, so that something stands where the line was begun.
+    std::fs::write(&log, lines_of(10..60)).unwrap();
+    lines.are_each_once(60);
+    session.end();
+}
+
+#[test]
 fn a_stop_and_a_start_lose_and_repeat_nothing() {
     let (folder, lines) = (folder(), Lines::default());
     let log = folder.path().join("a.log");
