@@ -1,15 +1,13 @@
 //! `pixel-engine ship`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use pixel_engine::aws::{self, StreamClient};
-use pixel_engine::config::{Config, DeliveryConfig, Settings, Stream};
-use pixel_engine::deliver::{DeliverError, DeliverySink, Drain, DrainError, DrainProgress, Drained, Options, Refusals};
-use pixel_engine::sink::{Sink, SinkError};
-use pixel_engine::spool::{self, Contents, Outline, SpoolError};
+use pixel_engine::config::{Config, Settings, Stream};
+use pixel_engine::deliver::{Drain, DrainError, DrainProgress, Drained};
+use pixel_engine::serve::drain::{self, OpenStream};
+use pixel_engine::sink::Sink;
+use pixel_engine::spool::{self, Outline, SpoolError};
 
 use crate::aws::{Reach, of_aws, of_sink};
 use crate::settings::{Deliver, config};
@@ -64,8 +62,8 @@ impl Ship {
             eprintln!("nothing to send in {}", self.folder.display());
             return Ok(Outcome::Done);
         }
-        let refusals = Refusals::default();
-        let (mut delivery, takes_aggregates) = self.open(config, &outlines, &refusals, &stop)?;
+        let opened = drain::open(&self.to, config, &outlines, &stop).map_err(|error| of_aws(&error))?;
+        let OpenStream { mut delivery, takes_aggregates, refusals } = opened;
         let progress = DrainProgress::default();
         let (folder, api) = (self.folder.as_path(), config.api());
         let drain = Drain { folder, api, takes_aggregates, refusals, progress: &progress, stop: &stop };
@@ -84,35 +82,6 @@ impl Ship {
 
     fn outlines(&self) -> Result<Vec<Outline>, SpoolError> {
         spool::batches(&self.folder)?.iter().map(|path| spool::outline(path)).collect()
-    }
-
-    /// Opens the stream, and tells whether aggregates may go to it. Where they may not, lines still
-    /// can.
-    fn open(
-        &self,
-        config: &Config,
-        outlines: &[Outline],
-        refusals: &Refusals,
-        stop: &Arc<AtomicBool>,
-    ) -> Result<(DeliverySink<StreamClient>, bool), String> {
-        // Batches were packed for a stream of this service; the size of their records was checked
-        // then.
-        let open = |delivery: DeliveryConfig| {
-            let mut options = Options::from(delivery);
-            options.refusals = Some(refusals.clone());
-            options.stop = Arc::clone(stop);
-            aws::open(&self.to, config.connection(), options)
-        };
-        let has_lines = outlines.iter().any(|outline| outline.contents.is_some_and(|it| it != Contents::Aggregates));
-        let opened = match open(config.delivery().clone()) {
-            Err(error) if has_lines && ignores_keys(&error) => {
-                let mut delivery = config.delivery().clone();
-                delivery.aggregates = false;
-                open(delivery).map(|delivery| (delivery, false))
-            }
-            opened => opened.map(|delivery| (delivery, true)),
-        };
-        opened.map_err(|error| of_aws(&error))
     }
 
     fn tell(&self, drained: &Drained, delivery: &impl Sink) {
@@ -138,10 +107,4 @@ impl Ship {
             eprint!("{}", summary::ShippingTable(&shipping));
         }
     }
-}
-
-/// Whether the stream takes lines, but no aggregates.
-fn ignores_keys(error: &aws::Error) -> bool {
-    let aws::Error::Sink(SinkError::Stream { error, .. }) = error else { return false };
-    matches!(**error, DeliverError::IgnoresKeys)
 }

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pixel_engine_aws as aws;
 use pixel_engine_core::checkpoint::Checkpoint;
 use pixel_engine_core::config::{SpoolConfig, Stream};
-use pixel_engine_core::deliver::{Drain, DrainProgress, Drained, Options, Refusals};
+use pixel_engine_core::deliver::{Drain, DrainProgress, Drained};
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run::{Report, Run, Unfinished};
 use pixel_engine_core::source::{Files, Follow, Input};
-use pixel_engine_core::spool;
+use pixel_engine_core::spool::{self, Outline};
 
 use crate::config::{PipelineConfig, SourceConfig};
+use crate::drain::{self, OpenStream};
 use crate::sink;
 
 /// Before a pipeline that has failed begins again: twice as long after each failure.
@@ -118,7 +118,7 @@ fn empty_spool(
         wait = if found <= stuck {
             SPOOL_INTERVAL
         } else {
-            match drain(pipeline, stream, spool, stop) {
+            match send(pipeline, stream, spool, stop) {
                 Ok(drained) => {
                     let staying = drained.damaged.iter().chain(&drained.refused);
                     staying.for_each(|error| tracing::error!("pipeline {name}: {error}"));
@@ -137,22 +137,21 @@ fn empty_spool(
     }
 }
 
-fn drain(
+fn send(
     pipeline: &PipelineConfig,
     stream: &Stream,
     spool: &SpoolConfig,
     stop: &Arc<AtomicBool>,
 ) -> Result<Drained, String> {
     let config = &pipeline.config;
-    let refusals = Refusals::default();
-    let mut options = Options::from(config.delivery().clone());
-    options.refusals = Some(refusals.clone());
-    options.stop = Arc::clone(stop);
-    let mut sink = aws::open(stream, config.connection(), options).map_err(|error| error.to_string())?;
-    let progress = DrainProgress::default();
-    let drain =
-        Drain { folder: &spool.folder, api: config.api(), takes_aggregates: true, refusals, progress: &progress, stop };
-    drain.run(&mut sink).map_err(|error| error.to_string())
+    let batches = spool::batches(&spool.folder).map_err(|error| error.to_string())?;
+    // What cannot be read is told when its turn comes.
+    let outlines: Vec<Outline> = batches.iter().filter_map(|path| spool::outline(path).ok()).collect();
+    let opened = drain::open(stream, config, &outlines, stop).map_err(|error| error.to_string())?;
+    let OpenStream { mut delivery, takes_aggregates, refusals } = opened;
+    let (folder, api, progress) = (spool.folder.as_path(), config.api(), &DrainProgress::default());
+    let drain = Drain { folder, api, takes_aggregates, refusals, progress, stop };
+    drain.run(&mut delivery).map_err(|error| error.to_string())
 }
 
 /// Waits, or until one of these is set.

@@ -1,0 +1,57 @@
+//! Opens a stream for the batches of a spool.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use pixel_engine_aws as aws;
+use pixel_engine_core::config::{Config, DeliveryConfig, Stream};
+use pixel_engine_core::deliver::{DeliverError, DeliverySink, Options, Refusals};
+use pixel_engine_core::sink::SinkError;
+use pixel_engine_core::spool::{Contents, Outline};
+
+/// A stream that is ready for the batches of a spool.
+pub struct OpenStream {
+    /// Where they go.
+    pub delivery: DeliverySink<aws::StreamClient>,
+    /// Whether aggregates may go there; lines may.
+    pub takes_aggregates: bool,
+    /// Where the delivery notes what is refused for good.
+    pub refusals: Refusals,
+}
+
+/// Opens the stream for batches with these headers: they were packed for a stream of this service,
+/// and the size of their records was checked then. A stream that does not go by keys is opened for
+/// the lines among them.
+///
+/// # Errors
+/// There is no way to the stream, or it takes none of the batches.
+pub fn open(
+    stream: &Stream,
+    config: &Config,
+    outlines: &[Outline],
+    stop: &Arc<AtomicBool>,
+) -> Result<OpenStream, aws::Error> {
+    let refusals = Refusals::default();
+    let open = |delivery: DeliveryConfig| {
+        let mut options = Options::from(delivery);
+        options.refusals = Some(refusals.clone());
+        options.stop = Arc::clone(stop);
+        aws::open(stream, config.connection(), options)
+    };
+    let has_lines = outlines.iter().any(|outline| outline.contents.is_some_and(|it| it != Contents::Aggregates));
+    let (delivery, takes_aggregates) = match open(config.delivery().clone()) {
+        Err(error) if has_lines && ignores_keys(&error) => {
+            let mut delivery = config.delivery().clone();
+            delivery.aggregates = false;
+            (open(delivery)?, false)
+        }
+        opened => (opened?, true),
+    };
+    Ok(OpenStream { delivery, takes_aggregates, refusals })
+}
+
+/// Whether the stream takes lines, but no aggregates.
+fn ignores_keys(error: &aws::Error) -> bool {
+    let aws::Error::Sink(SinkError::Stream { error, .. }) = error else { return false };
+    matches!(**error, DeliverError::IgnoresKeys)
+}
