@@ -4,7 +4,7 @@ use std::thread::sleep;
 use super::*;
 use crate::config::{ContainerKind, Linger, Settings};
 use crate::record::{Delivered, Record};
-use crate::sink::{RecordLimit, SinkError, limits::Api, null::Null};
+use crate::sink::{RecordLimit, SinkError, each::Each, limits::Api, null::Null};
 use crate::source::{Files, Outcome};
 
 /// A configuration with records of at most 51,200 B.
@@ -133,45 +133,6 @@ fn without_a_linger_records_fill_up() {
     assert_eq!(sink.sent.len(), 1);
 }
 
-/// Asks for small records from the fourth on.
-#[derive(Default)]
-struct Hasty {
-    limit: RecordLimit,
-    sizes: Vec<usize>,
-    delivered: Delivered,
-}
-
-impl Sink for Hasty {
-    fn ship(&mut self, record: Record) -> Result<(), SinkError> {
-        self.sizes.push(record.data_len());
-        if self.sizes.len() == 3 {
-            self.limit.set(5_120);
-        }
-        self.delivered.settle(record.into_receipt());
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn delivered(&self) -> Delivered {
-        self.delivered
-    }
-
-    fn requests(&self) -> u64 {
-        0
-    }
-
-    fn record_limit(&self) -> RecordLimit {
-        self.limit.clone()
-    }
-}
-
 #[test]
 fn records_are_as_small_as_the_sink_asks_for() {
     const LINES: usize = 1_000_000;
@@ -180,12 +141,21 @@ fn records_are_as_small_as_the_sink_asks_for() {
         let settings =
             Settings { compress: Some(compress.to_owned()), ..settings(ContainerKind::Lines, Linger::Never) };
         let source = Slow { name: "fast", pushes: 1, lines: LINES, pause: Duration::ZERO, pushed: Arc::default() };
-        let (mut sink, mut quarantine) = (Hasty::default(), Quarantine::new("/dev/null"));
+        let (mut sizes, limit) = (Vec::new(), RecordLimit::default());
+        // Small ones from the fourth on.
+        let mut sink = Each::new(|record: Record| {
+            sizes.push(record.data_len());
+            if sizes.len() == 3 {
+                limit.set(5_120);
+            }
+            Ok(Some(record))
+        });
+        sink.limit = limit.clone();
         let config = settings.validate().unwrap();
-        Run::new(&config).source(source).to(&mut sink, &mut quarantine);
+        Run::new(&config).source(source).to(&mut sink, &mut Quarantine::new("/dev/null"));
         assert_eq!(sink.delivered.lines, LINES as u64);
         // What was packed before that is as large as it was.
-        let (full, small) = sink.sizes.split_at(sink.sizes.len() / 2);
+        let (full, small) = sizes.split_at(sizes.len() / 2);
         assert!(full[..3].iter().all(|&size| size > 30_000), "{compress}: {full:?}");
         assert!(small.iter().all(|&size| size <= most), "{compress}: {small:?}");
     }
@@ -302,43 +272,8 @@ fn a_source_that_ends_is_forgotten() {
     assert!(report.unfinished.is_empty());
 }
 
-/// What is done with a record.
-type Fate = fn(Record) -> Result<(), SinkError>;
-
-/// Takes records for a while, and then does with them what it is told.
-struct Then {
-    taken: usize,
-    records: usize,
-    then: Fate,
-    delivered: Delivered,
-}
-
-impl Sink for Then {
-    fn ship(&mut self, record: Record) -> Result<(), SinkError> {
-        self.taken += 1;
-        if self.taken > self.records {
-            return (self.then)(record);
-        }
-        self.delivered.settle(record.into_receipt());
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn delivered(&self) -> Delivered {
-        self.delivered
-    }
-
-    fn requests(&self) -> u64 {
-        0
-    }
-}
+/// What is done with a record; what is given back is delivered.
+type Fate = fn(Record) -> Result<Option<Record>, SinkError>;
 
 #[test]
 fn whoever_asks_is_told_what_became_of_the_lines() {
@@ -359,11 +294,11 @@ fn whoever_asks_is_told_what_became_of_the_lines() {
 
     let kept = |record: Record| {
         record.into_receipt().kept();
-        Ok(())
+        Ok(None)
     };
     let lost = |record: Record| {
         drop(record);
-        Ok(())
+        Ok(None)
     };
     let failed = |_| Err(SinkError::io("memory", std::io::ErrorKind::Other.into()));
     // 1,000 B a record: some twenty of these lines.
@@ -371,7 +306,11 @@ fn whoever_asks_is_told_what_became_of_the_lines() {
     let cases: [(usize, Fate); 4] = [(usize::MAX, lost), (1, kept), (1, lost), (1, failed)];
     for (place, (records, then)) in cases.into_iter().enumerate() {
         let outcome = Arc::default();
-        let mut sink = Then { taken: 0, records, then, delivered: Delivered::default() };
+        let mut taken = 0;
+        let mut sink = Each::new(|record| {
+            taken += 1;
+            if taken > records { then(record) } else { Ok(Some(record)) }
+        });
         let folder = tempfile::tempdir().unwrap();
         let mut quarantine = Quarantine::new(folder.path().join("bad"));
         let linger = Linger::After(Duration::from_millis(20));

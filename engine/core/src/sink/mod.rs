@@ -7,6 +7,8 @@
 //! lines can never count as delivered.
 
 pub mod dir;
+#[cfg(test)]
+pub(crate) mod each;
 pub mod entry;
 pub mod limits;
 pub mod null;

@@ -11,9 +11,9 @@ use super::*;
 use crate::checkpoint::Checkpoint;
 use crate::config::{Linger, OnBadLine, Settings};
 use crate::quarantine::Quarantine;
-use crate::record::{Delivered, Record};
+use crate::record::Record;
 use crate::run::{Report, Run};
-use crate::sink::{Sink, SinkError};
+use crate::sink::each::Each;
 
 const SHORT: Times = Times {
     poll: Duration::from_millis(2),
@@ -25,36 +25,6 @@ const SHORT: Times = Times {
 /// Everything that was delivered.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
-
-struct Memory {
-    lines: Lines,
-    delivered: Delivered,
-}
-
-impl Sink for Memory {
-    fn ship(&mut self, record: Record) -> Result<(), SinkError> {
-        let mut text = self.lines.0.lock().unwrap();
-        record.chunks().for_each(|chunk| text.extend_from_slice(chunk));
-        self.delivered.settle(record.into_receipt());
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn delivered(&self) -> Delivered {
-        self.delivered
-    }
-
-    fn requests(&self) -> u64 {
-        0
-    }
-}
 
 impl Lines {
     /// How often each number came.
@@ -131,7 +101,11 @@ impl Session {
             };
             let config = config.validate().unwrap();
             let checkpoint = checkpoint.map(|path| Checkpoint::open(path).unwrap());
-            let mut sink = Memory { lines, delivered: Delivered::default() };
+            let mut sink = Each::new(|record: Record| {
+                let mut text = lines.0.lock().unwrap();
+                record.chunks().for_each(|chunk| text.extend_from_slice(chunk));
+                Ok(Some(record))
+            });
             Run::new(&config)
                 .source(follow)
                 .stop(stop)
