@@ -211,6 +211,10 @@ fn a_record_that_happens_to_be_json_is_printed_as_it_is() {
         ("[{\"a\":1},{\"a\":2}]".to_owned(), "[{\"a\":1},{\"a\":2}]\n".to_owned()),
         ("a\tline\nanother\tline".to_owned(), "a\tline\nanother\tline\n".to_owned()),
         ("[]\nnull\n{\"Records\":[]}".to_owned(), String::new()),
+        ("null\n".to_owned(), String::new()),
+        ("17\na line\n".to_owned(), "17\na line\n".to_owned()),
+        // A loop over shards, the first of which has nothing.
+        (format!("null\n\nnull\n{{\"Records\":[{{\"Data\":\"{}\"}}]}}\n", BASE64.encode("one")), "one\n".to_owned()),
     ] {
         let run = Workspace::new().decode(input.as_bytes()).ok();
         assert_eq!((String::from_utf8_lossy(&run.stdout), &*run.stderr), (wanted.into(), ""), "{input}");

@@ -109,21 +109,19 @@ impl<O: Write, E: Write> Decoder<O, E> {
         {
             bytes.consume(BYTE_ORDER_MARK.len());
         }
+        // Lines in front that say nothing yet: blank ones, and what the AWS CLI writes for a query
+        // without a result. A record may begin with a number as well.
         let mut start = Vec::new();
-        let first = loop {
-            let buffer = bytes.fill_buf().map_err(|error| self.unreadable(&error))?;
-            if let Some(place) = buffer.iter().position(|byte| !byte.is_ascii_whitespace()) {
-                break buffer[place];
+        let is_json = loop {
+            let line = start.len();
+            let len = bytes.read_until(b'\n', &mut start).map_err(|error| self.unreadable(&error))?;
+            let line = start[line..].trim_ascii();
+            if len == 0 || !(line.is_empty() || is_scalar(line)) {
+                break len == 0 || matches!(line, [b'{' | b'[' | b'"', ..]);
             }
-            if buffer.is_empty() {
-                return Ok(());
-            }
-            let len = buffer.len();
-            start.extend_from_slice(buffer);
-            bytes.consume(len);
         };
         let mut bytes = io::Cursor::new(start).chain(bytes);
-        if matches!(first, b'{' | b'[' | b'"') {
+        if is_json {
             let mut documents = Documents::new(bytes);
             while let Some(document) = documents.next().map_err(|error| self.unreadable(&error))? {
                 self.document(&document)?;
@@ -234,6 +232,11 @@ impl<O: Write, E: Write> Decoder<O, E> {
         self.out.write_all(data)?;
         if data.ends_with(b"\n") { Ok(()) } else { self.out.write_all(b"\n") }
     }
+}
+
+/// Whether it is a JSON number, a truth value or null.
+fn is_scalar(line: &[u8]) -> bool {
+    matches!(serde_json::from_slice(line), Ok(Value::Null | Value::Bool(_) | Value::Number(_)))
 }
 
 #[cfg(test)]
