@@ -31,6 +31,7 @@ mod durable;
 pub mod encode;
 #[doc(hidden)]
 pub mod finish;
+pub mod journal;
 pub mod limits;
 pub mod observe;
 #[doc(hidden)]

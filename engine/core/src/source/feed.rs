@@ -163,6 +163,11 @@ impl<'run> Feed<'run> {
         Inlet { feeds, blocks: None, origin, query_encoding, ended: false }
     }
 
+    /// What the lines are said to be.
+    pub(super) fn format(&self) -> Format {
+        self.feeds.format
+    }
+
     /// Whether the run is being stopped: a source should return soon. Reading through an inlet
     /// already notices.
     pub fn is_stopping(&self) -> bool {

@@ -9,14 +9,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::mem;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::followed::{Followed, Prefix, read_compressed};
 use super::input::check_glob;
-use super::{Closed, Feed, InputError, OpenFile, Source};
+use super::{Closed, Feed, Format, InputError, OpenFile, Source};
 use crate::block::BLOCK_SIZE;
+use crate::journal::{Segment, segments};
 
 /// Contents of files that have ended, to know copies of them by.
 const MAX_PREFIXES: usize = 64;
@@ -43,9 +46,30 @@ pub enum Start {
 /// - A last line without a newline waits for it, until the file is gone.
 #[derive(Clone, Debug)]
 pub struct Follow {
-    patterns: Vec<String>,
+    which: Which,
     start: Start,
     times: Times,
+}
+
+/// Which files are followed.
+#[derive(Clone, Debug)]
+enum Which {
+    /// Those that globs match.
+    Matching(Vec<String>),
+    /// The segments of a journal. They hold lines and nothing else, whatever their first bytes look
+    /// like; two of them may begin alike without one being a copy of the other.
+    Journal {
+        folder: PathBuf,
+        /// Set when nothing more is written, so that following ends where they do.
+        is_closed: Arc<AtomicBool>,
+    },
+}
+
+/// A file that is there.
+struct Found {
+    path: PathBuf,
+    /// What its lines are, where that is known.
+    format: Option<Format>,
 }
 
 /// How often files are looked at.
@@ -79,7 +103,15 @@ impl Follow {
     pub fn new(patterns: impl Into<Vec<String>>, start: Start) -> Result<Follow, InputError> {
         let patterns = patterns.into();
         patterns.iter().try_for_each(|pattern| check_glob(pattern))?;
-        Ok(Follow { patterns, start, times: Times::USUAL })
+        Ok(Follow { which: Which::Matching(patterns), start, times: Times::USUAL })
+    }
+
+    /// Follows the segments of the [journal](crate::journal) in `folder`; once it `is_closed`, only
+    /// to their end. What stands behind the last newline of a segment is never taken for a line.
+    pub fn of_journal(folder: impl Into<PathBuf>, is_closed: Arc<AtomicBool>) -> Follow {
+        // Nobody writes to a segment that was removed.
+        let times = Times { keep_open: Duration::ZERO, ..Times::USUAL };
+        Follow { which: Which::Journal { folder: folder.into(), is_closed }, start: Start::Beginning, times }
     }
 }
 
@@ -88,6 +120,7 @@ impl Source for Follow {
         let times = self.times;
         let mut following = Following {
             feed,
+            which: self.which,
             times,
             files: Vec::new(),
             compressed: Vec::new(),
@@ -97,21 +130,50 @@ impl Source for Follow {
         let mut start = self.start;
         let mut looked_at: Option<Instant> = None;
         while !feed.is_stopping() {
-            let looks = looked_at.is_none_or(|when| when.elapsed() >= times.rescan);
+            let is_closed = following.which.is_closed();
+            let looks = is_closed || looked_at.is_none_or(|when| when.elapsed() >= times.rescan);
             if looks {
-                following.look(&self.patterns, start)?;
+                following.look(start)?;
                 (looked_at, start) = (Some(Instant::now()), Start::Beginning);
             }
-            if following.read(looks)? < BLOCK_SIZE as u64 {
-                sleep(times.poll);
+            match following.read(looks)? {
+                0 if is_closed => return following.finish(),
+                bytes if bytes < BLOCK_SIZE as u64 => sleep(times.poll),
+                _ => {}
             }
         }
         Ok(())
     }
 }
 
+impl Which {
+    /// The files that are there now. What cannot be looked at may be later.
+    fn found(&self) -> Vec<Found> {
+        match self {
+            Which::Matching(patterns) => {
+                let paths = patterns.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten();
+                let files = paths.filter_map(Result::ok).filter(|path| path.is_file());
+                files.map(|path| Found { path, format: None }).collect()
+            }
+            Which::Journal { folder, .. } => {
+                let segments = segments(folder).unwrap_or_default().into_iter();
+                segments.map(|Segment { path, format, .. }| Found { path, format: Some(format) }).collect()
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self, Which::Journal { is_closed, .. } if is_closed.load(Ordering::Acquire))
+    }
+
+    fn is_journal(&self) -> bool {
+        matches!(self, Which::Journal { .. })
+    }
+}
+
 struct Following<'run> {
     feed: Feed<'run>,
+    which: Which,
     times: Times,
     files: Vec<Followed<'run>>,
     /// Compressed files that were read. They stay open for as long as they are there, so that their
@@ -125,16 +187,16 @@ struct Following<'run> {
 
 impl Following<'_> {
     /// Opens what is new, and notes what has no name any more.
-    fn look(&mut self, patterns: &[String], start: Start) -> Result<(), Closed> {
+    fn look(&mut self, start: Start) -> Result<(), Closed> {
         let mut found = BTreeSet::new();
-        for path in patterns.iter().flat_map(|pattern| matches(pattern)) {
-            let Ok(metadata) = fs::metadata(&path) else { continue };
+        for file in self.which.found() {
+            let Ok(metadata) = fs::metadata(&file.path) else { continue };
             let (device, inode) = (metadata.dev(), metadata.ino());
             let is_known = self.files.iter().any(|file| file.is(device, inode))
                 || self.compressed.iter().any(|file| (file.device, file.inode) == (device, inode));
             // Two names of one file are one.
             if found.insert((device, inode)) && !is_known {
-                self.open(&path, start)?;
+                self.open(&file, start)?;
             }
         }
         for file in &mut self.files {
@@ -144,14 +206,14 @@ impl Following<'_> {
         Ok(())
     }
 
-    fn open(&mut self, path: &Path, start: Start) -> Result<(), Closed> {
-        match self.try_open(path, start) {
+    fn open(&mut self, file: &Found, start: Start) -> Result<(), Closed> {
+        match self.try_open(file, start) {
             Ok(read) => {
-                self.refused.remove(path);
+                self.refused.remove(&file.path);
                 read
             }
             Err(error) => {
-                if self.refused.insert(path.to_owned()) {
+                if self.refused.insert(file.path.clone()) {
                     tracing::warn!("{error}; trying again");
                 }
                 Ok(())
@@ -159,10 +221,14 @@ impl Following<'_> {
         }
     }
 
-    fn try_open(&mut self, path: &Path, start: Start) -> Result<Result<(), Closed>, InputError> {
+    fn try_open(&mut self, Found { path, format }: &Found, start: Start) -> Result<Result<(), Closed>, InputError> {
+        let open = OpenFile::open(path)?;
+        if let Some(format) = *format {
+            self.files.push(Followed::open(self.feed, path, open, start, format, &[])?);
+            return Ok(Ok(()));
+        }
         let prefixes = self.files.iter().filter_map(Followed::prefix).chain(self.prefixes.iter().cloned());
         let prefixes: Vec<Prefix> = prefixes.collect();
-        let open = OpenFile::open(path)?;
         if !open.is_plain() {
             // What was there before the start is not for whoever begins at the end.
             let read = match start {
@@ -172,7 +238,7 @@ impl Following<'_> {
             self.compressed.push(open);
             return Ok(read);
         }
-        self.files.push(Followed::open(self.feed, path, open, start, &prefixes)?);
+        self.files.push(Followed::open(self.feed, path, open, start, self.feed.format(), &prefixes)?);
         Ok(Ok(()))
     }
 
@@ -186,15 +252,13 @@ impl Following<'_> {
                     Some(count) => bytes += count,
                     None => {
                         // It is opened again at the next look.
-                        self.prefixes.extend(file.prefix());
-                        file.end()?;
+                        self.end(file)?;
                         continue;
                     }
                 }
             }
             if !file.has_name() && file.is_quiet_for(self.times.keep_open) {
-                self.prefixes.extend(file.prefix());
-                file.end()?;
+                self.end(file)?;
             } else {
                 left.push(file);
             }
@@ -204,13 +268,21 @@ impl Following<'_> {
         self.prefixes.drain(..old);
         Ok(bytes)
     }
-}
 
-/// The files that a pattern matches now.
-fn matches(pattern: &str) -> impl Iterator<Item = PathBuf> {
-    // What cannot be looked at may be later.
-    let paths = glob::glob(pattern).into_iter().flatten().filter_map(Result::ok);
-    paths.filter(|path| path.is_file())
+    /// A file is gone, or begins anew.
+    fn end(&mut self, mut file: Followed<'_>) -> Result<(), Closed> {
+        if self.which.is_journal() {
+            return file.end();
+        }
+        self.prefixes.extend(file.prefix());
+        file.take_unended_line()?;
+        file.end()
+    }
+
+    /// Nothing more is written to any of the files.
+    fn finish(self) -> Result<(), Closed> {
+        self.files.into_iter().try_for_each(Followed::finish)
+    }
 }
 
 #[cfg(test)]

@@ -110,6 +110,7 @@ impl<'run> Followed<'run> {
         path: &Path,
         open: OpenFile,
         start: Start,
+        format: Format,
         prefixes: &[Prefix],
     ) -> Result<Followed<'run>, InputError> {
         let io_error = |error| InputError::Io { path: path.to_owned(), error };
@@ -119,7 +120,7 @@ impl<'run> Followed<'run> {
         let (acknowledged, prefix) = if known.end() > 0 {
             (known, None)
         } else {
-            let all = open.read(Arc::default())?;
+            let all = open.read_from(0, Arc::default())?;
             let before = match start {
                 Start::End => Prefix::of_lines(all),
                 Start::Beginning => Prefix::of_copy(all, prefixes).map(Option::unwrap_or_default),
@@ -129,13 +130,12 @@ impl<'run> Followed<'run> {
         };
         let offset = acknowledged.position.offset;
         inlet.begin_at(acknowledged);
-        let format = inlet.feeds().format;
         let has_header = offset > 0
             && (format == Format::Standard
                 || format == Format::Auto && Format::of(&open.head) == Some(Format::Standard));
         let blocks = if has_header {
             // Which holds at the offset stands before it.
-            let mut blocks = inlet.reader_of_lines(open.read(Arc::default())?, true, format);
+            let mut blocks = inlet.reader_of_lines(open.read_from(0, Arc::default())?, true, format);
             blocks.skip_to(offset).map_err(|error| io_error(error.error))?;
             blocks
         } else {
@@ -213,13 +213,25 @@ impl<'run> Followed<'run> {
         }
     }
 
-    /// Hands over what is left, and says that there is no more.
-    pub(super) fn end(mut self) -> Result<(), Closed> {
-        if self.searched > self.offset {
-            self.hand_over(self.searched)?;
-        }
+    /// Hands over what stands behind the last newline.
+    pub(super) fn take_unended_line(&mut self) -> Result<(), Closed> {
+        if self.searched > self.offset { self.hand_over(self.searched).map(drop) } else { Ok(()) }
+    }
+
+    /// Says that there is no more, as the file is gone.
+    pub(super) fn end(self) -> Result<(), Closed> {
         if let Some(checkpoint) = self.inlet.feeds().checkpoint {
             checkpoint.let_go(self.inlet.origin(), self.offset);
+        }
+        self.inlet.end().map(drop)
+    }
+
+    /// Says that there is no more, though the file stays.
+    pub(super) fn finish(self) -> Result<(), Closed> {
+        if let Some(checkpoint) = self.inlet.feeds().checkpoint
+            && let Err(error) = checkpoint.ended(self.inlet.origin(), self.offset)
+        {
+            tracing::warn!("{error}");
         }
         self.inlet.end().map(drop)
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Format;
-use super::content::{Compression, Content, Unsupported};
+use super::content::{Compression, Content, Unsupported, is_plain};
 use super::decompress::Decompressed;
 use super::json::{JsonLines, begins_json};
 use super::peek::{PeekReader, is_passing};
@@ -247,7 +247,7 @@ impl OpenFile {
     /// Whether offsets in its lines are those on disk: it is not compressed, not in UTF-16, and not
     /// JSON, which is brought into lines.
     pub fn keeps_offsets(&self) -> bool {
-        Content::of(&self.head) == Content::Plain && begins_json(&self.head) == Some(false)
+        is_plain(&self.head) && begins_json(&self.head) == Some(false)
     }
 
     /// Reads a file that is not transformed from that byte on. `bytes_read` counts as for
@@ -269,11 +269,11 @@ impl OpenFile {
 
     /// Whether its bytes are text as they are: not compressed, and not in UTF-16.
     pub(super) fn is_plain(&self) -> bool {
-        Content::of(&self.head) == Content::Plain
+        is_plain(&self.head)
     }
 
     /// The file itself, without its head.
-    pub(super) fn into_file(self) -> File {
+    pub(crate) fn into_file(self) -> File {
         self.file
     }
 
@@ -304,6 +304,12 @@ fn text_in(raw: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, (Uns
         Content::Compressed(inner) => Err((Unsupported::CompressedTwice(inner), outer)),
         Content::Unsupported(content) => Err((content, outer)),
     }
+}
+
+/// The text of what is no file, as [`Input::open`] reads it; or what it is and why it is not read.
+pub(crate) fn text_of(bytes: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, String> {
+    text_in(bytes)
+        .map_err(|(content, outer)| format!("{content}{}, which is not read: {}", within(&outer), content.advice()))
 }
 
 /// Reads until the buffer is full or the input ends; returns how many bytes there are.

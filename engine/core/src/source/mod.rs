@@ -23,6 +23,7 @@ mod reader;
 mod text;
 
 pub use crate::ack::{Completion, Outcome};
+pub(crate) use content::is_plain;
 pub use content::{Compression, Unsupported};
 pub(crate) use evidence::QueryEncodingDetector;
 pub use evidence::QueryEncodings;
@@ -30,7 +31,9 @@ pub use feed::{Closed, Feed, Inlet};
 pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
 pub use files::Files;
 pub use follow::{Follow, Start};
+pub(crate) use input::text_of;
 pub use input::{Input, InputError, OpenFile, expand};
+pub(crate) use json::JsonLines;
 pub(crate) use reader::fields_header;
 pub use reader::{BlockReader, Format, ReadError};
 pub use text::BYTE_ORDER_MARK;

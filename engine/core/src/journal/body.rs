@@ -1,0 +1,92 @@
+//! The lines in what somebody sent: compressed or not, JSON of any shape or not.
+
+use std::io::{self, Cursor, Read};
+
+use super::Kind;
+use crate::source::{Format, JsonLines, fields_header, is_plain, text_of, without_margin};
+
+/// Lines of one kind, each with its newline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// What they are.
+    pub kind: Kind,
+    /// The text.
+    pub lines: Vec<u8>,
+}
+
+/// There are no lines in what was sent, or they cannot be got out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It is more than is taken at once, after decompression.
+    #[error("the body has more than {0} bytes of text: send it in parts")]
+    TooLong(usize),
+    /// An archive, a table, or what another compressor made: what it is, and what to do.
+    #[error("the body is {0}")]
+    Unsupported(String),
+    /// Damaged or cut off.
+    #[error("the body cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+}
+
+impl Body {
+    /// Reads a body of at most `max_len` bytes of text, which may be compressed as an input of
+    /// `ingest` may be.
+    ///
+    /// # Errors
+    /// It cannot be read as a whole: nothing of it is taken.
+    pub fn read(bytes: Vec<u8>, format: Format, max_len: usize) -> Result<Body, BodyError> {
+        Ok(Body::of(decompressed(bytes, max_len)?, format))
+    }
+
+    /// Sorts text by what its lines are.
+    pub fn of(mut lines: Vec<u8>, format: Format) -> Body {
+        let format = if format == Format::Auto { Format::of(&lines).unwrap_or_default() } else { format };
+        if format == Format::Json {
+            return Body::of_json(&lines);
+        }
+        if lines.last().is_some_and(|&last| last != b'\n') {
+            lines.push(b'\n');
+        }
+        let kind = match format {
+            Format::Standard if begins_with_fields(&lines) => Kind::Standard,
+            Format::Standard => Kind::Alone,
+            _ => Kind::RealTime,
+        };
+        Body { kind, lines }
+    }
+
+    /// JSON becomes one object a line. What is none is a line too, to be found bad later; it must
+    /// not take with it what somebody else has sent, so all of it is on lines of its own.
+    fn of_json(text: &[u8]) -> Body {
+        let mut lines = Vec::new();
+        JsonLines::new(text, Format::Json).read_to_end(&mut lines).expect("memory can be read");
+        if lines.last().is_some_and(|&last| last != b'\n') {
+            lines.push(b'\n');
+        }
+        Body { kind: Kind::Json, lines }
+    }
+}
+
+/// The text of a body, which has at most `max_len` bytes.
+///
+/// # Errors
+/// As for [`Body::read`].
+pub fn decompressed(bytes: Vec<u8>, max_len: usize) -> Result<Vec<u8>, BodyError> {
+    if bytes.len() <= max_len && is_plain(&bytes) {
+        return Ok(bytes);
+    }
+    let text = text_of(Cursor::new(bytes)).map_err(BodyError::Unsupported)?;
+    let mut decompressed = Vec::new();
+    text.take(max_len as u64 + 1).read_to_end(&mut decompressed).map_err(BodyError::Unreadable)?;
+    if decompressed.len() > max_len { Err(BodyError::TooLong(max_len)) } else { Ok(decompressed) }
+}
+
+/// Whether a `#Fields:` header stands before the first line.
+fn begins_with_fields(text: &[u8]) -> bool {
+    let mut headers = text.split(|&byte| byte == b'\n').take_while(|line| {
+        let line = without_margin(line);
+        matches!(line, [] | [b'\r'] | [b'#', ..])
+    });
+    headers.any(|line| matches!(fields_header(line), Some(Ok(_))))
+}

@@ -1,0 +1,97 @@
+//! The files of a journal.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::{Checkpoint, Standing};
+use crate::source::{Format, OpenFile};
+
+/// What the lines of a segment have in common, so that they can be read one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Real-time logs.
+    RealTime,
+    /// JSON objects, one a line.
+    Json,
+    /// Standard logs that begin with a `#Fields:` header.
+    Standard,
+    /// Lines that nothing may stand before or behind: standard logs without a header.
+    Alone,
+}
+
+impl Kind {
+    const ALL: [Kind; 4] = [Kind::RealTime, Kind::Json, Kind::Standard, Kind::Alone];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Kind::RealTime => "tsv",
+            Kind::Json => "jsonl",
+            Kind::Standard => "log",
+            Kind::Alone => "alone.log",
+        }
+    }
+
+    fn format(self) -> Format {
+        match self {
+            Kind::RealTime => Format::RealTime,
+            Kind::Json => Format::Json,
+            Kind::Standard | Kind::Alone => Format::Standard,
+        }
+    }
+}
+
+/// One file: `NUMBER.EXTENSION`, with twenty digits.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(super) number: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) format: Format,
+}
+
+impl Segment {
+    pub(super) fn path(folder: &Path, number: u64, kind: Kind) -> PathBuf {
+        folder.join(format!("{number:020}.{}", kind.extension()))
+    }
+
+    fn of(path: PathBuf) -> Option<Segment> {
+        let (number, extension) = path.file_name()?.to_str()?.split_once('.')?;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.extension() == extension)?;
+        Some(Segment { number: number.parse().ok()?, format: kind.format(), path })
+    }
+
+    /// Whether all of its lines are delivered by what that checkpoint says. Part of a line at the
+    /// end, of a write that failed, is not one.
+    pub(super) fn is_delivered(&self, checkpoint: &Checkpoint) -> io::Result<bool> {
+        let file = OpenFile::open(&self.path).map_err(io::Error::other)?;
+        let delivered = match checkpoint.standing(&file) {
+            Standing::Done => return Ok(true),
+            Standing::Left(position) => position.offset,
+            Standing::New | Standing::Replaced { .. } => 0,
+        };
+        let size = file.size;
+        let file = file.into_file();
+        let mut at = delivered;
+        let mut bytes = vec![0; 64 << 10];
+        while at < size {
+            let len = file.read_at(&mut bytes, at)?;
+            if len == 0 || memchr::memchr(b'\n', &bytes[..len]).is_some() {
+                return Ok(len == 0);
+            }
+            at += len as u64;
+        }
+        Ok(true)
+    }
+}
+
+/// All of them, the oldest first.
+pub(crate) fn segments(folder: &Path) -> io::Result<Vec<Segment>> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        segments.extend(Segment::of(entry?.path()));
+    }
+    segments.sort_by_key(|segment| segment.number);
+    Ok(segments)
+}
