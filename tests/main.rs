@@ -42,6 +42,8 @@ mod linger;
 mod loss;
 /// Peak memory, whatever the input's size.
 mod memory;
+/// `run` with sources on the network.
+mod network;
 /// Endpoints that are dead, slow or silent, and runs that are stopped meanwhile.
 mod outage;
 /// Other people's programs, and these held against each other.

@@ -1,14 +1,19 @@
 //! `pixel-engine run`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use pixel_engine::config::Key;
-use pixel_engine::serve::config::{FileConfig, From, PipelineConfig, SourceConfig};
-use pixel_engine::serve::pipeline::{Ended, keep_up};
+use pixel_engine::serve::config::{FileConfig, From, PipelineConfig, Service, SourceConfig};
+use pixel_engine::serve::pipeline::Ended;
+use pixel_engine::serve::sidecar::{Sidecar, StartError};
 use pixel_engine::source::Start;
+use signal_hook::consts::SIGHUP;
 
 use crate::only_bad_lines::only_bad_lines;
 use crate::summary::Table;
@@ -45,36 +50,101 @@ impl RunPipelines {
             file.pipelines.iter().for_each(print);
             return Outcome::Done;
         }
-        let stop = match stop_on_signals() {
-            Ok(stop) => stop,
+        let signals = stop_on_signals().and_then(|stop| {
+            let reload = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(SIGHUP, Arc::clone(&reload))?;
+            Ok((stop, reload))
+        });
+        let (stop, reload) = match signals {
+            Ok(signals) => signals,
             Err(error) => {
-                eprintln!("pixel-engine: listening for SIGTERM: {error}");
+                eprintln!("pixel-engine: listening for signals: {error}");
                 return Outcome::Failed;
             }
         };
-        let ended: Vec<(String, Ended)> = thread::scope(|scope| {
-            let running: Vec<_> = file
-                .pipelines
-                .iter()
-                .map(|pipeline| {
-                    eprintln!("pipeline {}: {} to {}", pipeline.name, sources(pipeline), target(pipeline));
-                    let stop = Arc::clone(&stop);
-                    (pipeline.name.clone(), scope.spawn(move || keep_up(pipeline, &stop)))
-                })
-                .collect();
-            let join = |thread: thread::ScopedJoinHandle<'_, Ended>| {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            running.into_iter().map(|(name, thread)| (name, join(thread))).collect()
-        });
-        let mut outcome = Outcome::Done;
-        for (name, ended) in &ended {
-            if !tell(name, ended) {
-                outcome = Outcome::Failed;
+        file.pipelines.iter().for_each(announce);
+        let mut running = match Sidecar::start(file.clone()) {
+            Ok(sidecar) => Running { sidecar, file, text: read(&self.config), path: self.config },
+            Err(error) => {
+                eprintln!("pixel-engine: {error}");
+                return Outcome::Failed;
+            }
+        };
+        let mut looked_at = Instant::now();
+        while !stop.load(Ordering::Relaxed) && !running.sidecar.has_ended() {
+            thread::sleep(STOP_INTERVAL);
+            let is_asked = reload.swap(false, Ordering::Relaxed);
+            if is_asked || looked_at.elapsed() >= RELOAD_INTERVAL {
+                if let Err(error) = running.reload(is_asked) {
+                    tracing::error!("{error}");
+                    tell_all(running.sidecar.stop());
+                    return Outcome::Failed;
+                }
+                looked_at = Instant::now();
             }
         }
-        outcome
+        tell_all(running.sidecar.stop())
     }
+}
+
+/// How soon a stop is noticed.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);
+/// How soon a change of the configuration file is.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A sidecar, and what it was told to do.
+struct Running {
+    sidecar: Sidecar,
+    path: PathBuf,
+    file: FileConfig,
+    /// The text of the file when it was last looked at.
+    text: String,
+}
+
+impl Running {
+    /// Goes on with what the file says now, if that is another text or somebody asks for it. A file
+    /// that is wrong changes nothing.
+    fn reload(&mut self, is_asked: bool) -> Result<(), StartError> {
+        let text = read(&self.path);
+        if text == self.text && !is_asked {
+            return Ok(());
+        }
+        self.text = text;
+        let file = match FileConfig::read(&self.path, std::env::vars()) {
+            Ok(file) => file,
+            Err(errors) => {
+                tracing::error!("the configuration stays as it was: {errors}");
+                return Ok(());
+            }
+        };
+        let changed = file.pipelines.iter().filter(|new| !self.file.pipelines.iter().any(|old| old.is_same(new)));
+        changed.for_each(announce);
+        match self.sidecar.change(file.clone()) {
+            Ok(()) => {
+                eprintln!("{}: the configuration was read again", self.path.display());
+                self.file = file;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!("the configuration stays as it was: {error}");
+                self.sidecar.change(self.file.clone())
+            }
+        }
+    }
+}
+
+/// The text of the file; that it cannot be read is told by whoever reads it as a configuration.
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn announce(pipeline: &PipelineConfig) {
+    eprintln!("pipeline {}: {} to {}", pipeline.name, sources(pipeline), target(pipeline));
+}
+
+fn tell_all(ended: Vec<(String, Ended)>) -> Outcome {
+    let are_done: Vec<bool> = ended.iter().map(|(name, ended)| tell(name, ended)).collect();
+    if are_done.contains(&false) { Outcome::Failed } else { Outcome::Done }
 }
 
 /// Says how a pipeline ended; whether nothing is left undone.
@@ -104,6 +174,12 @@ fn sources(pipeline: &PipelineConfig) -> String {
         SourceConfig::Stdin => "stdin".to_owned(),
         SourceConfig::Follow { files, start: Start::Beginning } => files.join(" "),
         SourceConfig::Follow { files, start: Start::End } => format!("{} from the end", files.join(" ")),
+        SourceConfig::Listen(listen) => match &listen.service {
+            Service::Http(http) if http.tls.is_some() => format!("https on {}", listen.address),
+            Service::Http(_) => format!("http on {}", listen.address),
+            Service::Lines => format!("lines on {}", listen.address),
+        },
+        SourceConfig::Journal { folder } => format!("the journal {}", folder.display()),
         _ => "another source".to_owned(),
     };
     pipeline.sources.iter().map(source).collect::<Vec<_>>().join(", ")

@@ -1,16 +1,18 @@
 //! Keeps a pipeline up: runs it, empties its spool, and begins again after a failure.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pixel_engine_core::checkpoint::Checkpoint;
 use pixel_engine_core::config::{SpoolConfig, Stream};
 use pixel_engine_core::deliver::{Drain, DrainProgress, Drained};
+use pixel_engine_core::journal::Journal;
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run::{Report, Run, Unfinished};
-use pixel_engine_core::source::{Files, Follow, Input};
+use pixel_engine_core::source::{Closed, Feed, Files, Follow, Input, Source};
 use pixel_engine_core::spool::{self, Outline};
 
 use crate::config::{PipelineConfig, SourceConfig};
@@ -24,6 +26,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 const GOOD_RUN: Duration = Duration::from_secs(60);
 /// Between two looks at the spool.
 const SPOOL_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two looks at which segments of a journal are delivered.
+const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
 /// How soon a stop is noticed while waiting.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -37,27 +41,84 @@ pub enum Ended {
     NeverRan,
 }
 
+/// Stops a pipeline: what it reads from journals first, and then the rest.
+#[derive(Clone, Default)]
+pub struct Stop {
+    stop: Arc<AtomicBool>,
+    journals_are_closed: Arc<AtomicBool>,
+    /// How many journals are being read.
+    reading: Arc<AtomicUsize>,
+}
+
+impl Stop {
+    /// Says that nothing more is written to the journals: they are read to their ends.
+    pub fn close_journals(&self) {
+        self.journals_are_closed.store(true, Ordering::Release);
+    }
+
+    /// Whether something in a journal may not have been read yet.
+    pub fn reads_journals(&self) -> bool {
+        self.reading.load(Ordering::Acquire) > 0
+    }
+
+    /// Ends the pipeline: what was read is delivered.
+    pub fn now(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// The journal as a source.
+    fn journal(&self, journal: &Journal) -> JournalSource {
+        self.reading.fetch_add(1, Ordering::AcqRel);
+        let follow = Follow::of_journal(journal.folder(), Arc::clone(&self.journals_are_closed));
+        JournalSource { follow, _reading: Reading(Arc::clone(&self.reading)) }
+    }
+}
+
+/// Counts down when it is dropped.
+struct Reading(Arc<AtomicUsize>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+struct JournalSource {
+    follow: Follow,
+    _reading: Reading,
+}
+
+impl Source for JournalSource {
+    fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+        let JournalSource { follow, _reading } = *self;
+        Box::new(follow).read(feed)
+    }
+}
+
 /// Runs the pipeline until its sources end, which only standard input does, or it is stopped.
-pub fn keep_up(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Ended {
+pub fn keep_up(pipeline: &PipelineConfig, journals: Vec<Arc<Journal>>, stop: &Stop) -> Ended {
     let has_ended = AtomicBool::new(false);
+    let (journals, signal) = (journals.as_slice(), stop);
+    let stop = &stop.stop;
     thread::scope(|scope| {
         if let (Some(stream), Some(spool)) = (pipeline.config.target().stream(), pipeline.config.spool()) {
             let has_ended = &has_ended;
             scope.spawn(move || empty_spool(pipeline, stream, spool, stop, has_ended));
         }
-        let ended = run_again_and_again(pipeline, stop);
+        let ended = run_again_and_again(pipeline, journals, signal);
         has_ended.store(true, Ordering::Relaxed);
         ended
     })
 }
 
-fn run_again_and_again(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Ended {
+fn run_again_and_again(pipeline: &PipelineConfig, journals: &[Arc<Journal>], signal: &Stop) -> Ended {
+    let stop = &signal.stop;
     let name = &pipeline.name;
     let mut wait = FIRST_WAIT;
     let mut last = Ended::NeverRan;
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        match run(pipeline, stop) {
+        match run(pipeline, journals, signal) {
             Ok(report) => {
                 let is_done = report.errors.is_empty() || stop.load(Ordering::Relaxed);
                 for error in &report.errors {
@@ -85,8 +146,8 @@ fn run_again_and_again(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> End
 }
 
 /// One run, from opening the sink on.
-fn run(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Result<Report, String> {
-    let config = &pipeline.config;
+fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], signal: &Stop) -> Result<Report, String> {
+    let (config, stop) = (&pipeline.config, &signal.stop);
     let checkpoint = config.checkpoint().map(Checkpoint::open).transpose().map_err(|error| error.to_string())?;
     let mut sink = sink::open(config, false, Arc::clone(stop)).map_err(|error| error.to_string())?;
     let mut run = Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_ref());
@@ -96,9 +157,35 @@ fn run(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Result<Report, Stri
             SourceConfig::Follow { files, start } => {
                 run.source(Follow::new(files.as_slice(), *start).map_err(|error| error.to_string())?)
             }
+            // Through the journals, below.
+            SourceConfig::Listen(_) | SourceConfig::Journal { .. } => run,
         };
     }
-    Ok(run.to(&mut *sink, &mut Quarantine::new(config.quarantine())))
+    for journal in journals {
+        run = run.source(signal.journal(journal));
+    }
+    let mut quarantine = Quarantine::new(config.quarantine());
+    Ok(thread::scope(|scope| {
+        // Dropped when the run has ended.
+        let (_running, ended) = mpsc::channel();
+        if let (Some(checkpoint), [_, ..]) = (&checkpoint, journals) {
+            scope.spawn(move || release(&pipeline.name, journals, checkpoint, ended));
+        }
+        run.to(&mut *sink, &mut quarantine)
+    }))
+}
+
+/// Removes what is delivered from the journals, until the run has ended, and once more then.
+fn release(reader: &str, journals: &[Arc<Journal>], checkpoint: &Checkpoint, ended: mpsc::Receiver<()>) {
+    let mut is_running = true;
+    while is_running {
+        is_running = ended.recv_timeout(RELEASE_INTERVAL) == Err(RecvTimeoutError::Timeout);
+        for journal in journals {
+            if let Err(error) = journal.release(reader, checkpoint) {
+                tracing::warn!("the journal {}: {error}; trying again", journal.folder().display());
+            }
+        }
+    }
 }
 
 /// Sends what is in the spool whenever there is something, until the pipeline has ended.

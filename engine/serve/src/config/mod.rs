@@ -20,6 +20,7 @@
 //! wrong is an error with its line and column; all errors are found at once.
 
 mod error;
+mod network;
 mod read;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,10 @@ use pixel_engine_core::config::{Config, Key, Linger, Settings};
 use pixel_engine_core::source::Start;
 
 pub use error::{FileError, FileErrors};
+pub use network::{
+    Address, FOLLOW_KEYS, HTTP_KEYS, HttpConfig, JOURNAL_KEYS, JournalConfig, ListenConfig, PixelReply,
+    READ_JOURNAL_KEYS, Secret, Service, SourceKey, TCP_KEYS, UNIX_KEYS,
+};
 
 /// What a configuration file says, checked.
 #[derive(Clone, Debug)]
@@ -45,6 +50,8 @@ pub struct PipelineConfig {
     pub name: String,
     /// Where its lines come from.
     pub sources: Vec<SourceConfig>,
+    /// Where those of the network are safe.
+    pub journal: Option<JournalConfig>,
     /// Everything else.
     pub config: Config,
     /// What was said, and where.
@@ -82,12 +89,48 @@ pub enum SourceConfig {
         /// Where to begin in files that are there at the start.
         start: Start,
     },
+    /// A service on the network, through the pipeline's journal.
+    Listen(ListenConfig),
+    /// The journal of another pipeline.
+    Journal {
+        /// Its folder.
+        folder: PathBuf,
+    },
+}
+
+impl PipelineConfig {
+    /// The folders of the journals that it reads.
+    pub fn journals(&self) -> impl Iterator<Item = &Path> {
+        let own = self.journal.iter().map(|journal| journal.folder.as_path());
+        own.chain(self.sources.iter().filter_map(|source| match source {
+            SourceConfig::Journal { folder } => Some(folder.as_path()),
+            _ => None,
+        }))
+    }
+
+    /// What it listens to.
+    pub fn services(&self) -> impl Iterator<Item = &ListenConfig> {
+        self.sources.iter().filter_map(|source| match source {
+            SourceConfig::Listen(listen) => Some(listen),
+            _ => None,
+        })
+    }
+
+    /// Whether it was given as that one was.
+    pub fn is_same(&self, other: &PipelineConfig) -> bool {
+        let given = |pipeline: &PipelineConfig| {
+            let values = pipeline.given.iter().map(|(&key, given)| (key, given.value.clone()));
+            values.collect::<Vec<_>>()
+        };
+        (&self.name, &self.sources, &self.journal, given(self))
+            == (&other.name, &other.sources, &other.journal, given(other))
+    }
 }
 
 impl SourceConfig {
     /// Whether only a checkpoint knows where to go on after a restart.
     fn wants_checkpoint(&self) -> bool {
-        matches!(self, SourceConfig::Follow { .. })
+        !matches!(self, SourceConfig::Stdin)
     }
 }
 
@@ -136,11 +179,13 @@ fn with_defaults(settings: Settings, name: Option<&str>) -> Settings {
 }
 
 /// The files that a pipeline writes, which no other one may write too.
-fn own_files(config: &Config) -> impl Iterator<Item = (Key, PathBuf)> {
-    let quarantine = [(Key::Quarantine, config.quarantine().to_owned())];
-    let checkpoint = config.checkpoint().map(|path| (Key::Resume, path.to_owned()));
-    let spool = config.spool().map(|spool| (Key::Spool, spool.folder.clone()));
-    quarantine.into_iter().chain(checkpoint).chain(spool)
+fn own_files(pipeline: &PipelineConfig) -> impl Iterator<Item = (&'static str, PathBuf)> {
+    let config = &pipeline.config;
+    let quarantine = [(Key::Quarantine.name(), config.quarantine().to_owned())];
+    let checkpoint = config.checkpoint().map(|path| (Key::Resume.name(), path.to_owned()));
+    let spool = config.spool().map(|spool| (Key::Spool.name(), spool.folder.clone()));
+    let journal = pipeline.journal.iter().map(|journal| ("journal", journal.folder.clone()));
+    quarantine.into_iter().chain(checkpoint).chain(spool).chain(journal)
 }
 
 #[cfg(test)]

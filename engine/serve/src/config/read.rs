@@ -8,24 +8,34 @@ use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use pixel_engine_core::config::{Key, Settings};
+use pixel_engine_core::config::{Config, ConfigError, Key, Settings};
 use pixel_engine_core::source::{Follow, Start};
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::{FileConfig, FileError, FileErrors, From, Given, PipelineConfig, SourceConfig, own_files, with_defaults};
+use super::network::{HttpSettings, JournalSettings, ReadJournalSettings, TcpSettings, UnixSettings};
+use super::{
+    Address, FOLLOW_KEYS, FileConfig, FileError, FileErrors, From, Given, HTTP_KEYS, JOURNAL_KEYS, JournalConfig,
+    PipelineConfig, READ_JOURNAL_KEYS, SourceConfig, SourceKey, TCP_KEYS, UNIX_KEYS, own_files, with_defaults,
+};
 
 /// What is not a setting.
 const PIPELINE: &str = "pipeline";
 const SOURCE: &str = "source";
 const VARIABLE: &str = "PIXEL_ENGINE_";
+/// Those of sources.
+const TYPES: &str = "follow, http, journal, stdin, tcp, unix";
+
+type Variables = BTreeMap<String, String>;
 
 type Name<'text> = Spanned<DeString<'text>>;
 type Table<'text> = DeTable<'text>;
 type Item<'text> = Spanned<DeValue<'text>>;
 
-pub(super) fn read(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Result<FileConfig, FileErrors> {
+pub(super) fn read(name: &str, text: &str, variables: &Variables) -> Result<FileConfig, FileErrors> {
     let mut reader = Reader { name, text, errors: Vec::new() };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -59,7 +69,7 @@ struct Setting {
 type Set = BTreeMap<Key, Setting>;
 
 impl Reader<'_> {
-    fn file(&mut self, document: &Table<'_>, variables: &BTreeMap<String, String>) -> Vec<PipelineConfig> {
+    fn file(&mut self, document: &Table<'_>, variables: &Variables) -> Vec<PipelineConfig> {
         let of_all = self.settings(document, &[PIPELINE]);
         let of_variables = self.variables(variables);
         let Some(pipelines) = document.get(PIPELINE) else {
@@ -71,57 +81,104 @@ impl Reader<'_> {
         for (name, pipeline) in pipelines {
             let Some(table) = self.table(pipeline, "a pipeline is a table: [pipeline.NAME]") else { continue };
             let mut set = of_all.clone();
-            set.extend(self.settings(table, &[SOURCE]));
+            let others: Vec<&str> = JOURNAL_KEYS.iter().map(|key| key.name).chain([SOURCE]).collect();
+            set.extend(self.settings(table, &others));
             set.extend(of_variables.clone());
-            let sources = self.sources(name, table);
-            read.extend(self.pipeline(name, &set, sources, pipelines.len() > 1));
+            let name_of_several = (pipelines.len() > 1).then(|| name.get_ref().as_ref());
+            if let Some(config) = self.config(name, &set, name_of_several) {
+                read.extend(self.pipeline(name, table, &set, config, variables));
+            }
         }
         self.refuse_shared_files(&read, pipelines);
+        self.refuse_strange_journals(&read, pipelines);
         read
+    }
+
+    fn config(&mut self, name: &Name<'_>, set: &Set, name_of_several: Option<&str>) -> Option<Config> {
+        let settings = settings_of(set.iter().map(|(&key, setting)| (key, &setting.value)));
+        let settings = settings.expect("each of them could be read");
+        let refused = |error: ConfigError| {
+            let message = format!("pipeline {}: {error}", name.get_ref());
+            match set.get(&error.key()) {
+                Some(setting) => self.error_of(setting, &message),
+                None => self.error(Some(name.span()), &message),
+            }
+        };
+        with_defaults(settings, name_of_several).validate().map_err(refused).ok()
     }
 
     fn pipeline(
         &mut self,
         name: &Name<'_>,
+        table: &Table<'_>,
         set: &Set,
-        sources: Vec<SourceConfig>,
-        is_one_of_several: bool,
+        config: Config,
+        variables: &Variables,
     ) -> Option<PipelineConfig> {
-        let settings = settings_of(set.iter().map(|(&key, setting)| (key, &setting.value)));
-        let settings = settings.expect("each of them could be read");
-        let name_of_all = is_one_of_several.then(|| name.get_ref().as_ref());
-        match with_defaults(settings, name_of_all).validate() {
-            Ok(config) if config.checkpoint().is_none() && sources.iter().any(SourceConfig::wants_checkpoint) => {
-                let message = format!(
-                    "pipeline {} follows files: add resume = \"FILE\", which keeps how far they are delivered",
-                    name.get_ref()
-                );
-                self.error(Some(name.span()), &message);
-                None
-            }
-            Ok(config) => {
-                let given = |(&key, setting): (&Key, &Setting)| {
-                    (key, Given { value: setting.value.to_string(), from: setting.from.clone() })
+        let journal = self.journal(name, table, variables);
+        let sources = self.sources(name, table, &config, variables);
+        let what = match sources.iter().find(|source| source.wants_checkpoint()) {
+            Some(SourceConfig::Follow { .. }) => "follows files",
+            _ => "reads a journal",
+        };
+        if config.checkpoint().is_none() && sources.iter().any(SourceConfig::wants_checkpoint) {
+            let message = format!(
+                "pipeline {} {what}: add resume = \"FILE\", which keeps how far they are delivered",
+                name.get_ref()
+            );
+            self.error(Some(name.span()), &message);
+            return None;
+        }
+        if journal.is_none() && sources.iter().any(|source| matches!(source, SourceConfig::Listen(_))) {
+            let message = format!(
+                "pipeline {} listens on the network: add journal = \"FOLDER\", in which lines are safe until they are \
+                 delivered",
+                name.get_ref()
+            );
+            self.error(Some(name.span()), &message);
+            return None;
+        }
+        let given = |(&key, setting): (&Key, &Setting)| {
+            (key, Given { value: setting.value.to_string(), from: setting.from.clone() })
+        };
+        let given = set.iter().map(given).collect();
+        Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, config, given })
+    }
+
+    /// A journal that nobody writes to, and an address that two services would listen to.
+    fn refuse_strange_journals(&mut self, read: &[PipelineConfig], pipelines: &Table<'_>) {
+        let mut addresses: BTreeMap<&Address, &str> = BTreeMap::new();
+        for pipeline in read {
+            let place = pipelines.keys().find(|found| *found.get_ref() == pipeline.name).map(Spanned::span);
+            for source in &pipeline.sources {
+                let message = match source {
+                    SourceConfig::Journal { folder } => {
+                        let is_own = |other: &&PipelineConfig| {
+                            other.name != pipeline.name && other.journal.as_ref().is_some_and(|it| it.folder == *folder)
+                        };
+                        let is_there = read.iter().any(|other| is_own(&other));
+                        let folder = folder.display();
+                        (!is_there).then(|| format!("{folder} is the journal of no other pipeline of this file"))
+                    }
+                    SourceConfig::Listen(listen) => {
+                        let other = addresses.insert(&listen.address, &pipeline.name);
+                        other.map(|other| format!("{} is an address of pipeline {other} too", listen.address))
+                    }
+                    _ => None,
                 };
-                let given = set.iter().map(given).collect();
-                Some(PipelineConfig { name: name.get_ref().to_string(), sources, config, given })
-            }
-            Err(error) => {
-                let message = format!("pipeline {}: {error}", name.get_ref());
-                match set.get(&error.key()) {
-                    Some(setting) => self.error_of(setting, &message),
-                    None => self.error(Some(name.span()), &message),
+                if let Some(message) = message {
+                    self.error(place.clone(), &format!("pipeline {}: {message}", pipeline.name));
                 }
-                None
             }
         }
     }
 
     /// Two pipelines that write the same file would spoil it.
     fn refuse_shared_files(&mut self, read: &[PipelineConfig], pipelines: &Table<'_>) {
-        let mut owners: BTreeMap<PathBuf, (&str, Key)> = BTreeMap::new();
-        for PipelineConfig { name, config, .. } in read {
-            for (key, path) in own_files(config) {
+        let mut owners: BTreeMap<PathBuf, (&str, &str)> = BTreeMap::new();
+        for pipeline in read {
+            let name = pipeline.name.as_str();
+            for (key, path) in own_files(pipeline) {
                 match owners.entry(path) {
                     Entry::Vacant(free) => drop(free.insert((name, key))),
                     Entry::Occupied(taken) => {
@@ -161,7 +218,7 @@ impl Reader<'_> {
         set
     }
 
-    fn variables(&mut self, variables: &BTreeMap<String, String>) -> Set {
+    fn variables(&mut self, variables: &Variables) -> Set {
         let mut set = Set::new();
         for &key in Key::ALL {
             let variable = format!("{VARIABLE}{}", key.name().to_uppercase());
@@ -181,7 +238,13 @@ impl Reader<'_> {
         }
     }
 
-    fn sources(&mut self, name: &Name<'_>, pipeline: &Table<'_>) -> Vec<SourceConfig> {
+    fn sources(
+        &mut self,
+        name: &Name<'_>,
+        pipeline: &Table<'_>,
+        config: &Config,
+        variables: &Variables,
+    ) -> Vec<SourceConfig> {
         let Some(sources) = pipeline.get(SOURCE) else {
             let message = format!("pipeline {0} has no source: add a table [[pipeline.{0}.source]]", name.get_ref());
             self.error(Some(name.span()), &message);
@@ -191,56 +254,89 @@ impl Reader<'_> {
             DeValue::Array(tables) => tables.iter().collect(),
             _ => vec![sources],
         };
-        tables.into_iter().filter_map(|source| self.source(source)).collect()
+        tables.into_iter().filter_map(|source| self.source(source, config, variables)).collect()
     }
 
-    fn source(&mut self, source: &Item<'_>) -> Option<SourceConfig> {
+    /// A source of the pipeline of that configuration, whose lines it reads.
+    fn source(&mut self, source: &Item<'_>, config: &Config, variables: &Variables) -> Option<SourceConfig> {
         let table = self.table(source, "a source is a table: type = \"follow\", files = [...]")?;
         let Some(kind) = table.get("type") else {
-            self.error(Some(source.span()), "the source has no type: one of follow, stdin");
+            self.error(Some(source.span()), &format!("the source has no type: one of {TYPES}"));
             return None;
         };
-        let keys: &[&str] = match kind.get_ref().as_str() {
-            Some("stdin") => &["type"],
-            Some("follow") => &["type", "files", "start"],
+        let at = source.span();
+        let checked = match kind.get_ref().as_str() {
+            Some("stdin") => self.typed(table, &[]).map(|NoSettings {}| Ok(SourceConfig::Stdin)),
+            Some("follow") => self.typed(table, FOLLOW_KEYS).map(FollowSettings::validate),
+            Some("http") => self.typed(table, HTTP_KEYS).map(|mut http: HttpSettings| {
+                if let Some(key) = variables.get(&format!("{VARIABLE}ACCESS_KEY")) {
+                    http.access_key = serde_json::from_value(Value::String(key.clone())).ok();
+                }
+                http.validate(config).map(SourceConfig::Listen)
+            }),
+            Some("tcp") => self.typed(table, TCP_KEYS).map(|tcp: TcpSettings| tcp.validate().map(SourceConfig::Listen)),
+            Some("unix") => {
+                self.typed(table, UNIX_KEYS).map(|unix: UnixSettings| unix.validate().map(SourceConfig::Listen))
+            }
+            Some("journal") => self.typed(table, READ_JOURNAL_KEYS).map(|journal: ReadJournalSettings| {
+                let missing = "the source reads no journal: add folder = \"FOLDER\", that of another pipeline";
+                journal.folder.map(|folder| SourceConfig::Journal { folder }).ok_or(missing.to_owned())
+            }),
             _ => {
-                self.error(Some(kind.span()), "not a type of source: one of follow, stdin");
+                self.error(Some(kind.span()), &format!("not a type of source: one of {TYPES}"));
                 return None;
             }
         };
-        for (key, _) in table.iter().filter(|(key, _)| !keys.contains(&key.get_ref().as_ref())) {
-            let nearest = nearest(key.get_ref(), keys.iter().copied());
-            self.error(Some(key.span()), &format!("unknown key `{}` of a source{nearest}", key.get_ref()));
-        }
-        if keys.len() == 1 {
-            return Some(SourceConfig::Stdin);
-        }
-        let start = match table.get("start").map(|start| (start, start.get_ref().as_str())) {
-            None | Some((_, Some("beginning"))) => Start::Beginning,
-            Some((_, Some("end"))) => Start::End,
-            Some((start, _)) => {
-                self.error(Some(start.span()), "start: one of beginning, end");
-                return None;
+        checked?.map_err(|error| self.error(Some(at), &error)).ok()
+    }
+
+    /// The settings of a source of some type; `None` when there was an error.
+    fn typed<T: DeserializeOwned>(&mut self, table: &Table<'_>, keys: &[SourceKey]) -> Option<T> {
+        let mut values = Map::new();
+        let errors = self.errors.len();
+        for (name, item) in table.iter().filter(|(name, _)| name.get_ref() != "type") {
+            if !keys.iter().any(|key| key.name == name.get_ref()) {
+                let nearest = nearest(name.get_ref(), keys.iter().map(|key| key.name));
+                self.error(Some(name.span()), &format!("unknown key `{}` of a source{nearest}", name.get_ref()));
+                continue;
             }
-        };
-        let Some(files) = table.get("files") else {
-            self.error(Some(source.span()), "the source follows no files: add files = [\"/var/log/pixel/*.log\"]");
-            return None;
-        };
-        let globs = match files.get_ref() {
-            DeValue::Array(globs) => globs.iter().map(|glob| glob.get_ref().as_str().map(str::to_owned)).collect(),
-            one => one.as_str().map(|glob| vec![glob.to_owned()]),
-        };
-        let globs: Option<Vec<String>> = globs;
-        let Some(globs) = globs.filter(|globs| !globs.is_empty()) else {
-            self.error(Some(files.span()), "files: a glob, or a list of them");
-            return None;
-        };
-        if let Err(error) = Follow::new(globs.clone(), start) {
-            self.error(Some(files.span()), &format!("files: {error}"));
-            return None;
+            let value = json(item.get_ref()).unwrap_or_default();
+            let alone = Map::from_iter([(name.get_ref().to_string(), value.clone())]);
+            if let Err(error) = serde_json::from_value::<T>(Value::Object(alone)) {
+                self.error(Some(item.span()), &format!("{}: {error}", name.get_ref()));
+            }
+            values.insert(name.get_ref().to_string(), value);
         }
-        Some(SourceConfig::Follow { files: globs, start })
+        let is_right = self.errors.len() == errors;
+        is_right.then(|| serde_json::from_value(Value::Object(values)).expect("each of them could be read"))
+    }
+
+    /// The journal of a pipeline, by what stands in its table and in the environment.
+    fn journal(&mut self, name: &Name<'_>, pipeline: &Table<'_>, variables: &Variables) -> Option<JournalConfig> {
+        let mut values = Map::new();
+        for key in JOURNAL_KEYS {
+            let variable = format!("{VARIABLE}{}", key.name.to_uppercase());
+            let is_for_others = key.name != "journal" && !pipeline.contains_key("journal");
+            let setting = if let Some(value) = variables.get(&variable).filter(|_| !is_for_others) {
+                Setting { value: Value::String(value.clone()), at: None, from: From::Variable(variable) }
+            } else if let Some((name, item)) = pipeline.get_key_value(key.name) {
+                let from = From::Line(self.place(name.span().start).0);
+                Setting { value: json(item.get_ref()).unwrap_or_default(), at: Some(item.span()), from }
+            } else {
+                continue;
+            };
+            let alone = Map::from_iter([(key.name.to_owned(), setting.value.clone())]);
+            match serde_json::from_value::<JournalSettings>(Value::Object(alone)) {
+                Ok(_) => drop(values.insert(key.name.to_owned(), setting.value)),
+                Err(error) => self.error_of(&setting, &format!("{}: {error}", key.name)),
+            }
+        }
+        let settings: JournalSettings =
+            serde_json::from_value(Value::Object(values)).expect("each of them could be read");
+        settings.validate().unwrap_or_else(|error| {
+            self.error(Some(name.span()), &format!("pipeline {}: {error}", name.get_ref()));
+            None
+        })
     }
 
     fn table<'a, 'text>(&mut self, item: &'a Item<'text>, expected: &str) -> Option<&'a Table<'text>> {
@@ -275,6 +371,57 @@ impl Reader<'_> {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         (line, column)
+    }
+}
+
+/// A source without settings.
+#[derive(Deserialize)]
+struct NoSettings {}
+
+/// A source of type `follow` as it was given.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct FollowSettings {
+    #[serde(deserialize_with = "globs")]
+    files: Vec<String>,
+    start: StartKind,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a glob, or a list of them")]
+enum Globs {
+    One(String),
+    Some(Vec<String>),
+}
+
+fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    match Globs::deserialize(deserializer)? {
+        Globs::One(glob) => Ok(vec![glob]),
+        Globs::Some(globs) if globs.is_empty() => Err(de::Error::custom("a glob, or a list of them")),
+        Globs::Some(globs) => Ok(globs),
+    }
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StartKind {
+    #[default]
+    Beginning,
+    End,
+}
+
+impl FollowSettings {
+    fn validate(self) -> Result<SourceConfig, String> {
+        let files = self.files;
+        if files.is_empty() {
+            return Err("the source follows no files: add files = [\"/var/log/pixel/*.log\"]".to_owned());
+        }
+        let start = match self.start {
+            StartKind::Beginning => Start::Beginning,
+            StartKind::End => Start::End,
+        };
+        Follow::new(files.clone(), start).map_err(|error| format!("files: {error}"))?;
+        Ok(SourceConfig::Follow { files, start })
     }
 }
 

@@ -72,7 +72,10 @@ fn what_is_wrong_is_said_with_its_place() {
         ("[pipeline.a]\nto = \"null:\"", "run.toml:1:11: pipeline a has no source"),
         ("[pipeline.a]\nsource = 1", "run.toml:2:10: a source is a table"),
         ("[pipeline.a]\nsource = { files = [] }", "run.toml:2:10: the source has no type"),
-        ("[pipeline.a]\nsource = { type = \"tail\" }", "run.toml:2:19: not a type of source: one of follow, stdin"),
+        (
+            "[pipeline.a]\nsource = { type = \"tail\" }",
+            "run.toml:2:19: not a type of source: one of follow, http, journal, stdin, tcp, unix",
+        ),
         ("[pipeline.a]\nsource = { type = \"follow\" }", "run.toml:2:10: the source follows no files"),
         (
             "[pipeline.a]\nsource = { type = \"follow\", file = \"a\" }",
@@ -80,10 +83,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         ("[pipeline.a]\nsource = { type = \"follow\", files = \"a***\" }", "files: a***: not a glob"),
         ("[pipeline.a]\nsource = { type = \"follow\", files = [] }", "files: a glob, or a list of them"),
-        (
-            "[pipeline.a]\nsource = { type = \"follow\", files = \"a\", start = \"now\" }",
-            "run.toml:2:50: start: one of beginning, end",
-        ),
+        ("[pipeline.a]\nsource = { type = \"follow\", files = \"a\", start = \"now\" }", "run.toml:2:50: start:"),
         (
             "[pipeline.a]\nsource = { type = \"follow\", files = \"a\" }",
             "run.toml:1:11: pipeline a follows files: add resume",
@@ -111,4 +111,93 @@ fn everything_that_is_wrong_is_said_at_once() {
 fn a_file_that_cannot_be_read_is_named() {
     let error = FileConfig::read(Path::new("/no/such.toml"), []).unwrap_err().to_string();
     assert!(error.starts_with("/no/such.toml: No such file"), "{error}");
+}
+
+const SITE: &str = r#"
+[pipeline.site]
+to = "firehose://beacons"
+resume = "site.checkpoint"
+journal = "site.journal"
+journal_size = "2GiB"
+
+[[pipeline.site.source]]
+type = "http"
+listen = "127.0.0.1:8080"
+access_key = "secret"
+trusted_proxies = ["10.0.0.0/8", "192.0.2.1"]
+client_address_header = "CloudFront-Viewer-Address"
+max_body = "1MiB"
+
+[[pipeline.site.source]]
+type = "unix"
+path = "lines.sock"
+
+[pipeline.copy]
+to = "kinesis://copy"
+resume = "copy.checkpoint"
+source = { type = "journal", folder = "site.journal" }
+"#;
+
+#[test]
+fn services_have_a_journal_that_others_may_read() {
+    let file = read(SITE, &[("PIXEL_ENGINE_JOURNAL_GATHER", "2ms"), ("PIXEL_ENGINE_ACCESS_KEY", "other")]).unwrap();
+    let [copy, site] = &file.pipelines[..] else { panic!("two") };
+    let journal = site.journal.as_ref().expect("a journal");
+    assert_eq!((journal.size, journal.gather), (2 << 30, Duration::from_millis(2)));
+    let services: Vec<&ListenConfig> = site.services().collect();
+    let Service::Http(http) = &services[0].service else { panic!("HTTP") };
+    assert_eq!(http.access_key.as_ref().map(Secret::as_bytes), Some(&b"other"[..]));
+    assert_eq!((http.max_body, http.proxies.trusted.len(), http.proxies.trusted[1].prefix_len()), (1 << 20, 2, 32));
+    assert_eq!(http.proxies.header.as_str(), "cloudfront-viewer-address");
+    assert_eq!(http.pixel_fields.columns().len(), 40);
+    assert_eq!(services[1].address, Address::Unix("lines.sock".into()));
+    assert!(!format!("{file:?}").contains("other\""), "a secret is shown to nobody");
+    assert!(copy.journals().eq(site.journals()) && copy.services().next().is_none());
+    let changed = read(&SITE.replace("1MiB", "2MiB"), &[]).unwrap();
+    let same = read(SITE, &[]).unwrap();
+    assert_eq!((same.pipelines[0].is_same(copy), changed.pipelines[1].is_same(&same.pipelines[1])), (true, false));
+}
+
+#[test]
+fn what_is_wrong_with_a_service_is_said_with_its_place() {
+    for (from, to, expected) in [
+        ("journal = \"site.journal\"\njournal_size", "size", "unknown key `size`"),
+        ("2GiB", "2KiB", "run.toml:2:11: pipeline site: journal_size: 2048 bytes are too few"),
+        ("2GiB", "2 apples", "journal_size: not a size"),
+        ("127.0.0.1:8080", "localhost", "run.toml:10:10: listen: \"localhost\": invalid socket address"),
+        ("access_key", "acces_key", "run.toml:11:1: unknown key `acces_key` of a source; did you mean `access_key`?"),
+        ("\"192.0.2.1\"", "\"here\"", "\"here\" is no network"),
+        ("CloudFront-", "Cloud Front", "client_address_header:"),
+        ("max_body = \"1MiB\"", "tls_key = \"key\"", "tls_certificate and tls_key: give both"),
+        ("max_body = \"1MiB\"", "pixel_fields = \"timestamp c-ipp\"", "did you mean `c-ip`?"),
+        ("max_body = \"1MiB\"", "pixel_fields = \"timestamp c-ip\"", "does not take these 2 columns"),
+        ("max_body = \"1MiB\"", "max_connections = 0", "max_connections: 1 or more"),
+        ("path = \"lines.sock\"", "", "add path = "),
+        ("folder = \"site.journal\"", "folder = \"other\"", "other is the journal of no other pipeline"),
+        ("folder = \"site.journal\"", "", "the source reads no journal"),
+        ("resume = \"copy.checkpoint\"", "", "pipeline copy reads a journal: add resume"),
+        (
+            "type = \"unix\"\npath = \"lines.sock\"",
+            "type = \"tcp\"\nlisten = \"127.0.0.1:8080\"",
+            "is an address of pipeline site too",
+        ),
+    ] {
+        assert!(SITE.contains(from), "{from}");
+        let errors = read(&SITE.replacen(from, to, 1), &[]).unwrap_err().to_string();
+        assert!(errors.contains(expected), "{to}: {errors}");
+    }
+    let without = SITE.replace("journal = \"site.journal\"\njournal_size = \"2GiB\"\n", "");
+    let errors = read(&without, &[]).unwrap_err().to_string();
+    assert!(errors.contains("pipeline site listens on the network: add journal"), "{errors}");
+}
+
+#[test]
+fn every_key_of_a_source_is_documented() {
+    let page = include_str!("../../../../docs/sidecar.md");
+    for keys in [FOLLOW_KEYS, JOURNAL_KEYS, HTTP_KEYS, TCP_KEYS, UNIX_KEYS, READ_JOURNAL_KEYS] {
+        for SourceKey { name, default, about } in keys {
+            let row = format!("| `{name}` | {default} | {about} |\n");
+            assert!(page.contains(&row), "docs/sidecar.md has no row {row}");
+        }
+    }
 }

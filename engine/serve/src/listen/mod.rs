@@ -1,0 +1,171 @@
+//! What listens on the network, and puts lines into the journal of its pipeline.
+//!
+//! `http` answers requests: `logs` is `POST /v1/logs`, `firehose` the delivery of a Firehose stream
+//! to an HTTP endpoint, `pixel` the pixel itself; `address` finds out whose request it is, `tls`
+//! reads certificates, `body` what is posted. `lines` takes lines as they are, over TCP or a unix
+//! socket.
+//!
+//! Nobody is told that lines were taken before they are safe: on disk, and synced. A client that
+//! gets another answer, or none, has to send again.
+
+mod address;
+mod body;
+mod firehose;
+mod http;
+mod lines;
+mod logs;
+mod pixel;
+mod tls;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pixel_engine_core::config::Config;
+use pixel_engine_core::journal::Journal;
+use pixel_engine_core::source::Format;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+pub use address::Proxies;
+pub use tls::{Tls, TlsError};
+
+use crate::config::{Address, ListenConfig, Service};
+
+/// How long what was begun before a stop may take to end.
+const MAX_CLOSING: Duration = Duration::from_secs(5);
+
+/// A socket that is bound.
+pub enum Socket {
+    /// An address and a port.
+    Tcp(TcpListener),
+    /// A path.
+    Unix(UnixListener),
+}
+
+impl Socket {
+    /// Binds the address. A socket in the file system that nobody listens to any more is removed.
+    ///
+    /// # Errors
+    /// It is in use, or the system refuses.
+    pub fn bind(address: &Address) -> io::Result<Socket> {
+        let socket = match address {
+            Address::Tcp(address) => Socket::Tcp(TcpListener::bind(address)?),
+            Address::Unix(path) => {
+                if std::os::unix::net::UnixStream::connect(path)
+                    .is_err_and(|it| it.kind() == io::ErrorKind::ConnectionRefused)
+                {
+                    std::fs::remove_file(path)?;
+                }
+                Socket::Unix(UnixListener::bind(path)?)
+            }
+        };
+        match &socket {
+            Socket::Tcp(listener) => listener.set_nonblocking(true)?,
+            Socket::Unix(listener) => listener.set_nonblocking(true)?,
+        }
+        Ok(socket)
+    }
+
+    /// The same socket once more, so that it stays open while nobody serves it.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn try_clone(&self) -> io::Result<Socket> {
+        Ok(match self {
+            Socket::Tcp(listener) => Socket::Tcp(listener.try_clone()?),
+            Socket::Unix(listener) => Socket::Unix(listener.try_clone()?),
+        })
+    }
+}
+
+/// Services that are open.
+pub struct Listening {
+    runtime: Runtime,
+    services: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Listening {
+    /// A place for services, without any yet.
+    ///
+    /// # Errors
+    /// Threads cannot be started.
+    pub fn new() -> io::Result<Listening> {
+        let runtime = Builder::new_multi_thread().thread_name("listen").enable_all().build()?;
+        Ok(Listening { runtime, services: JoinSet::new(), stop: watch::channel(false).0 })
+    }
+
+    /// Serves what `config` says at a socket. Lines go into the journal, and are what the pipeline's
+    /// configuration says.
+    ///
+    /// # Errors
+    /// The certificate or its key cannot be used, or the system refuses.
+    pub fn serve(
+        &mut self,
+        config: &ListenConfig,
+        socket: Socket,
+        journal: Arc<Journal>,
+        pipeline: &Config,
+    ) -> Result<(), TlsError> {
+        let _runtime = self.runtime.enter();
+        let door = Door { journal, format: pipeline.format(), stop: self.stop.subscribe() };
+        let connections = Arc::new(Semaphore::new(config.max_connections));
+        let name = config.address.to_string();
+        let handle = self.runtime.handle();
+        match &config.service {
+            Service::Http(http) => {
+                let acceptor = http.tls.as_ref().map(Tls::acceptor).transpose()?;
+                let server = Arc::new(http::Server::new(http, door));
+                self.services.spawn_on(http::serve(server, bound(socket)?, acceptor, connections, name), handle);
+            }
+            Service::Lines => {
+                self.services.spawn_on(lines::serve(door, bound(socket)?, connections, name), handle);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes no more connections and requests, and waits for those that were begun.
+    pub fn close(mut self) {
+        self.stop.send_replace(true);
+        self.runtime.block_on(async {
+            let ended = async { while self.services.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(MAX_CLOSING, ended).await;
+        });
+        self.runtime.shutdown_background();
+    }
+}
+
+/// Where the lines of a service go.
+#[derive(Clone)]
+struct Door {
+    journal: Arc<Journal>,
+    format: Format,
+    stop: watch::Receiver<bool>,
+}
+
+impl Door {
+    /// Waits until the service is to close.
+    async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        // Without a sender, it is over as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+}
+
+/// A socket on the runtime that is entered.
+enum Bound {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+fn bound(socket: Socket) -> io::Result<Bound> {
+    Ok(match socket {
+        Socket::Tcp(listener) => Bound::Tcp(tokio::net::TcpListener::from_std(listener)?),
+        Socket::Unix(listener) => Bound::Unix(tokio::net::UnixListener::from_std(listener)?),
+    })
+}
