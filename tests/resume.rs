@@ -228,12 +228,12 @@ fn standard_logs_go_on_under_the_header_that_holds() {
 
 #[test]
 fn objects_survive_both() {
-    const COUNT: u64 = 12_000;
+    const COUNT: u64 = 36_000;
     let text = log("realtime-46", COUNT);
     let workspace = Workspace::new();
     workspace.write("in.log", &text);
-    // Compressed hard, so that it is not done before the signal.
-    let all = ["in.log", "--resume", CHECKPOINT, "--compress", "zstd:19", "--record-size", "50000"];
+    // Compressed hard and by one thread, so that it is not done before the signal.
+    let all = ["in.log", "--resume", CHECKPOINT, "--compress", "zstd:19", "--record-size", "50000", "--threads", "1"];
     let mut stopped = 0;
     for with in ["KILL", "TERM", "KILL", "TERM"] {
         let before = checkpoint(&workspace).first().map_or(0, |entry| entry.offset);
