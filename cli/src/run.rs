@@ -39,6 +39,8 @@ pub(crate) struct RunPipelines {
 
 impl RunPipelines {
     pub(crate) fn run(self) -> Outcome {
+        // Before it is read as a configuration, so that a change in between is noticed later.
+        let text = read(&self.config);
         let file = match FileConfig::read(&self.config, std::env::vars()) {
             Ok(file) => file,
             Err(errors) => {
@@ -64,7 +66,7 @@ impl RunPipelines {
         };
         file.pipelines.iter().for_each(announce);
         let mut running = match Sidecar::start(file.clone()) {
-            Ok(sidecar) => Running { sidecar, file, text: read(&self.config), path: self.config },
+            Ok(sidecar) => Running { sidecar, file, text, path: self.config },
             Err(error) => {
                 eprintln!("pixel-engine: {error}");
                 return Outcome::Failed;
@@ -117,8 +119,7 @@ impl Running {
                 return Ok(());
             }
         };
-        let changed = file.pipelines.iter().filter(|new| !self.file.pipelines.iter().any(|old| old.is_same(new)));
-        changed.for_each(announce);
+        file.pipelines.iter().filter(|new| !self.file.has(new)).for_each(announce);
         match self.sidecar.change(file.clone()) {
             Ok(()) => {
                 eprintln!("{}: the configuration was read again", self.path.display());
@@ -139,7 +140,7 @@ fn read(path: &Path) -> String {
 }
 
 fn announce(pipeline: &PipelineConfig) {
-    eprintln!("pipeline {}: {} to {}", pipeline.name, sources(pipeline), target(pipeline));
+    eprintln!("{}", headline(pipeline));
 }
 
 fn tell_all(ended: Vec<(String, Ended)>) -> Outcome {
@@ -162,6 +163,10 @@ fn tell(name: &str, ended: &Ended) -> bool {
             false
         }
     }
+}
+
+fn headline(pipeline: &PipelineConfig) -> String {
+    format!("pipeline {}: {} to {}", pipeline.name, sources(pipeline), target(pipeline))
 }
 
 fn target(pipeline: &PipelineConfig) -> String {
@@ -187,7 +192,7 @@ fn sources(pipeline: &PipelineConfig) -> String {
 
 /// The pipeline as it holds: what was given, and who said so.
 fn print(pipeline: &PipelineConfig) {
-    println!("pipeline {}: {} to {}", pipeline.name, sources(pipeline), target(pipeline));
+    println!("{}", headline(pipeline));
     for (key, given) in &pipeline.given {
         let from = match &given.from {
             From::Line(line) => format!("line {line}"),

@@ -13,7 +13,7 @@ use crate::config::{Address, FileConfig, PipelineConfig};
 use crate::listen::{Listening, Socket, TlsError};
 use crate::pipeline::{Ended, Stop, keep_up};
 
-/// How soon a stop and a change of the configuration are noticed.
+/// Between two looks at whether the journals are read.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// How long a pipeline may take to read what is left in journals before it is stopped.
 const MAX_READING: Duration = Duration::from_secs(2);
@@ -90,10 +90,8 @@ impl Sidecar {
     /// As for [`Sidecar::start`], for a pipeline that is new or changed; that and those behind it
     /// are not up then.
     pub fn change(&mut self, file: FileConfig) -> Result<(), StartError> {
-        let is_kept = |config: &PipelineConfig| file.pipelines.iter().any(|new| new.is_same(config));
-        let gone: Vec<String> =
-            self.pipelines.values().filter(|it| !is_kept(&it.config)).map(|it| it.config.name.clone()).collect();
-        self.end(gone);
+        let gone = self.pipelines.values().map(|running| &running.config).filter(|config| !file.has(config));
+        self.end(gone.map(|config| config.name.clone()).collect());
         let journals: BTreeSet<&Path> = file.pipelines.iter().flat_map(PipelineConfig::journals).collect();
         self.journals.retain(|folder, _| journals.contains(folder.as_path()));
         let addresses: BTreeSet<&Address> =

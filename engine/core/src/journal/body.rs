@@ -43,29 +43,32 @@ impl Body {
     pub fn of(mut lines: Vec<u8>, format: Format) -> Body {
         let format = if format == Format::Auto { Format::of(&lines).unwrap_or_default() } else { format };
         if format == Format::Json {
-            return Body::of_json(&lines);
+            lines = objects_in(&lines);
         }
         if lines.last().is_some_and(|&last| last != b'\n') {
             lines.push(b'\n');
         }
         let kind = match format {
+            Format::Json => Kind::Json,
             Format::Standard if begins_with_fields(&lines) => Kind::Standard,
             Format::Standard => Kind::Alone,
             _ => Kind::RealTime,
         };
         Body { kind, lines }
     }
+}
 
-    /// JSON becomes one object a line. What is none is a line too, to be found bad later; it must
-    /// not take with it what somebody else has sent, so all of it is on lines of its own.
-    fn of_json(text: &[u8]) -> Body {
-        let mut lines = Vec::new();
-        JsonLines::new(text, Format::Json).read_to_end(&mut lines).expect("memory can be read");
-        if lines.last().is_some_and(|&last| last != b'\n') {
-            lines.push(b'\n');
-        }
-        Body { kind: Kind::Json, lines }
-    }
+/// JSON as one object a line. What is none is a line too, to be found bad later; it must not take
+/// with it what somebody else has sent, so all of it is on lines of its own.
+fn objects_in(text: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    JsonLines::new(text, Format::Json).read_to_end(&mut lines).expect("memory can be read");
+    lines
+}
+
+/// The last `#Fields:` header in these lines of a standard log, under which those behind it stand.
+pub fn last_fields_header(lines: &[u8]) -> Option<&[u8]> {
+    lines.split_inclusive(|&byte| byte == b'\n').rfind(|line| fields_header(line).is_some())
 }
 
 /// The text of a body, which has at most `max_len` bytes.

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-pub use body::{Body, BodyError, decompressed};
+pub use body::{Body, BodyError, decompressed, last_fields_header};
 pub use segment::Kind;
 pub(crate) use segment::{Segment, segments};
 
@@ -188,10 +188,24 @@ impl Journal {
     /// # Errors
     /// The journal is full, or closed.
     pub fn append(&self, kind: Kind, lines: &[u8]) -> Result<Pending, JournalError> {
-        self.add(lines.len(), |group| match kind {
+        let mut state = self.shared.lock();
+        if state.is_closing {
+            return Err(JournalError::Closed);
+        }
+        let len = lines.len() as u64;
+        if state.bytes + state.group.len + len > self.shared.limit {
+            return Err(JournalError::Full { folder: self.shared.folder.clone(), limit: self.shared.limit });
+        }
+        let group = &mut state.group;
+        if group.is_empty() {
+            self.shared.wake.notify_one();
+        }
+        match kind {
             Kind::Alone => group.alone.push(lines.to_vec()),
             _ => group.lines.entry(kind).or_default().extend_from_slice(lines),
-        })
+        }
+        group.len += len;
+        Ok(Pending(Arc::clone(&group.outcome)))
     }
 
     /// Takes the lines of a body.
@@ -202,31 +216,9 @@ impl Journal {
         self.append(body.kind, &body.lines)
     }
 
-    fn add(&self, len: usize, add: impl FnOnce(&mut Group)) -> Result<Pending, JournalError> {
-        let mut state = self.shared.lock();
-        if state.is_closing {
-            return Err(JournalError::Closed);
-        }
-        let len = len as u64;
-        if state.bytes + state.group.len + len > self.shared.limit {
-            return Err(JournalError::Full { folder: self.shared.folder.clone(), limit: self.shared.limit });
-        }
-        if state.group.is_empty() {
-            self.shared.wake.notify_one();
-        }
-        add(&mut state.group);
-        state.group.len += len;
-        Ok(Pending(Arc::clone(&state.group.outcome)))
-    }
-
     /// Bytes that are on disk, most of which wait to be delivered.
     pub fn bytes(&self) -> u64 {
         self.shared.lock().bytes
-    }
-
-    /// Bytes that it holds at most.
-    pub fn limit(&self) -> u64 {
-        self.shared.limit
     }
 
     /// Says which pipelines read it, by their names. While there are none, nothing is removed.

@@ -161,6 +161,6 @@ impl Unsupported {
     }
 }
 /// Whether bytes that begin so are text as they are: not compressed, and not in UTF-16.
-pub(crate) fn is_plain(head: &[u8]) -> bool {
+pub fn is_plain(head: &[u8]) -> bool {
     Content::of(head) == Content::Plain
 }

@@ -23,8 +23,7 @@ mod reader;
 mod text;
 
 pub use crate::ack::{Completion, Outcome};
-pub(crate) use content::is_plain;
-pub use content::{Compression, Unsupported};
+pub use content::{Compression, Unsupported, is_plain};
 pub(crate) use evidence::QueryEncodingDetector;
 pub use evidence::QueryEncodings;
 pub use feed::{Closed, Feed, Inlet};

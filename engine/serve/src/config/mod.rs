@@ -117,7 +117,7 @@ impl PipelineConfig {
     }
 
     /// Whether it was given as that one was.
-    pub fn is_same(&self, other: &PipelineConfig) -> bool {
+    fn is_same(&self, other: &PipelineConfig) -> bool {
         let given = |pipeline: &PipelineConfig| {
             let values = pipeline.given.iter().map(|(&key, given)| (key, given.value.clone()));
             values.collect::<Vec<_>>()
@@ -150,6 +150,11 @@ impl FileConfig {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| FileErrors::unreadable(&name, &error))?;
         FileConfig::parse(&name, &text, variables)
+    }
+
+    /// Whether the pipeline is given in this file as it was.
+    pub fn has(&self, pipeline: &PipelineConfig) -> bool {
+        self.pipelines.iter().any(|here| here.is_same(pipeline))
     }
 
     /// Reads the text of a file of that name.

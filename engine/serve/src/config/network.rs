@@ -188,8 +188,7 @@ pub const HTTP_KEYS: &[SourceKey] = &[
     key(
         "max_body",
         "65MiB",
-        "bytes of a body, before and after decompression. Firehose sends up to 64 MiB, and counts them before base64 \
-         and braces of its own where those are few",
+        "bytes of a body, before and after decompression. Firehose sends up to 64 MiB before compression",
     ),
     key("body_timeout", "60s", "how long a body may take to arrive. Firehose waits 180 s for the reply"),
     MAX_CONNECTIONS,
@@ -212,7 +211,7 @@ pub const READ_JOURNAL_KEYS: &[SourceKey] = &[key(
 const MAX_BODY: usize = 65 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const JOURNAL_SIZE: u64 = 1 << 30;
-/// A journal must hold more than the largest body.
+/// Less would be full after a few requests.
 const MIN_JOURNAL_SIZE: u64 = 1 << 20;
 const DEFAULT_CONNECTIONS: usize = 4_096;
 

@@ -12,7 +12,7 @@ use pixel_engine_core::config::{Config, ConfigError, Key, Settings};
 use pixel_engine_core::source::{Follow, Start};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -95,8 +95,8 @@ impl Reader<'_> {
     }
 
     fn config(&mut self, name: &Name<'_>, set: &Set, name_of_several: Option<&str>) -> Option<Config> {
-        let settings = settings_of(set.iter().map(|(&key, setting)| (key, &setting.value)));
-        let settings = settings.expect("each of them could be read");
+        let settings = settings_of(set.iter().map(|(key, setting)| (key.name(), &setting.value)));
+        let settings: Settings = settings.expect("each of them could be read");
         let refused = |error: ConfigError| {
             let message = format!("pipeline {}: {error}", name.get_ref());
             match set.get(&error.key()) {
@@ -149,7 +149,7 @@ impl Reader<'_> {
     fn refuse_strange_journals(&mut self, read: &[PipelineConfig], pipelines: &Table<'_>) {
         let mut addresses: BTreeMap<&Address, &str> = BTreeMap::new();
         for pipeline in read {
-            let place = pipelines.keys().find(|found| *found.get_ref() == pipeline.name).map(Spanned::span);
+            let place = place_of(&pipeline.name, pipelines);
             for source in &pipeline.sources {
                 let message = match source {
                     SourceConfig::Journal { folder } => {
@@ -183,7 +183,7 @@ impl Reader<'_> {
                     Entry::Vacant(free) => drop(free.insert((name, key))),
                     Entry::Occupied(taken) => {
                         let (other, of) = taken.get();
-                        let place = pipelines.keys().find(|found| found.get_ref() == name).map(Spanned::span);
+                        let place = place_of(name, pipelines);
                         let path = taken.key().display();
                         let message = format!(
                             "pipeline {name}: {key} is {path}, which is {of} of pipeline {other}: name another"
@@ -232,7 +232,7 @@ impl Reader<'_> {
 
     /// Adds a setting whose value can be read.
     fn set(&mut self, set: &mut Set, key: Key, setting: Setting) {
-        match settings_of([(key, &setting.value)]) {
+        match settings_of::<Settings>([(key.name(), &setting.value)]) {
             Ok(_) => drop(set.insert(key, setting)),
             Err(error) => self.error_of(&setting, &format!("{key}: {error}")),
         }
@@ -292,7 +292,7 @@ impl Reader<'_> {
 
     /// The settings of a source of some type; `None` when there was an error.
     fn typed<T: DeserializeOwned>(&mut self, table: &Table<'_>, keys: &[SourceKey]) -> Option<T> {
-        let mut values = Map::new();
+        let mut values = Vec::new();
         let errors = self.errors.len();
         for (name, item) in table.iter().filter(|(name, _)| name.get_ref() != "type") {
             if !keys.iter().any(|key| key.name == name.get_ref()) {
@@ -301,19 +301,19 @@ impl Reader<'_> {
                 continue;
             }
             let value = json(item.get_ref()).unwrap_or_default();
-            let alone = Map::from_iter([(name.get_ref().to_string(), value.clone())]);
-            if let Err(error) = serde_json::from_value::<T>(Value::Object(alone)) {
+            if let Err(error) = settings_of::<T>([(&**name.get_ref(), &value)]) {
                 self.error(Some(item.span()), &format!("{}: {error}", name.get_ref()));
             }
-            values.insert(name.get_ref().to_string(), value);
+            values.push((&**name.get_ref(), value));
         }
         let is_right = self.errors.len() == errors;
-        is_right.then(|| serde_json::from_value(Value::Object(values)).expect("each of them could be read"))
+        let values = values.iter().map(|(name, value)| (*name, value));
+        is_right.then(|| settings_of(values).expect("each of them could be read"))
     }
 
     /// The journal of a pipeline, by what stands in its table and in the environment.
     fn journal(&mut self, name: &Name<'_>, pipeline: &Table<'_>, variables: &Variables) -> Option<JournalConfig> {
-        let mut values = Map::new();
+        let mut values = Vec::new();
         for key in JOURNAL_KEYS {
             let variable = format!("{VARIABLE}{}", key.name.to_uppercase());
             let is_for_others = key.name != "journal" && !pipeline.contains_key("journal");
@@ -325,14 +325,13 @@ impl Reader<'_> {
             } else {
                 continue;
             };
-            let alone = Map::from_iter([(key.name.to_owned(), setting.value.clone())]);
-            match serde_json::from_value::<JournalSettings>(Value::Object(alone)) {
-                Ok(_) => drop(values.insert(key.name.to_owned(), setting.value)),
+            match settings_of::<JournalSettings>([(key.name, &setting.value)]) {
+                Ok(_) => values.push((key.name, setting.value)),
                 Err(error) => self.error_of(&setting, &format!("{}: {error}", key.name)),
             }
         }
-        let settings: JournalSettings =
-            serde_json::from_value(Value::Object(values)).expect("each of them could be read");
+        let settings = settings_of(values.iter().map(|(name, value)| (*name, value)));
+        let settings: JournalSettings = settings.expect("each of them could be read");
         settings.validate().unwrap_or_else(|error| {
             self.error(Some(name.span()), &format!("pipeline {}: {error}", name.get_ref()));
             None
@@ -426,9 +425,16 @@ impl FollowSettings {
 }
 
 /// The settings with these values.
-fn settings_of<'a>(values: impl IntoIterator<Item = (Key, &'a Value)>) -> Result<Settings, serde_json::Error> {
-    let values = values.into_iter().map(|(key, value)| (key.name().to_owned(), value.clone()));
-    serde_json::from_value(Value::Object(values.collect::<Map<_, _>>()))
+fn settings_of<'a, T: DeserializeOwned>(
+    values: impl IntoIterator<Item = (&'a str, &'a Value)>,
+) -> Result<T, serde_json::Error> {
+    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value.clone()));
+    serde_json::from_value(Value::Object(values.collect()))
+}
+
+/// Where the name of a pipeline stands.
+fn place_of(name: &str, pipelines: &Table<'_>) -> Option<Range<usize>> {
+    pipelines.keys().find(|found| found.get_ref() == name).map(Spanned::span)
 }
 
 /// The same value as JSON has it; `None` for a table.

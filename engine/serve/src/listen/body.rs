@@ -8,6 +8,7 @@ use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use pixel_engine_core::journal::{Body, BodyError, JournalError};
+use pixel_engine_core::source::is_plain;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -55,7 +56,7 @@ pub(super) struct Bounds {
 /// A body as it was sent, and the memory for it.
 pub(super) struct Posted {
     pub(super) bytes: Vec<u8>,
-    _memory: Vec<OwnedSemaphorePermit>,
+    memory: Vec<OwnedSemaphorePermit>,
 }
 
 impl Bounds {
@@ -82,7 +83,7 @@ impl Bounds {
     }
 
     async fn read_frames(&self, mut body: Incoming) -> Result<Posted, Refusal> {
-        let mut posted = Posted { bytes: Vec::new(), _memory: Vec::new() };
+        let mut posted = Posted { bytes: Vec::new(), memory: Vec::new() };
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(Refusal::BrokenOff)?.into_data() else { continue };
             if posted.bytes.len() + data.len() > self.max_len {
@@ -90,7 +91,7 @@ impl Bounds {
             }
             let units = u32::try_from(data.len().div_ceil(MEMORY_UNIT)).map_err(|_| Refusal::Busy)?;
             let memory = Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| Refusal::Busy)?;
-            posted._memory.push(memory);
+            posted.memory.push(memory);
             posted.bytes.extend_from_slice(&data);
         }
         Ok(posted)
@@ -102,10 +103,9 @@ impl Bounds {
         posted: Posted,
         unpack: impl FnOnce(Vec<u8>, usize) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let Posted { bytes, _memory } = posted;
+        let Posted { bytes, memory: _memory } = posted;
         let max_len = self.max_len;
-        let is_small =
-            bytes.len() <= MAX_INLINE && !bytes.starts_with(&[0x1f, 0x8b]) && !bytes.starts_with(&[0x28, 0xb5]);
+        let is_small = bytes.len() <= MAX_INLINE && is_plain(&bytes);
         if is_small {
             return unpack(bytes, max_len);
         }

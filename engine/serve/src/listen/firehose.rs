@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use pixel_engine_core::journal::{Body, Kind, decompressed};
-use pixel_engine_core::source::Format;
+use pixel_engine_core::source::{Format, is_plain};
 use pixel_engine_kpl::{Decoded, decode};
 use serde::Deserialize;
 
@@ -142,8 +142,10 @@ fn bodies_of(data: Vec<u8>, format: Format, max_len: usize) -> Vec<Body> {
     // What cannot be read now could not be when it is sent again: it is taken as it is, for the
     // quarantine.
     let body = |data: Vec<u8>| {
-        let kept = data.clone();
-        Body::read(data, format, max_len).unwrap_or_else(|_| Body::of(kept, Format::RealTime))
+        if is_plain(&data) {
+            return Body::of(data, format);
+        }
+        Body::read(data.clone(), format, max_len).unwrap_or_else(|_| Body::of(data, Format::RealTime))
     };
     match decode(&data) {
         Decoded::Aggregate(aggregate) => aggregate.records().map(|record| body(record.data.to_vec())).collect(),

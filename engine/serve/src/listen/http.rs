@@ -20,14 +20,14 @@ use pixel_engine_core::journal::{BodyError, JournalError, Kind};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::body::{Bounds, Refusal};
 use super::pixel::{GIF, Hit, headers_len};
-use super::{Bound, Door, firehose, logs};
+use super::{Bound, Door, accept_all, firehose, logs};
 use crate::config::{HttpConfig, PixelReply};
 
 const LOGS: &str = "/v1/logs";
@@ -40,9 +40,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADERS_LEN: usize = 32 << 10;
 /// Requests at a time on a connection of HTTP/2.
 const MAX_STREAMS: u32 = 200;
-/// Before a connection is accepted again, when the system has refused one.
-const RETRY: Duration = Duration::from_millis(100);
-
 type Reply = Response<Full<Bytes>>;
 
 /// What answers the requests at one address.
@@ -246,7 +243,7 @@ fn with_type(code: StatusCode, body: Bytes, kind: &'static str) -> Reply {
     reply
 }
 
-/// Accepts connections until the service is to close, and waits for what was begun.
+/// Serves what connects.
 pub(super) async fn serve(
     server: Arc<Server>,
     socket: Bound,
@@ -254,40 +251,20 @@ pub(super) async fn serve(
     connections: Arc<Semaphore>,
     name: String,
 ) {
-    let Bound::Tcp(listener) = socket else { unreachable!("HTTP is configured for an address and a port") };
-    let mut open = JoinSet::new();
-    loop {
-        while open.try_join_next().is_some() {}
-        let permit = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
-        let accepted = tokio::select! {
-            () = server.door.stopped() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                // A reply is one small packet, which nothing follows that it could wait for.
-                let _ = stream.set_nodelay(true);
-                let (server, tls) = (Arc::clone(&server), tls.clone());
-                open.spawn(async move {
-                    match tls {
-                        None => converse(server, stream, Connection { peer, tls: None }).await,
-                        Some(tls) => {
-                            if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                                let tls = negotiated(stream.get_ref().1);
-                                converse(server, stream, Connection { peer, tls }).await;
-                            }
-                        }
-                    }
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("{name}: a connection cannot be accepted: {error}");
-                tokio::time::sleep(RETRY).await;
+    let Bound::Tcp(listener) = &socket else { unreachable!("HTTP is configured for an address and a port") };
+    let converse = |(stream, peer): (TcpStream, SocketAddr)| {
+        // A reply is one small packet, which nothing follows that it could wait for.
+        let _ = stream.set_nodelay(true);
+        let (server, tls) = (Arc::clone(&server), tls.clone());
+        async move {
+            let Some(tls) = tls else { return converse(server, stream, Connection { peer, tls: None }).await };
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                let tls = negotiated(stream.get_ref().1);
+                converse(server, stream, Connection { peer, tls }).await;
             }
         }
-    }
-    while open.join_next().await.is_some() {}
+    };
+    accept_all(&server.door, connections, &name, || listener.accept(), converse).await;
 }
 
 /// The protocol and the cipher suite.

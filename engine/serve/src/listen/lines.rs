@@ -7,13 +7,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pixel_engine_core::journal::{Body, JournalError};
+use pixel_engine_core::journal::{Body, JournalError, last_fields_header};
 use pixel_engine_core::source::Format;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
-use super::{Bound, Door};
+use super::{Bound, Door, accept_all};
 
 /// Bytes that are read at a time.
 const READ_SIZE: usize = 256 << 10;
@@ -23,30 +22,12 @@ const MAX_LINE_LEN: usize = 16 << 20;
 const RETRY: Duration = Duration::from_millis(200);
 
 pub(super) async fn serve(door: Door, socket: Bound, connections: Arc<Semaphore>, name: String) {
-    let mut open = JoinSet::new();
-    loop {
-        while open.try_join_next().is_some() {}
-        let permit = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
-        let accepted = tokio::select! {
-            () = door.stopped() => break,
-            accepted = accept(&socket) => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (door, name) =
-                    (door.clone(), if peer.is_empty() { name.clone() } else { format!("{name} from {peer}") });
-                open.spawn(async move {
-                    read(&door, stream, &name).await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("{name}: a connection cannot be accepted: {error}");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-    }
-    while open.join_next().await.is_some() {}
+    let socket = &socket;
+    let read = |(stream, peer): (Stream, String)| {
+        let (door, name) = (door.clone(), if peer.is_empty() { name.clone() } else { format!("{name} from {peer}") });
+        async move { read(&door, stream, &name).await }
+    };
+    accept_all(&door, connections, &name, || accept(socket), read).await;
 }
 
 type Stream = Box<dyn AsyncRead + Send + Unpin>;
@@ -162,17 +143,11 @@ impl Connection {
         }
         // In the journal, lines of others stand before these.
         let header = self.header.clone().unwrap_or_default();
-        let own = lines.split_inclusive(|&byte| byte == b'\n').rfind(|line| is_fields_header(line));
-        if let Some(own) = own {
+        if let Some(own) = last_fields_header(&lines) {
             self.header = Some(own.to_vec());
         }
         Body::of([header, lines].concat(), Format::Standard)
     }
-}
-
-fn is_fields_header(line: &[u8]) -> bool {
-    let name = line.strip_prefix(b"#").map(<[u8]>::trim_ascii_start);
-    name.and_then(|name| name.get(..7)).is_some_and(|name| name.eq_ignore_ascii_case(b"fields:"))
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ use crate::config::{Address, ListenConfig, Service};
 
 /// How long what was begun before a stop may take to end.
 const MAX_CLOSING: Duration = Duration::from_secs(5);
+/// Before a connection is accepted again, when the system has refused one.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// A socket that is bound.
 pub enum Socket {
@@ -155,6 +157,43 @@ impl Door {
         // Without a sender, it is over as well.
         let _ = stop.wait_for(|stop| *stop).await;
     }
+}
+
+/// Accepts connections until the service is to close, has each of them served, and waits for those
+/// that were begun.
+async fn accept_all<Accepted, Accepting, Serving>(
+    door: &Door,
+    connections: Arc<Semaphore>,
+    name: &str,
+    accept: impl Fn() -> Accepting,
+    serve: impl Fn(Accepted) -> Serving,
+) where
+    Accepting: Future<Output = io::Result<Accepted>>,
+    Serving: Future<Output = ()> + Send + 'static,
+{
+    let mut open = JoinSet::new();
+    loop {
+        while open.try_join_next().is_some() {}
+        let permit = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
+        let accepted = tokio::select! {
+            () = door.stopped() => break,
+            accepted = accept() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => {
+                let serving = serve(accepted);
+                open.spawn(async move {
+                    serving.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("{name}: a connection cannot be accepted: {error}");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+    while open.join_next().await.is_some() {}
 }
 
 /// A socket on the runtime that is entered.
