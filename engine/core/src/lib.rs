@@ -35,6 +35,7 @@ pub mod limits;
 pub mod observe;
 #[doc(hidden)]
 pub mod pack;
+pub mod progress;
 pub mod quarantine;
 pub mod record;
 pub mod run;
