@@ -164,7 +164,6 @@ impl<S: Service> Delivery<S> {
             refusals: options.refusals,
             counts: Counts::new(options.progress),
             ending: Ending::new(),
-            warned: Default::default(),
             service,
         });
         let mut stop = JoinSet::new();
