@@ -183,7 +183,7 @@ impl Ingest {
         }
         // What the format leaves open, the first file decides.
         let is_json = matches!(inputs, [file @ Input::File(_), ..] if file.begins_with(b'{'));
-        sink::open(config, is_json, Arc::clone(stop)).map_err(|error| match error {
+        sink::open(config, is_json, Arc::default(), Arc::clone(stop)).map_err(|error| match error {
             OpenError::Aws(error) => of_aws(&error),
             OpenError::Sink(error) => of_sink(&error),
             error => error.to_string(),

@@ -1,13 +1,18 @@
 //! `pixel-engine run`.
 
+mod page;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use clap::Args;
 use pixel_engine::config::Key;
-use pixel_engine::serve::config::{FileConfig, From, PipelineConfig, SourceConfig};
+use pixel_engine::serve::admin;
+use pixel_engine::serve::config::{AdminFileConfig, FileConfig, From, Given, PipelineConfig, SourceConfig};
 use pixel_engine::serve::pipeline::{Ended, keep_up};
+use pixel_engine::serve::service_manager;
+use pixel_engine::serve::watch::Watches;
 use pixel_engine::source::Start;
 
 use crate::only_bad_lines::only_bad_lines;
@@ -42,6 +47,7 @@ impl RunPipelines {
             }
         };
         if self.check {
+            file.admin.iter().for_each(print_admin);
             file.pipelines.iter().for_each(print);
             return Outcome::Done;
         }
@@ -52,14 +58,30 @@ impl RunPipelines {
                 return Outcome::Failed;
             }
         };
+        let watches = Arc::new(Watches::default());
+        let watched: Vec<_> = file.pipelines.iter().map(|pipeline| (pipeline, watches.watch(pipeline))).collect();
+        let _listener = match file.admin.map(|admin| admin.config) {
+            None => None,
+            Some(config) => match admin::listen(&config, Arc::clone(&watches), page::page()) {
+                Ok(listener) => {
+                    eprintln!("admin: http://{}/", listener.address);
+                    Some(listener)
+                }
+                Err(error) => {
+                    eprintln!("pixel-engine: admin: {}: {error}", config.listen);
+                    return Outcome::Failed;
+                }
+            },
+        };
+        let (told, stopped) = (Arc::clone(&watches), Arc::clone(&stop));
+        thread::spawn(move || service_manager::tell(&told, &stopped));
         let ended: Vec<(String, Ended)> = thread::scope(|scope| {
-            let running: Vec<_> = file
-                .pipelines
+            let running: Vec<_> = watched
                 .iter()
-                .map(|pipeline| {
+                .map(|(pipeline, watch)| {
                     eprintln!("pipeline {}: {} to {}", pipeline.name, sources(pipeline), target(pipeline));
                     let stop = Arc::clone(&stop);
-                    (pipeline.name.clone(), scope.spawn(move || keep_up(pipeline, &stop)))
+                    (pipeline.name.clone(), scope.spawn(move || keep_up(pipeline, watch, &stop)))
                 })
                 .collect();
             let join = |thread: thread::ScopedJoinHandle<'_, Ended>| {
@@ -67,6 +89,7 @@ impl RunPipelines {
             };
             running.into_iter().map(|(name, thread)| (name, join(thread))).collect()
         });
+        service_manager::stopping();
         let mut outcome = Outcome::Done;
         for (name, ended) in &ended {
             if !tell(name, ended) {
@@ -113,10 +136,20 @@ fn sources(pipeline: &PipelineConfig) -> String {
 fn print(pipeline: &PipelineConfig) {
     println!("pipeline {}: {} to {}", pipeline.name, sources(pipeline), target(pipeline));
     for (key, given) in &pipeline.given {
-        let from = match &given.from {
-            From::Line(line) => format!("line {line}"),
-            From::Variable(variable) => variable.clone(),
-        };
-        println!("  {key} = {}  # {from}", given.value);
+        print_given(key.name(), given);
     }
+}
+
+/// Where to listen; the token is masked already.
+fn print_admin(admin: &AdminFileConfig) {
+    println!("admin: http://{}/", admin.config.listen);
+    admin.given.iter().for_each(|(key, given)| print_given(key, given));
+}
+
+fn print_given(key: &str, given: &Given) {
+    let from = match &given.from {
+        From::Line(line) => format!("line {line}"),
+        From::Variable(variable) => variable.clone(),
+    };
+    println!("  {key} = {}  # {from}", given.value);
 }

@@ -10,12 +10,14 @@ use pixel_engine_core::config::{SpoolConfig, Stream};
 use pixel_engine_core::deliver::{Drain, DrainProgress, Drained};
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run::{Report, Run, Unfinished};
+use pixel_engine_core::sink::Sink;
 use pixel_engine_core::source::{Files, Follow, Input};
 use pixel_engine_core::spool::{self, Outline};
 
 use crate::config::{PipelineConfig, SourceConfig};
 use crate::drain::{self, OpenStream};
 use crate::sink;
+use crate::watch::{State, Watch};
 
 /// Before a pipeline that has failed begins again: twice as long after each failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -37,27 +39,29 @@ pub enum Ended {
     NeverRan,
 }
 
-/// Runs the pipeline until its sources end, which only standard input does, or it is stopped.
-pub fn keep_up(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Ended {
+/// Runs the pipeline until its sources end, which only standard input does, or it is stopped. What
+/// it does can be seen through `watch`.
+pub fn keep_up(pipeline: &PipelineConfig, watch: &Watch, stop: &Arc<AtomicBool>) -> Ended {
     let has_ended = AtomicBool::new(false);
     thread::scope(|scope| {
         if let (Some(stream), Some(spool)) = (pipeline.config.target().stream(), pipeline.config.spool()) {
             let has_ended = &has_ended;
-            scope.spawn(move || empty_spool(pipeline, stream, spool, stop, has_ended));
+            scope.spawn(move || empty_spool(pipeline, watch, stream, spool, stop, has_ended));
         }
-        let ended = run_again_and_again(pipeline, stop);
+        let ended = run_again_and_again(pipeline, watch, stop);
+        watch.set(State::Ended);
         has_ended.store(true, Ordering::Relaxed);
         ended
     })
 }
 
-fn run_again_and_again(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Ended {
+fn run_again_and_again(pipeline: &PipelineConfig, watch: &Watch, stop: &Arc<AtomicBool>) -> Ended {
     let name = &pipeline.name;
     let mut wait = FIRST_WAIT;
     let mut last = Ended::NeverRan;
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        match run(pipeline, stop) {
+        match run(pipeline, watch, stop) {
             Ok(report) => {
                 let is_done = report.errors.is_empty() || stop.load(Ordering::Relaxed);
                 for error in &report.errors {
@@ -67,12 +71,17 @@ fn run_again_and_again(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> End
                     let (line, byte) = (position.lines + 1, position.offset);
                     tracing::warn!("pipeline {name}: {}: delivered up to byte {byte} (line {line})", origin.name);
                 }
+                let reasons: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
                 last = Ended::Report(Box::new(report));
                 if is_done {
                     break;
                 }
+                watch.set(State::Failed(reasons.join("; ")));
             }
-            Err(message) => tracing::error!("pipeline {name}: {message}"),
+            Err(message) => {
+                tracing::error!("pipeline {name}: {message}");
+                watch.set(State::Failed(message));
+            }
         }
         if begun.elapsed() >= GOOD_RUN {
             wait = FIRST_WAIT;
@@ -85,11 +94,13 @@ fn run_again_and_again(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> End
 }
 
 /// One run, from opening the sink on.
-fn run(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Result<Report, String> {
+fn run(pipeline: &PipelineConfig, watch: &Watch, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     let config = &pipeline.config;
     let checkpoint = config.checkpoint().map(Checkpoint::open).transpose().map_err(|error| error.to_string())?;
-    let mut sink = sink::open(config, false, Arc::clone(stop)).map_err(|error| error.to_string())?;
-    let mut run = Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_ref());
+    let mut sink =
+        sink::open(config, false, Arc::clone(&watch.progress), Arc::clone(stop)).map_err(|error| error.to_string())?;
+    let mut run =
+        Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_ref()).progress(Arc::clone(&watch.progress));
     for source in &pipeline.sources {
         run = match source {
             SourceConfig::Stdin => run.source(Files::new([Input::Stdin])),
@@ -98,12 +109,15 @@ fn run(pipeline: &PipelineConfig, stop: &Arc<AtomicBool>) -> Result<Report, Stri
             }
         };
     }
+    watch.starts.add(1);
+    watch.set(State::Running);
     Ok(run.to(&mut *sink, &mut Quarantine::new(config.quarantine())))
 }
 
 /// Sends what is in the spool whenever there is something, until the pipeline has ended.
 fn empty_spool(
     pipeline: &PipelineConfig,
+    watch: &Watch,
     stream: &Stream,
     spool: &SpoolConfig,
     stop: &Arc<AtomicBool>,
@@ -118,7 +132,7 @@ fn empty_spool(
         wait = if found <= stuck {
             SPOOL_INTERVAL
         } else {
-            match send(pipeline, stream, spool, stop) {
+            match send(pipeline, watch, stream, spool, stop) {
                 Ok(drained) => {
                     let staying = drained.damaged.iter().chain(&drained.refused);
                     staying.for_each(|error| tracing::error!("pipeline {name}: {error}"));
@@ -139,6 +153,7 @@ fn empty_spool(
 
 fn send(
     pipeline: &PipelineConfig,
+    watch: &Watch,
     stream: &Stream,
     spool: &SpoolConfig,
     stop: &Arc<AtomicBool>,
@@ -147,11 +162,13 @@ fn send(
     let batches = spool::batches(&spool.folder).map_err(|error| error.to_string())?;
     // What cannot be read is told when its turn comes.
     let outlines: Vec<Outline> = batches.iter().filter_map(|path| spool::outline(path).ok()).collect();
-    let opened = drain::open(stream, config, &outlines, stop).map_err(|error| error.to_string())?;
+    let opened = drain::open(stream, config, &outlines, &watch.progress, stop).map_err(|error| error.to_string())?;
     let OpenStream { mut delivery, takes_aggregates, refusals } = opened;
     let (folder, api, progress) = (spool.folder.as_path(), config.api(), &DrainProgress::default());
     let drain = Drain { folder, api, takes_aggregates, refusals, progress, stop };
-    drain.run(&mut delivery).map_err(|error| error.to_string())
+    let drained = drain.run(&mut delivery);
+    watch.spool_shipped(&delivery.delivered());
+    drained.map_err(|error| error.to_string())
 }
 
 /// Waits, or until one of these is set.
