@@ -14,6 +14,8 @@ mod crates;
 mod damage;
 /// The shapes in which `decode` takes records.
 mod decode;
+/// What is in `deploy/`.
+mod deploy;
 /// Completions and the manual.
 mod docs;
 /// Delivery to emulators of AWS that others wrote.

@@ -172,6 +172,12 @@ pub(crate) fn read_metrics(metrics: &str) -> Vec<MetricFamily> {
     families.lines().map(|line| serde_json::from_str(line).expect("a family is JSON")).collect()
 }
 
+/// The documents of a YAML file.
+pub(crate) fn read_yaml(yaml: &str) -> Vec<Value> {
+    let documents = text(run(&mut python("read_yaml.py"), yaml.as_bytes()));
+    documents.lines().map(|line| serde_json::from_str(line).expect("a document is JSON")).collect()
+}
+
 /// Delivered objects as DuckDB reads them. A path is a file, a folder with all that is below it, or
 /// a glob.
 ///
