@@ -1,5 +1,7 @@
 //! End-to-end tests: through the binary, and against programs that others wrote.
 
+/// The admin listener: health, metrics and the page; systemd; the log.
+mod admin;
 /// Faults of every kind and a producer that is killed again and again.
 mod campaign;
 /// What each record codec delivers, read by other people's programs.
@@ -12,6 +14,8 @@ mod crates;
 mod damage;
 /// The shapes in which `decode` takes records.
 mod decode;
+/// What is in `deploy/`.
+mod deploy;
 /// Completions and the manual.
 mod docs;
 /// Delivery to emulators of AWS that others wrote.

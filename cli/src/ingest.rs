@@ -9,8 +9,9 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use pixel_engine::checkpoint::{Checkpoint, CheckpointError, Standing};
 use pixel_engine::config::{Config, Settings, Target};
+use pixel_engine::progress::Progress;
 use pixel_engine::quarantine::Quarantine;
-use pixel_engine::run::{Error, Progress, Report, Run};
+use pixel_engine::run::{Error, Report, Run};
 use pixel_engine::serve::sink::{self, OpenError};
 use pixel_engine::sink::Sink;
 use pixel_engine::source::{Files, Input, OpenFile, expand};
@@ -83,7 +84,7 @@ impl Ingest {
         let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
         let mut sink = self.sink(config, &inputs, &stop)?;
         let mut quarantine = Quarantine::new(config.quarantine());
-        let progress = Progress::default();
+        let progress = Arc::new(Progress::default());
         let total = match &checkpoint {
             Some(checkpoint) => Some(self.tell_where(checkpoint, &inputs)),
             None => inputs.iter().map(Input::size).sum(),
@@ -91,7 +92,7 @@ impl Ingest {
         let report = progress::of_run(&progress, total, self.quiet, || {
             Run::new(config)
                 .source(Files::new(inputs.as_slice()))
-                .progress(&progress)
+                .progress(Arc::clone(&progress))
                 .stop(stop)
                 .checkpoint(checkpoint.as_ref())
                 .to(&mut *sink, &mut quarantine)
@@ -182,7 +183,7 @@ impl Ingest {
         }
         // What the format leaves open, the first file decides.
         let is_json = matches!(inputs, [file @ Input::File(_), ..] if file.begins_with(b'{'));
-        sink::open(config, is_json, Arc::clone(stop)).map_err(|error| match error {
+        sink::open(config, is_json, Arc::default(), Arc::clone(stop)).map_err(|error| match error {
             OpenError::Aws(error) => of_aws(&error),
             OpenError::Sink(error) => of_sink(&error),
             error => error.to_string(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use pixel_engine::deliver::DrainProgress;
-use pixel_engine::run::Progress;
+use pixel_engine::progress::Progress;
 
 const OF_BYTES: &str = "{wide_bar} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {msg}  {eta} left";
 
@@ -19,8 +19,8 @@ pub(crate) fn of_run<T>(progress: &Progress, total: Option<u64>, quiet: bool, wo
         None => ProgressBar::new_spinner().with_style(style("{spinner} {decimal_bytes}  {msg}")),
     };
     let update = |bar: &ProgressBar, seconds: f64| {
-        let lines = progress.lines_in.load(Ordering::Relaxed) as f64 / seconds;
-        let megabytes = progress.bytes_in.load(Ordering::Relaxed) as f64 / 1e6 / seconds;
+        let lines = progress.lines_in.get() as f64 / seconds;
+        let megabytes = progress.bytes_in.get() as f64 / 1e6 / seconds;
         bar.set_message(format!("{} lines/s  {megabytes:.0} MB/s", HumanCount(lines as u64)));
         bar.set_position(progress.bytes_read.load(Ordering::Relaxed));
     };

@@ -1,5 +1,7 @@
 //! `pixel-engine run`.
 
+mod page;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,9 +11,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use pixel_engine::config::Key;
-use pixel_engine::serve::config::{FileConfig, From, PipelineConfig, Service, SourceConfig};
+use pixel_engine::serve::admin::{self, AdminConfig, Listener};
+use pixel_engine::serve::config::{AdminFileConfig, FileConfig, From, Given, PipelineConfig, Service, SourceConfig};
 use pixel_engine::serve::pipeline::Ended;
+use pixel_engine::serve::service_manager;
 use pixel_engine::serve::sidecar::{Sidecar, StartError};
+use pixel_engine::serve::watch::Watches;
 use pixel_engine::source::Start;
 use signal_hook::consts::SIGHUP;
 
@@ -49,6 +54,7 @@ impl RunPipelines {
             }
         };
         if self.check {
+            file.admin.iter().for_each(print_admin);
             file.pipelines.iter().for_each(print);
             return Outcome::Done;
         }
@@ -64,14 +70,25 @@ impl RunPipelines {
                 return Outcome::Failed;
             }
         };
+        let watches = Arc::<Watches>::default();
+        let admin = match listen(admin(&file), &watches) {
+            Ok(listener) => listener,
+            Err(message) => {
+                eprintln!("pixel-engine: {message}");
+                return Outcome::Failed;
+            }
+        };
         file.pipelines.iter().for_each(announce);
-        let mut running = match Sidecar::start(file.clone()) {
-            Ok(sidecar) => Running { sidecar, file, text, path: self.config },
+        let mut running = match Sidecar::start(file.clone(), Arc::clone(&watches)) {
+            Ok(sidecar) => Running { sidecar, watches, admin, file, text, path: self.config },
             Err(error) => {
                 eprintln!("pixel-engine: {error}");
                 return Outcome::Failed;
             }
         };
+        // Not before all pipelines can be seen.
+        let (told, stopped) = (Arc::clone(&running.watches), Arc::clone(&stop));
+        thread::spawn(move || service_manager::tell(&told, &stopped));
         let mut looked_at = Instant::now();
         while !stop.load(Ordering::Relaxed) && !running.sidecar.has_ended() {
             thread::sleep(STOP_INTERVAL);
@@ -85,6 +102,7 @@ impl RunPipelines {
                 looked_at = Instant::now();
             }
         }
+        service_manager::stopping();
         tell_all(running.sidecar.stop())
     }
 }
@@ -97,6 +115,8 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 /// A sidecar, and what it was told to do.
 struct Running {
     sidecar: Sidecar,
+    watches: Arc<Watches>,
+    admin: Option<Listener>,
     path: PathBuf,
     file: FileConfig,
     /// The text of the file when it was last looked at.
@@ -112,7 +132,7 @@ impl Running {
             return Ok(());
         }
         self.text = text;
-        let file = match FileConfig::read(&self.path, std::env::vars()) {
+        let mut file = match FileConfig::read(&self.path, std::env::vars()) {
             Ok(file) => file,
             Err(errors) => {
                 tracing::error!("the configuration stays as it was: {errors}");
@@ -123,6 +143,7 @@ impl Running {
         match self.sidecar.change(file.clone()) {
             Ok(()) => {
                 eprintln!("{}: the configuration was read again", self.path.display());
+                self.admin_of(&mut file);
                 self.file = file;
                 Ok(())
             }
@@ -132,6 +153,37 @@ impl Running {
             }
         }
     }
+
+    /// Listens where the new file says. If that fails, it says what the old one said.
+    fn admin_of(&mut self, new: &mut FileConfig) {
+        if admin(new) == admin(&self.file) {
+            return;
+        }
+        // The old one ends first, as both may be of the same address.
+        self.admin = None;
+        if let Err(message) = listen(admin(new), &self.watches).map(|listener| self.admin = listener) {
+            tracing::error!("the admin listener stays as it was: {message}");
+            new.admin.clone_from(&self.file.admin);
+            let again = listen(admin(new), &self.watches);
+            self.admin = again.unwrap_or_else(|message| {
+                tracing::error!("{message}");
+                None
+            });
+        }
+    }
+}
+
+fn admin(file: &FileConfig) -> Option<&AdminConfig> {
+    file.admin.as_ref().map(|admin| &admin.config)
+}
+
+/// Listens for those who look on, if that is wanted.
+fn listen(config: Option<&AdminConfig>, watches: &Arc<Watches>) -> Result<Option<Listener>, String> {
+    let Some(config) = config else { return Ok(None) };
+    let listener = admin::listen(config, Arc::clone(watches), page::page())
+        .map_err(|error| format!("admin: {}: {error}", config.listen))?;
+    eprintln!("admin: http://{}/", listener.address);
+    Ok(Some(listener))
 }
 
 /// The text of the file; that it cannot be read is told by whoever reads it as a configuration.
@@ -194,10 +246,20 @@ fn sources(pipeline: &PipelineConfig) -> String {
 fn print(pipeline: &PipelineConfig) {
     println!("{}", headline(pipeline));
     for (key, given) in &pipeline.given {
-        let from = match &given.from {
-            From::Line(line) => format!("line {line}"),
-            From::Variable(variable) => variable.clone(),
-        };
-        println!("  {key} = {}  # {from}", given.value);
+        print_given(key.name(), given);
     }
+}
+
+/// Where to listen; the token is masked already.
+fn print_admin(admin: &AdminFileConfig) {
+    println!("admin: http://{}/", admin.config.listen);
+    admin.given.iter().for_each(|(key, given)| print_given(key, given));
+}
+
+fn print_given(key: &str, given: &Given) {
+    let from = match &given.from {
+        From::Line(line) => format!("line {line}"),
+        From::Variable(variable) => variable.clone(),
+    };
+    println!("  {key} = {}  # {from}", given.value);
 }

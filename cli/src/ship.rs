@@ -1,6 +1,7 @@
 //! `pixel-engine ship`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use pixel_engine::config::{Config, Settings, Stream};
@@ -62,7 +63,8 @@ impl Ship {
             eprintln!("nothing to send in {}", self.folder.display());
             return Ok(Outcome::Done);
         }
-        let opened = drain::open(&self.to, config, &outlines, &stop).map_err(|error| of_aws(&error))?;
+        let opened =
+            drain::open(&self.to, config, &outlines, &Arc::default(), &stop).map_err(|error| of_aws(&error))?;
         let OpenStream { mut delivery, takes_aggregates, refusals } = opened;
         let progress = DrainProgress::default();
         let (folder, api) = (self.folder.as_path(), config.api());

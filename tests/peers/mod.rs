@@ -155,6 +155,29 @@ pub(crate) fn aws_calls(environment: &[(&'static str, String)], calls: &[Value])
     answers.lines().map(|answer| serde_json::from_str(answer).expect("an answer is JSON")).collect()
 }
 
+/// A family of metrics as `prometheus_client` for Python reads it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct MetricFamily {
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) help: String,
+    /// Name, labels and value.
+    pub(crate) samples: Vec<(String, BTreeMap<String, String>, f64)>,
+}
+
+/// What Prometheus's text format says.
+pub(crate) fn read_metrics(metrics: &str) -> Vec<MetricFamily> {
+    let families = text(run(&mut python("read_metrics.py"), metrics.as_bytes()));
+    families.lines().map(|line| serde_json::from_str(line).expect("a family is JSON")).collect()
+}
+
+/// The documents of a YAML file.
+pub(crate) fn read_yaml(yaml: &str) -> Vec<Value> {
+    let documents = text(run(&mut python("read_yaml.py"), yaml.as_bytes()));
+    documents.lines().map(|line| serde_json::from_str(line).expect("a document is JSON")).collect()
+}
+
 /// Delivered objects as DuckDB reads them. A path is a file, a folder with all that is below it, or
 /// a glob.
 ///

@@ -29,7 +29,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use table::{Align, Table};
 
-const STYLE: &str = include_str!("page.css");
+/// The style sheet of every page.
+pub const STYLE: &str = include_str!("page.css");
 
 /// A whole document.
 pub struct Page {

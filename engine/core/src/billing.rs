@@ -23,6 +23,17 @@ pub struct Billed {
 }
 
 impl Billed {
+    /// Each number changed in the same way.
+    #[must_use]
+    pub fn map(self, change: impl Fn(u64) -> u64) -> Billed {
+        let Billed { firehose, put_payload_units, on_demand } = self;
+        Billed {
+            firehose: change(firehose),
+            put_payload_units: change(put_payload_units),
+            on_demand: change(on_demand),
+        }
+    }
+
     /// Adds a record of `data` bytes; Kinesis counts its partition key of `key` bytes as well.
     ///
     /// ```

@@ -36,6 +36,7 @@ pub mod limits;
 pub mod observe;
 #[doc(hidden)]
 pub mod pack;
+pub mod progress;
 pub mod quarantine;
 pub mod record;
 pub mod run;

@@ -79,6 +79,17 @@ pub enum Reason {
     Stopped,
 }
 
+impl Reason {
+    /// The reason without any part of the line itself, for those who may not see that.
+    pub fn without_text(&self) -> String {
+        match self {
+            Reason::Timestamp { field, .. } => format!("unparsable {field}"),
+            Reason::Json(_) => "not a JSON object of CloudFront fields".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 fn in_words(nearest: Option<(&str, usize)>) -> String {
     nearest.map_or_else(String::new, |(name, count)| format!("; nearest list: {name} with {count}"))
 }

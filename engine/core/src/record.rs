@@ -1,10 +1,12 @@
 //! A finished record: what Firehose or Kinesis stores.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::ack::AckToken;
 use crate::billing::Billed;
 use crate::pack::{LineList, Packed};
+use crate::progress::Progress;
 use pixel_engine_kpl::PartitionKey;
 
 /// A record on its way to a sink.
@@ -15,6 +17,7 @@ pub struct Record {
     key: Option<PartitionKey>,
     tokens: Vec<AckToken>,
     oldest: Option<Instant>,
+    progress: Option<Arc<Progress>>,
 }
 
 #[derive(Debug)]
@@ -29,17 +32,22 @@ impl Record {
     pub fn from_lines(packed: Packed) -> Record {
         let lines = packed.lines.line_count();
         let Packed { lines: list, tokens, key, oldest } = packed;
-        Record { payload: Payload::Lines(list), lines, key, tokens, oldest }
+        Record { payload: Payload::Lines(list), lines, key, tokens, oldest, progress: None }
     }
 
     /// A record of `bytes` that stand for that many lines.
     pub fn from_bytes(bytes: Vec<u8>, lines: usize, key: Option<PartitionKey>, tokens: Vec<AckToken>) -> Record {
-        Record { payload: Payload::Bytes(bytes), lines, key, tokens, oldest: None }
+        Record { payload: Payload::Bytes(bytes), lines, key, tokens, oldest: None, progress: None }
     }
 
     /// The same record, whose oldest line was read then.
     pub fn with_oldest(self, oldest: Option<Instant>) -> Record {
         Record { oldest, ..self }
+    }
+
+    /// The same record, which counts there once it is safe.
+    pub(crate) fn counted_in(self, progress: &Arc<Progress>) -> Record {
+        Record { progress: Some(Arc::clone(progress)), ..self }
     }
 
     /// When the oldest of its lines was read, where that is known.
@@ -88,7 +96,9 @@ impl Record {
 
     /// Lets go of the data and keeps what is to be said and counted once it is safe.
     pub fn into_receipt(self) -> Receipt {
-        Receipt { len: self.data_len(), key_len: self.key_len(), lines: self.lines, tokens: self.tokens }
+        let (len, key_len) = (self.data_len(), self.key_len());
+        let Record { lines, tokens, oldest, progress, .. } = self;
+        Receipt { len, key_len, lines, tokens, oldest, progress }
     }
 }
 
@@ -100,11 +110,16 @@ pub struct Receipt {
     key_len: usize,
     lines: usize,
     tokens: Vec<AckToken>,
+    oldest: Option<Instant>,
+    progress: Option<Arc<Progress>>,
 }
 
 impl Receipt {
     /// The record has not arrived, but it is safe elsewhere: acknowledges its lines.
     pub fn kept(self) {
+        if let Some(progress) = self.progress {
+            progress.lines_spooled.add(self.lines as u64);
+        }
         self.tokens.into_iter().for_each(AckToken::kept);
     }
 }
@@ -129,6 +144,9 @@ impl Delivered {
         self.lines += receipt.lines as u64;
         self.payload_bytes += receipt.len as u64;
         self.billed.add(receipt.len, receipt.key_len);
+        if let Some(progress) = receipt.progress {
+            progress.delivered(receipt.len, receipt.key_len, receipt.lines, receipt.oldest);
+        }
         receipt.tokens.into_iter().for_each(AckToken::delivered);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use pixel_engine_aws as aws;
 use pixel_engine_core::config::{Config, DeliveryConfig, Stream};
 use pixel_engine_core::deliver::{DeliverError, DeliverySink, Options, Refusals};
+use pixel_engine_core::progress::Progress;
 use pixel_engine_core::sink::SinkError;
 use pixel_engine_core::spool::{Contents, Outline};
 
@@ -21,7 +22,7 @@ pub struct OpenStream {
 
 /// Opens the stream for batches with these headers: they were packed for a stream of this service,
 /// and the size of their records was checked then. A stream that does not go by keys is opened for
-/// the lines among them.
+/// the lines among them. Requests are counted in `progress`.
 ///
 /// # Errors
 /// There is no way to the stream, or it takes none of the batches.
@@ -29,12 +30,14 @@ pub fn open(
     stream: &Stream,
     config: &Config,
     outlines: &[Outline],
+    progress: &Arc<Progress>,
     stop: &Arc<AtomicBool>,
 ) -> Result<OpenStream, aws::Error> {
     let refusals = Refusals::default();
     let open = |delivery: DeliveryConfig| {
         let mut options = Options::from(delivery);
         options.refusals = Some(refusals.clone());
+        options.progress = Arc::clone(progress);
         options.stop = Arc::clone(stop);
         aws::open(stream, config.connection(), options)
     };

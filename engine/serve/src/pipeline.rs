@@ -12,12 +12,14 @@ use pixel_engine_core::deliver::{Drain, DrainProgress, Drained};
 use pixel_engine_core::journal::Journal;
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run::{Report, Run, Unfinished};
+use pixel_engine_core::sink::Sink;
 use pixel_engine_core::source::{Closed, Feed, Files, Follow, Input, Source};
 use pixel_engine_core::spool::{self, Outline};
 
 use crate::config::{PipelineConfig, SourceConfig};
 use crate::drain::{self, OpenStream};
 use crate::sink;
+use crate::watch::{State, Watch};
 
 /// Before a pipeline that has failed begins again: twice as long after each failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -95,30 +97,32 @@ impl Source for JournalSource {
     }
 }
 
-/// Runs the pipeline until its sources end, which only standard input does, or it is stopped.
-pub fn keep_up(pipeline: &PipelineConfig, journals: Vec<Arc<Journal>>, stop: &Stop) -> Ended {
+/// Runs the pipeline until its sources end, which only standard input does, or it is stopped. What
+/// it does can be seen through `watch`.
+pub fn keep_up(pipeline: &PipelineConfig, journals: Vec<Arc<Journal>>, watch: &Watch, stop: &Stop) -> Ended {
     let has_ended = AtomicBool::new(false);
     let (journals, signal) = (journals.as_slice(), stop);
     let stop = &stop.stop;
     thread::scope(|scope| {
         if let (Some(stream), Some(spool)) = (pipeline.config.target().stream(), pipeline.config.spool()) {
             let has_ended = &has_ended;
-            scope.spawn(move || empty_spool(pipeline, stream, spool, stop, has_ended));
+            scope.spawn(move || empty_spool(pipeline, watch, stream, spool, stop, has_ended));
         }
-        let ended = run_again_and_again(pipeline, journals, signal);
+        let ended = run_again_and_again(pipeline, journals, watch, signal);
+        watch.set(State::Ended);
         has_ended.store(true, Ordering::Relaxed);
         ended
     })
 }
 
-fn run_again_and_again(pipeline: &PipelineConfig, journals: &[Arc<Journal>], signal: &Stop) -> Ended {
+fn run_again_and_again(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, signal: &Stop) -> Ended {
     let stop = &signal.stop;
     let name = &pipeline.name;
     let mut wait = FIRST_WAIT;
     let mut last = Ended::NeverRan;
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        match run(pipeline, journals, signal) {
+        match run(pipeline, journals, watch, signal) {
             Ok(report) => {
                 let is_done = report.errors.is_empty() || stop.load(Ordering::Relaxed);
                 for error in &report.errors {
@@ -128,12 +132,17 @@ fn run_again_and_again(pipeline: &PipelineConfig, journals: &[Arc<Journal>], sig
                     let (line, byte) = (position.lines + 1, position.offset);
                     tracing::warn!("pipeline {name}: {}: delivered up to byte {byte} (line {line})", origin.name);
                 }
+                let reasons: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
                 last = Ended::Report(Box::new(report));
                 if is_done {
                     break;
                 }
+                watch.set(State::Failed(reasons.join("; ")));
             }
-            Err(message) => tracing::error!("pipeline {name}: {message}"),
+            Err(message) => {
+                tracing::error!("pipeline {name}: {message}");
+                watch.set(State::Failed(message));
+            }
         }
         if begun.elapsed() >= GOOD_RUN {
             wait = FIRST_WAIT;
@@ -146,11 +155,13 @@ fn run_again_and_again(pipeline: &PipelineConfig, journals: &[Arc<Journal>], sig
 }
 
 /// One run, from opening the sink on.
-fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], signal: &Stop) -> Result<Report, String> {
+fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, signal: &Stop) -> Result<Report, String> {
     let (config, stop) = (&pipeline.config, &signal.stop);
     let checkpoint = config.checkpoint().map(Checkpoint::open).transpose().map_err(|error| error.to_string())?;
-    let mut sink = sink::open(config, false, Arc::clone(stop)).map_err(|error| error.to_string())?;
-    let mut run = Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_ref());
+    let mut sink =
+        sink::open(config, false, Arc::clone(&watch.progress), Arc::clone(stop)).map_err(|error| error.to_string())?;
+    let mut run =
+        Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_ref()).progress(Arc::clone(&watch.progress));
     for source in &pipeline.sources {
         run = match source {
             SourceConfig::Stdin => run.source(Files::new([Input::Stdin])),
@@ -164,6 +175,8 @@ fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], signal: &Stop) -> R
     for journal in journals {
         run = run.source(signal.journal(journal));
     }
+    watch.starts.add(1);
+    watch.set(State::Running);
     let mut quarantine = Quarantine::new(config.quarantine());
     Ok(thread::scope(|scope| {
         // Dropped when the run has ended.
@@ -191,6 +204,7 @@ fn release(reader: &str, journals: &[Arc<Journal>], checkpoint: &Checkpoint, end
 /// Sends what is in the spool whenever there is something, until the pipeline has ended.
 fn empty_spool(
     pipeline: &PipelineConfig,
+    watch: &Watch,
     stream: &Stream,
     spool: &SpoolConfig,
     stop: &Arc<AtomicBool>,
@@ -205,7 +219,7 @@ fn empty_spool(
         wait = if found <= stuck {
             SPOOL_INTERVAL
         } else {
-            match send(pipeline, stream, spool, stop) {
+            match send(pipeline, watch, stream, spool, stop) {
                 Ok(drained) => {
                     let staying = drained.damaged.iter().chain(&drained.refused);
                     staying.for_each(|error| tracing::error!("pipeline {name}: {error}"));
@@ -226,6 +240,7 @@ fn empty_spool(
 
 fn send(
     pipeline: &PipelineConfig,
+    watch: &Watch,
     stream: &Stream,
     spool: &SpoolConfig,
     stop: &Arc<AtomicBool>,
@@ -234,11 +249,13 @@ fn send(
     let batches = spool::batches(&spool.folder).map_err(|error| error.to_string())?;
     // What cannot be read is told when its turn comes.
     let outlines: Vec<Outline> = batches.iter().filter_map(|path| spool::outline(path).ok()).collect();
-    let opened = drain::open(stream, config, &outlines, stop).map_err(|error| error.to_string())?;
+    let opened = drain::open(stream, config, &outlines, &watch.progress, stop).map_err(|error| error.to_string())?;
     let OpenStream { mut delivery, takes_aggregates, refusals } = opened;
     let (folder, api, progress) = (spool.folder.as_path(), config.api(), &DrainProgress::default());
     let drain = Drain { folder, api, takes_aggregates, refusals, progress, stop };
-    drain.run(&mut delivery).map_err(|error| error.to_string())
+    let drained = drain.run(&mut delivery);
+    watch.spool_shipped(&delivery.delivered());
+    drained.map_err(|error| error.to_string())
 }
 
 /// Waits, or until one of these is set.

@@ -12,6 +12,7 @@ use pixel_engine_core::journal::{Journal, JournalError};
 use crate::config::{Address, FileConfig, PipelineConfig};
 use crate::listen::{Listening, Socket, TlsError};
 use crate::pipeline::{Ended, Stop, keep_up};
+use crate::watch::Watches;
 
 /// Between two looks at whether the journals are read.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -49,9 +50,9 @@ pub enum StartError {
 }
 
 /// Pipelines that are up.
-#[derive(Default)]
 pub struct Sidecar {
     pipelines: BTreeMap<String, Running>,
+    watches: Arc<Watches>,
     journals: BTreeMap<PathBuf, Arc<Journal>>,
     /// They stay open while their services begin anew, so that who connects meanwhile waits and is
     /// not refused.
@@ -68,12 +69,13 @@ struct Running {
 }
 
 impl Sidecar {
-    /// Starts all pipelines of the file.
+    /// Starts all pipelines of the file; they can be seen through `watches`.
     ///
     /// # Errors
     /// A journal is in use, an address is, or a certificate cannot be read. Nothing stays up then.
-    pub fn start(file: FileConfig) -> Result<Sidecar, StartError> {
-        let mut sidecar = Sidecar::default();
+    pub fn start(file: FileConfig, watches: Arc<Watches>) -> Result<Sidecar, StartError> {
+        let (pipelines, journals, sockets) = Default::default();
+        let mut sidecar = Sidecar { pipelines, watches, journals, sockets, ended: Vec::new() };
         match sidecar.change(file) {
             Ok(()) => Ok(sidecar),
             Err(error) => {
@@ -92,6 +94,7 @@ impl Sidecar {
     pub fn change(&mut self, file: FileConfig) -> Result<(), StartError> {
         let gone = self.pipelines.values().map(|running| &running.config).filter(|config| !file.has(config));
         self.end(gone.map(|config| config.name.clone()).collect());
+        self.watches.keep(file.pipelines.iter().map(|pipeline| pipeline.name.as_str()));
         let journals: BTreeSet<&Path> = file.pipelines.iter().flat_map(PipelineConfig::journals).collect();
         self.journals.retain(|folder, _| journals.contains(folder.as_path()));
         let addresses: BTreeSet<&Address> =
@@ -120,11 +123,13 @@ impl Sidecar {
     fn begin(&mut self, config: PipelineConfig) -> Result<(), StartError> {
         let listening = self.listen(&config)?;
         let journals = config.journals().map(|folder| Arc::clone(&self.journals[folder])).collect();
+        let own = config.journal.as_ref().map(|journal| Arc::clone(&self.journals[&journal.folder]));
+        let watch = self.watches.watch(&config, own);
         let stop = Stop::default();
         let (pipeline, stopping) = (config.clone(), stop.clone());
         let thread = thread::Builder::new()
             .name(config.name.clone())
-            .spawn(move || keep_up(&pipeline, journals, &stopping))
+            .spawn(move || keep_up(&pipeline, journals, &watch, &stopping))
             .map_err(StartError::Threads)?;
         self.pipelines.insert(config.name.clone(), Running { config, listening, stop, thread });
         Ok(())

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use pixel_engine_aws as aws;
 use pixel_engine_core::config::{Config, Container, SpoolConfig, Stream, Target};
 use pixel_engine_core::deliver::{DeliverySink, Options};
+use pixel_engine_core::progress::Progress;
 use pixel_engine_core::sink::dir::{Dir, ObjectFormat};
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::sink::requests::Requests;
@@ -31,12 +32,17 @@ pub enum OpenError {
 }
 
 /// Opens the target of the configuration. `is_json` says whether lines that are left as they came
-/// are JSON, where the configuration leaves that open. The sink ends what it is doing soon after
-/// `stop` is set.
+/// are JSON, where the configuration leaves that open. Requests to a stream are counted in
+/// `progress`. The sink ends what it is doing soon after `stop` is set.
 ///
 /// # Errors
 /// The folder, the spool or the stream cannot be used.
-pub fn open(config: &Config, is_json: bool, stop: Arc<AtomicBool>) -> Result<Box<dyn Sink>, OpenError> {
+pub fn open(
+    config: &Config,
+    is_json: bool,
+    progress: Arc<Progress>,
+    stop: Arc<AtomicBool>,
+) -> Result<Box<dyn Sink>, OpenError> {
     Ok(match config.target() {
         Target::Null => Box::new(Null::new(config.api())),
         Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), config.api(), stream.clone())),
@@ -49,7 +55,7 @@ pub fn open(config: &Config, is_json: bool, stop: Arc<AtomicBool>) -> Result<Box
             let extension = format!("{extension}{}", config.container().codec().extension());
             Box::new(Dir::new(folder, extension, format)?)
         }
-        Target::Stream(stream) => Box::new(deliver(stream, config, stop)?),
+        Target::Stream(stream) => Box::new(deliver(stream, config, progress, stop)?),
     })
 }
 
@@ -66,12 +72,14 @@ fn has_json_lines(config: &Config) -> Option<bool> {
 fn deliver(
     stream: &Stream,
     config: &Config,
+    progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
 ) -> Result<DeliverySink<aws::StreamClient>, OpenError> {
     let mut options = Options::from(config.delivery().clone());
     if let Some(SpoolConfig { folder, size, when_full, .. }) = config.spool() {
         options.spool = Some((Spool::open(folder, *size)?, *when_full));
     }
+    options.progress = progress;
     options.stop = stop;
     Ok(aws::open(stream, config.connection(), options)?)
 }

@@ -17,6 +17,7 @@ mod settings;
 mod stream;
 mod units;
 
+use std::fmt::{self, Display, Formatter};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -94,6 +95,7 @@ pub enum Container {
 /// ```
 /// use pixel_engine_core::config::Target;
 /// assert_eq!("dir:out".parse(), Ok(Target::Dir("out".into())));
+/// assert_eq!(Target::Dir("out".into()).to_string(), "dir:out");
 /// assert!("s3://bucket".parse::<Target>().is_err());
 /// ```
 ///
@@ -406,6 +408,18 @@ impl Target {
         match self {
             Target::Stream(stream) => Some(stream),
             _ => None,
+        }
+    }
+}
+
+impl Display for Target {
+    /// As it is read.
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Stream(stream) => stream.fmt(out),
+            Target::Dir(folder) => write!(out, "dir:{}", folder.display()),
+            Target::Stdout(stream) => write!(out, "stdout:{}", stream.as_deref().unwrap_or_default()),
+            Target::Null => out.write_str("null:"),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What a delivery counts.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::{Class, Failure};
+use crate::progress::Progress;
 use crate::record::{Delivered, Record};
 use crate::sink::statistics::Shipping;
 
@@ -13,6 +14,8 @@ use crate::sink::statistics::Shipping;
 #[derive(Debug)]
 pub(super) struct Counts {
     numbers: Mutex<Numbers>,
+    /// For those who look on.
+    progress: Arc<Progress>,
 }
 
 #[derive(Debug)]
@@ -24,10 +27,11 @@ struct Numbers {
 }
 
 impl Counts {
-    pub(super) fn new() -> Counts {
+    pub(super) fn new(progress: Arc<Progress>) -> Counts {
         let latencies = Histogram::new(3).expect("3 digits are allowed");
         Counts {
             numbers: Mutex::new(Numbers { delivered: Delivered::default(), shipping: Shipping::default(), latencies }),
+            progress,
         }
     }
 
@@ -51,6 +55,11 @@ impl Counts {
 
     /// A request was sent, whatever came of it.
     pub(super) fn sent(&self, bytes: u64, took: Duration, is_retry: bool) {
+        let requests = &self.progress.requests;
+        requests.sent.add(1);
+        requests.retried.add(is_retry.into());
+        requests.bytes.add(bytes);
+        requests.duration.record(took);
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let mut numbers = self.lock();
         numbers.latencies.record(microseconds).expect("the histogram grows as far as numbers go");
@@ -61,9 +70,16 @@ impl Counts {
 
     /// A request with that many records failed as a whole.
     pub(super) fn request_failed(&self, failure: &Failure, records: usize) {
+        let is_throttled = failure.class() == Class::Throttled;
+        let requests = &self.progress.requests;
+        requests.failed.add(failure.code());
+        requests.throttles.add(is_throttled.into());
+        if !is_throttled {
+            requests.failing(failure.to_string());
+        }
         let shipping = &mut self.lock().shipping;
         *shipping.requests_failed.entry(failure.code().to_owned()).or_default() += 1;
-        shipping.throttles += u64::from(failure.class() == Class::Throttled);
+        shipping.throttles += u64::from(is_throttled);
         if failure.may_have_arrived() {
             shipping.records_possibly_duplicated += records as u64;
         }
@@ -71,20 +87,25 @@ impl Counts {
 
     /// A record failed within a request.
     pub(super) fn record_failed(&self, failure: &Failure) {
+        let is_throttled = failure.class() == Class::Throttled;
+        self.progress.requests.records_failed.add(failure.code());
+        self.progress.requests.throttles.add(is_throttled.into());
         let shipping = &mut self.lock().shipping;
         *shipping.records_failed.entry(failure.code().to_owned()).or_default() += 1;
-        shipping.throttles += u64::from(failure.class() == Class::Throttled);
+        shipping.throttles += u64::from(is_throttled);
         shipping.records_possibly_duplicated += u64::from(failure.may_have_arrived());
     }
 
     /// The record has arrived.
     pub(super) fn settle(&self, record: Record) {
+        self.progress.requests.record_arrived();
         let receipt = record.into_receipt();
         self.lock().delivered.settle(receipt);
     }
 
-    /// The records are in the spool.
-    pub(super) fn spooled(&self, records: Vec<Record>) {
+    /// The records are in the spool, for that reason.
+    pub(super) fn spooled(&self, records: Vec<Record>, failure: &Failure) {
+        self.progress.requests.failing(format!("records go to the spool: {failure}"));
         for record in records {
             let shipping = &mut self.lock().shipping;
             shipping.records_spooled += 1;

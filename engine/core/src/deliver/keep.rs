@@ -81,7 +81,7 @@ impl<S: Service> Shared<S> {
             Ok(()) => {
                 tracing::warn!("{}: {count} records kept in the spool: {failure}", self.stream);
                 keep.is_full.store(false, Ordering::Relaxed);
-                self.counts.spooled(records);
+                self.counts.spooled(records, failure);
                 Ok(Vec::new())
             }
             Err(error @ SpoolError::Full { .. }) if keep.when_full == WhenFull::Block && self.ending.may_wait() => {

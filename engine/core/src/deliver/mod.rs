@@ -162,9 +162,8 @@ impl<S: Service> Delivery<S> {
             give_up_after: options.config.give_up_after,
             spool: options.spool.map(|(spool, when_full)| Keep::new(spool, when_full, destination, contents)),
             refusals: options.refusals,
-            counts: Counts::new(),
+            counts: Counts::new(options.progress),
             ending: Ending::new(),
-            warned: Default::default(),
             service,
         });
         let mut stop = JoinSet::new();

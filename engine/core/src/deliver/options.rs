@@ -7,6 +7,7 @@ use super::pace::Quota;
 use super::refusals::Refusals;
 use crate::config::{DeliveryConfig, RateLimit, WhenFull};
 use crate::limits::{firehose, kinesis};
+use crate::progress::Progress;
 use crate::sink::limits::Api;
 use crate::spool::Spool;
 
@@ -30,6 +31,8 @@ pub struct Options {
     /// Notes records that are refused for good, so that the delivery goes on without them although
     /// there is no spool. They do not count as acknowledged.
     pub refusals: Option<Refusals>,
+    /// Counts requests for those who look on.
+    pub progress: Arc<Progress>,
     /// Set when the run is stopped.
     pub stop: Arc<AtomicBool>,
 }
@@ -44,7 +47,7 @@ impl Options {
 impl From<DeliveryConfig> for Options {
     /// Without a spool, and with nobody who stops it.
     fn from(config: DeliveryConfig) -> Options {
-        Options { config, spool: None, refusals: None, stop: Arc::default() }
+        Options { config, spool: None, refusals: None, progress: Arc::default(), stop: Arc::default() }
     }
 }
 

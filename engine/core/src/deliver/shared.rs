@@ -1,10 +1,7 @@
 //! What the front of a delivery and its workers share.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::counts::Counts;
 use super::ending::Ending;
@@ -16,8 +13,6 @@ use super::{Class, DeliverError, Failure, Service};
 use crate::record::Record;
 use crate::sink::SinkError;
 use crate::sink::limits::Counted;
-
-const TIME_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
 pub(super) struct Shared<S> {
     /// What messages call the stream.
@@ -35,7 +30,6 @@ pub(super) struct Shared<S> {
     pub(super) refusals: Option<Refusals>,
     pub(super) counts: Counts,
     pub(super) ending: Ending,
-    pub(super) warned: Mutex<Option<Instant>>,
 }
 
 impl<S: Service> Shared<S> {
@@ -55,15 +49,13 @@ impl<S: Service> Shared<S> {
         SinkError::stream(&self.stream, self.ending.take_error().unwrap_or(DeliverError::Ended))
     }
 
-    /// Logs what failed and is tried again, but not with every request.
+    /// Logs what failed and is tried again. A program that logs thins out what repeats.
     pub(super) fn warn(&self, what: &str, failure: &Failure) {
         // What only a person can mend is reported with what becomes of the records.
         let is_reported = failure.class() == Class::Permanent;
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_reported || warned.is_some_and(|when| when.elapsed() < TIME_BETWEEN_WARNINGS) {
+        if is_reported {
             tracing::debug!("{}: {what}", self.stream);
         } else {
-            *warned = Some(Instant::now());
             tracing::warn!("{}: {what}; trying again", self.stream);
         }
     }

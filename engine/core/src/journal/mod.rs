@@ -18,6 +18,7 @@ mod body;
 mod segment;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::mem;
@@ -259,6 +260,12 @@ impl Journal {
         if let Some(Err(panic)) = writer.map(JoinHandle::join) {
             std::panic::resume_unwind(panic);
         }
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Journal").field("folder", &self.folder()).finish_non_exhaustive()
     }
 }
 

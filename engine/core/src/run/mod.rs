@@ -19,7 +19,7 @@ mod writer;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,27 +36,17 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Config, OnBadLine, QueryEncodingKind};
 use crate::encode::Rules;
 use crate::observe::Observe;
+use crate::progress::Progress;
 use crate::quarantine::Quarantine;
 use crate::sink::Sink;
 use crate::source::{Closed, Feed, Feeds, Origins, QueryEncodingDetector, Source};
-
-/// Counts that others may look at while a run is going on.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Bytes read, before decompression.
-    pub bytes_read: Arc<AtomicU64>,
-    /// Bytes of lines, after decompression, that were encoded.
-    pub bytes_in: AtomicU64,
-    /// Lines that were encoded, filtered or found bad.
-    pub lines_in: AtomicU64,
-}
 
 /// A run: sources, what becomes of their lines, and what looks on.
 pub struct Run<'run> {
     config: &'run Config,
     sources: Vec<Box<dyn Source + 'run>>,
     observers: Vec<Arc<dyn Observe>>,
-    progress: Option<&'run Progress>,
+    progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
     checkpoint: Option<&'run Checkpoint>,
 }
@@ -68,7 +58,7 @@ impl<'run> Run<'run> {
             config,
             sources: Vec::new(),
             observers: Vec::new(),
-            progress: None,
+            progress: Arc::default(),
             stop: Arc::default(),
             checkpoint: None,
         }
@@ -87,8 +77,8 @@ impl<'run> Run<'run> {
     }
 
     /// Counts for others to look at while the run goes on.
-    pub fn progress(self, progress: &'run Progress) -> Run<'run> {
-        Run { progress: Some(progress), ..self }
+    pub fn progress(self, progress: Arc<Progress>) -> Run<'run> {
+        Run { progress, ..self }
     }
 
     /// Ends the run early once the flag is set: what was read is delivered.
@@ -111,8 +101,6 @@ impl<'run> Run<'run> {
         let begun = Instant::now();
         let Run { config, sources, observers, progress, stop, checkpoint } = self;
         let linger = config.linger().limit(sources.iter().any(|source| source.may_pause()));
-        let no_progress = Progress::default();
-        let progress = progress.unwrap_or(&no_progress);
         let threads = config.threads().get();
         let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|number| format!("pool-{number}")).build();
         let pool = match pool {
@@ -126,8 +114,8 @@ impl<'run> Run<'run> {
         let acknowledgements = Acknowledgements::default();
         let closed = AtomicBool::new(false);
 
-        let packer = packer::Packer::new(config, linger, sink, &pool, to_writer, progress, acknowledgements.clone());
-        let writer = writer::Writer::new(sink, quarantine, linger);
+        let packer = packer::Packer::new(config, linger, sink, &pool, to_writer, &progress, acknowledgements.clone());
+        let writer = writer::Writer::new(sink, quarantine, linger, &progress);
         let (format, standard_schema) = (config.format(), config.standard_schema().cloned());
         let output = ToPool {
             rules: Arc::new(rules(config, observers, buffers.clone())),
@@ -135,7 +123,7 @@ impl<'run> Run<'run> {
             output: to_packer,
             closed: &closed,
         };
-        let all = acknowledgements.clone();
+        let (all, of_sources) = (acknowledgements.clone(), Arc::clone(&progress));
         let read = move || {
             let feeds = Feeds {
                 format,
@@ -145,7 +133,7 @@ impl<'run> Run<'run> {
                 buffers,
                 acknowledgements: all,
                 checkpoint,
-                bytes_read: Arc::clone(&progress.bytes_read),
+                progress: of_sources,
                 stop,
                 hold: linger.map(hold),
                 output: &output,
@@ -178,6 +166,7 @@ impl<'run> Run<'run> {
             (read, packed, written, saver.map_or(Ok(()), join))
         });
         let mut report = Report::new(packed, written, saved, left, &acknowledgements, begun.elapsed(), threads);
+        progress.run_ended(report.summary.lines_undelivered);
         if config.query_encoding() == QueryEncodingKind::Auto {
             report.summary.query_encoding = Some(query_encodings);
         }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -10,7 +9,7 @@ use rayon::ThreadPool;
 
 use super::reader::ToPacker;
 use super::writer::ToWriter;
-use super::{Error, LINES_MEMORY, Progress, SourceCounts, groups_in_flight, on_pool};
+use super::{Error, LINES_MEMORY, SourceCounts, groups_in_flight, on_pool};
 use crate::ack::{AckToken, Acknowledgements};
 use crate::billing::Billed;
 use crate::check::LineCounts;
@@ -22,6 +21,7 @@ use crate::pack::Packed;
 use crate::pack::aggregates::AggregatePacker;
 use crate::pack::lines::LinesPacker;
 use crate::pack::partitions::PartitionPacker;
+use crate::progress::Progress;
 use crate::quarantine::BadLine;
 use crate::sink::{RecordLimit, Sink};
 use crate::source::Closed;
@@ -195,8 +195,14 @@ impl<'a> Packer<'a> {
         self.packed.by_source[origin.source].add(counts, source_bytes);
         self.packed.unpacked += unpacked;
         self.packed.bytes_in += source_bytes;
-        self.progress.bytes_in.fetch_add(source_bytes, Ordering::Relaxed);
-        self.progress.lines_in.fetch_add(counts.lines_in, Ordering::Relaxed);
+        self.progress.bytes_in.add(source_bytes);
+        self.progress.lines_in.add(counts.lines_in);
+        self.progress.lines_filtered.add(counts.filtered);
+        self.progress.lines_packed.add(block.line_count() as u64);
+        self.progress.billed_unpacked.add(unpacked);
+        if !bad_lines.is_empty() {
+            self.progress.note_bad_lines(&bad_lines);
+        }
 
         let no_waiting = self.cut(&block, &token);
         self.send_full_groups()?;
@@ -209,7 +215,10 @@ impl<'a> Packer<'a> {
         match self.on_bad_line {
             _ if bad_lines.is_empty() => {}
             OnBadLine::Quarantine => self.output.send(ToWriter::BadLines(bad_lines, counts.bad, token.of_rest()))?,
-            OnBadLine::Skip => self.packed.skipped += counts.bad,
+            OnBadLine::Skip => {
+                self.packed.skipped += counts.bad;
+                self.progress.lines_filtered.add(counts.bad);
+            }
             OnBadLine::Fail => {
                 let errors = bad_lines.into_iter().map(|bad_line| Error::BadLine(Box::new(bad_line)));
                 self.packed.errors.extend(errors);

@@ -3,6 +3,7 @@ use std::thread::sleep;
 
 use super::*;
 use crate::config::{ContainerKind, Linger, Settings};
+use crate::progress::Count;
 use crate::record::{Delivered, Record};
 use crate::sink::{RecordLimit, SinkError, each::Each, limits::Api, null::Null};
 use crate::source::{Files, Outcome};
@@ -223,10 +224,10 @@ fn a_run_that_is_stopped_ends_its_sources() {
     }
 
     let stop = Arc::new(AtomicBool::new(false));
-    let (progress, mut sink) = (Progress::default(), Null::new(Api::PutRecordBatch));
+    let (progress, mut sink) = (Arc::new(Progress::default()), Null::new(Api::PutRecordBatch));
     let report = thread::scope(|scope| {
         scope.spawn(|| {
-            while progress.lines_in.load(std::sync::atomic::Ordering::Relaxed) < 100 {
+            while progress.lines_in.get() < 100 {
                 sleep(Duration::from_millis(1));
             }
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -234,7 +235,7 @@ fn a_run_that_is_stopped_ends_its_sources() {
         Run::new(&config(ContainerKind::Lines, Linger::BySource))
             .source(Endless)
             .source(Files::new([]))
-            .progress(&progress)
+            .progress(Arc::clone(&progress))
             .stop(Arc::clone(&stop))
             .to(&mut sink, &mut Quarantine::new("/dev/null"))
     });
@@ -242,6 +243,43 @@ fn a_run_that_is_stopped_ends_its_sources() {
     assert_eq!(report.summary.lines_in, report.summary.lines_shipped);
     assert_eq!(report.unfinished.len(), 1);
     assert_eq!(report.unfinished[0].position.lines, report.summary.lines_in, "all that was pushed is delivered");
+}
+
+#[test]
+fn progress_ends_with_the_numbers_of_the_report_and_grows_with_the_next_run() {
+    struct Mixed;
+
+    impl Source for Mixed {
+        fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+            let mut inlet = feed.open("mixed");
+            inlet.push(format!("{}bad\n\n{}", line("a", 1), line("b", 2)))?;
+            inlet.end().map(drop)
+        }
+    }
+
+    let progress = Arc::new(Progress::default());
+    let config = config(ContainerKind::Lines, Linger::BySource);
+    for runs in 1..=2 {
+        let mut sink = Null::new(Api::PutRecordBatch);
+        let run = Run::new(&config).source(Mixed).progress(Arc::clone(&progress));
+        let Summary { lines_in, lines_shipped, lines_quarantined, records, payload_bytes, bytes_in, .. } =
+            run.to(&mut sink, &mut Quarantine::new("/dev/null")).summary;
+        let wanted = [lines_in, lines_shipped, lines_quarantined, records, payload_bytes, bytes_in].map(|it| runs * it);
+        let counts = [
+            &progress.lines_in,
+            &progress.lines_shipped,
+            &progress.lines_quarantined,
+            &progress.records,
+            &progress.payload_bytes,
+            &progress.bytes_in,
+        ];
+        assert_eq!(counts.map(Count::get), wanted);
+        assert_eq!((lines_in, lines_shipped, progress.lines_open()), (3, 2, 0));
+        assert_eq!((progress.lines_packed.get(), progress.billed.get().firehose), (runs * 2, runs * 5_120));
+        assert_eq!(progress.billed_unpacked.get().firehose, runs * 2 * 5_120);
+    }
+    let bad: Vec<u64> = progress.recent_bad_lines().iter().map(|line| line.line).collect();
+    assert_eq!(bad, [2, 2]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Takes finished records in order and gives them to the sink, and bad lines to the quarantine.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -8,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::Error;
 use crate::ack::AckToken;
 use crate::pack::Packed;
+use crate::progress::Progress;
 use crate::quarantine::{BadLine, Quarantine};
 use crate::record::{Delivered, Record};
 use crate::sink::Sink;
@@ -31,6 +33,7 @@ pub(super) struct Writer<'a> {
     linger: Option<Duration>,
     /// When the oldest line was read that the sink may still hold back.
     oldest: Option<Instant>,
+    progress: &'a Arc<Progress>,
 }
 
 /// What the writer did.
@@ -43,8 +46,13 @@ pub(super) struct Written {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(sink: &'a mut dyn Sink, quarantine: &'a mut Quarantine, linger: Option<Duration>) -> Writer<'a> {
-        Writer { sink, quarantine, quarantined: 0, linger, oldest: None }
+    pub(super) fn new(
+        sink: &'a mut dyn Sink,
+        quarantine: &'a mut Quarantine,
+        linger: Option<Duration>,
+        progress: &'a Arc<Progress>,
+    ) -> Writer<'a> {
+        Writer { sink, quarantine, quarantined: 0, linger, oldest: None, progress }
     }
 
     /// Writes until the packer ends, or something cannot be written.
@@ -106,6 +114,7 @@ impl<'a> Writer<'a> {
             ToWriter::BadLines(lines, count, token) => {
                 self.quarantine.write(&lines)?;
                 self.quarantined += count;
+                self.progress.lines_quarantined.add(count);
                 token.delivered();
             }
         }
@@ -114,6 +123,6 @@ impl<'a> Writer<'a> {
 
     fn ship(&mut self, record: Record) -> Result<(), Error> {
         self.oldest = self.oldest.into_iter().chain(record.oldest()).min();
-        Ok(self.sink.ship(record)?)
+        Ok(self.sink.ship(record.counted_in(self.progress))?)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::{BlockReader, Format, InputError, ReadError};
 use crate::ack::{Acknowledged, Acknowledgements, Completion};
 use crate::block::{Block, BufferPool, Origin};
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::progress::Progress;
 
 /// Takes blocks of whole lines; what is behind it, a source does not know.
 pub(crate) trait Output: Sync {
@@ -70,7 +71,7 @@ pub(crate) struct Feeds<'run> {
     pub(crate) buffers: BufferPool,
     pub(crate) acknowledgements: Acknowledgements,
     pub(crate) checkpoint: Option<&'run Checkpoint>,
-    pub(crate) bytes_read: Arc<AtomicU64>,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) stop: Arc<AtomicBool>,
     /// How long lines may wait for a block to fill up.
     pub(crate) hold: Option<Duration>,
@@ -251,7 +252,7 @@ impl Inlet<'_> {
 
     /// Counts bytes that were read of what is not compressed.
     pub(super) fn count_read(&self, bytes: u64) {
-        self.feeds.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        self.feeds.progress.bytes_read.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Says why the input cannot be read further.

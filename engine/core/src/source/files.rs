@@ -66,7 +66,7 @@ fn open(input: &Input, inlet: &Inlet<'_>) -> Result<Option<BlockReader>, super::
     if let (Some(checkpoint), Input::File(path)) = (feeds.checkpoint, input) {
         return resume(checkpoint, path, inlet);
     }
-    let raw = input.open_waiting(Arc::clone(&feeds.bytes_read), Arc::clone(&feeds.stop), feeds.hold)?;
+    let raw = input.open_waiting(Arc::clone(&feeds.progress.bytes_read), Arc::clone(&feeds.stop), feeds.hold)?;
     Ok(Some(inlet.reader(raw, input.is_regular_file(), feeds.format)))
 }
 
@@ -81,7 +81,7 @@ fn resume(
     let Some(acknowledged) = checkpoint.begin(inlet.origin(), &file) else { return Ok(None) };
     let offset = acknowledged.position.offset;
     inlet.begin_at(acknowledged);
-    let bytes_read = || Arc::clone(&feeds.bytes_read);
+    let bytes_read = || Arc::clone(&feeds.progress.bytes_read);
     let format = if feeds.format == Format::Auto { Format::of(&file.head) } else { Some(feeds.format) };
     if file.keeps_offsets() && format == Some(Format::RealTime) {
         let mut blocks = inlet.reader_of_lines(file.read_from(offset, bytes_read())?, true, Format::RealTime);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::follow::Start;
 use super::input::fill;
 use super::{BlockReader, Closed, Feed, Format, Inlet, InputError, OpenFile};
 use crate::ack::{Acknowledged, Position};
+use crate::progress::FollowedFile;
 
 /// Bytes that are searched for a newline, or compared, at a time.
 const STEP: usize = 64 << 10;
@@ -94,6 +96,8 @@ pub(super) struct Followed<'run> {
     offset: u64,
     /// From there up to here, there is no newline.
     searched: u64,
+    /// The last size, for those who look on.
+    size: Arc<AtomicU64>,
     /// The first bytes, to notice that the file was written anew.
     head: Vec<u8>,
     changed_at: Instant,
@@ -143,16 +147,22 @@ impl<'run> Followed<'run> {
             blocks.begin_at(offset);
             blocks
         };
+        let (device, inode, head) = (open.device, open.inode, open.head.clone());
+        let file = Arc::new(open.into_file());
+        let feeds = inlet.feeds();
+        let size = Arc::new(AtomicU64::new(offset));
+        feeds.progress.follow(FollowedFile::new(&file, &size, inlet.origin().number, &feeds.acknowledgements));
         Ok(Followed {
             path: path.to_owned(),
-            device: open.device,
-            inode: open.inode,
-            head: open.head.clone(),
-            file: Arc::new(open.into_file()),
+            device,
+            inode,
+            head,
+            file,
             inlet,
             blocks,
             offset,
             searched: offset,
+            size,
             changed_at: Instant::now(),
             has_name: true,
             prefix,
@@ -206,6 +216,7 @@ impl<'run> Followed<'run> {
         if size > self.searched {
             self.changed_at = Instant::now();
             self.searched = size;
+            self.size.store(size, Ordering::Relaxed);
         }
         match end {
             None => Ok(Some(0)),
@@ -323,7 +334,7 @@ pub(super) fn read_compressed(
         Some(Some(known)) => known,
         None => Acknowledged::default(),
     };
-    let all = || open.read(Arc::clone(&feeds.bytes_read));
+    let all = || open.read(Arc::clone(&feeds.progress.bytes_read));
     let acknowledged = if known.end() > 0 {
         known
     } else {

@@ -32,8 +32,11 @@ mod batch;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 pub use batch::{Batch, Contents, Outline, SpooledRecord, outline, read};
 
@@ -191,18 +194,8 @@ impl Spool {
     }
 
     fn count(&mut self) -> Result<(), SpoolError> {
-        (self.bytes, self.batches) = (0, 0);
-        for path in batches(&self.folder)? {
-            match fs::metadata(&path) {
-                Ok(metadata) => {
-                    self.bytes += metadata.len();
-                    self.batches += 1;
-                }
-                // Sent and removed just now.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(SpoolError::Io { path, error }),
-            }
-        }
+        let Usage { batches, bytes, .. } = usage(&self.folder)?;
+        (self.bytes, self.batches) = (bytes, batches);
         Ok(())
     }
 
@@ -231,6 +224,48 @@ pub fn batches(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
     paths.sort();
     Ok(paths)
+}
+
+/// What is in a spool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Batches in the folder.
+    pub batches: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// How long ago the oldest of them was kept; `None` without a batch.
+    pub oldest: Option<Duration>,
+}
+
+/// What is in the folder now.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn usage(folder: &Path) -> Result<Usage, SpoolError> {
+    let mut usage = Usage::default();
+    for path in batches(folder)? {
+        match fs::metadata(&path) {
+            Ok(metadata) => {
+                if usage.batches == 0 {
+                    usage.oldest = kept_at(&path).map(|kept| kept.duration_until(Timestamp::now()).unsigned_abs());
+                }
+                usage.bytes += metadata.len();
+                usage.batches += 1;
+            }
+            // Sent and removed just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(SpoolError::Io { path, error }),
+        }
+    }
+    Ok(usage)
+}
+
+/// When a batch was kept, by its name: its file is written anew when a part of it was sent.
+fn kept_at(path: &Path) -> Option<Timestamp> {
+    let (time, _) = parse_name(path)?;
+    let time = DateTime::strptime("%Y-%m-%dT%H-%M-%S%.fZ", time).ok()?;
+    TimeZone::UTC.to_timestamp(time).ok()
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {

@@ -64,6 +64,20 @@ fn batches_come_back_in_their_order() {
 }
 
 #[test]
+fn a_spool_is_as_old_as_its_first_batch_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(usage(folder.path()).unwrap(), Usage::default());
+    let hour_ago = Timestamp::now() - Duration::from_secs(3_600);
+    for (time, count) in [(hour_ago, 1), (Timestamp::now(), 2)] {
+        let name = format!("{}_{count:010}.batch", time.strftime("%Y-%m-%dT%H-%M-%S.%6fZ"));
+        fs::write(folder.path().join(name), [0; 100]).unwrap();
+    }
+    let Usage { batches, bytes, oldest } = usage(folder.path()).unwrap();
+    assert_eq!((batches, bytes), (2, 200));
+    assert!((3_600..3_630).contains(&oldest.unwrap().as_secs()), "{oldest:?}");
+}
+
+#[test]
 fn the_first_line_tells_people_what_a_file_is() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = Spool::open(folder.path(), NO_LIMIT).unwrap();

@@ -19,6 +19,7 @@
 //! `PIXEL_ENGINE_` and the key in capitals, comes before the file, in every pipeline. Whatever is
 //! wrong is an error with its line and column; all errors are found at once.
 
+mod admin;
 mod error;
 mod network;
 mod read;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use pixel_engine_core::config::{Config, Key, Linger, Settings};
 use pixel_engine_core::source::Start;
 
+pub use admin::AdminFileConfig;
 pub use error::{FileError, FileErrors};
 pub use network::{
     Address, FOLLOW_KEYS, HTTP_KEYS, HttpConfig, JOURNAL_KEYS, JournalConfig, ListenConfig, PixelReply,
@@ -41,6 +43,8 @@ pub use network::{
 pub struct FileConfig {
     /// In the order of their names.
     pub pipelines: Vec<PipelineConfig>,
+    /// Where to listen for those who look on, if that is wanted.
+    pub admin: Option<AdminFileConfig>,
 }
 
 /// A pipeline: where its lines come from, what becomes of them, and where they go.

@@ -24,16 +24,17 @@ use super::{
 
 /// What is not a setting.
 const PIPELINE: &str = "pipeline";
+pub(super) const ADMIN: &str = "admin";
 const SOURCE: &str = "source";
-const VARIABLE: &str = "PIXEL_ENGINE_";
+pub(super) const VARIABLE: &str = "PIXEL_ENGINE_";
 /// Those of sources.
 const TYPES: &str = "follow, http, journal, stdin, tcp, unix";
 
-type Variables = BTreeMap<String, String>;
+pub(super) type Variables = BTreeMap<String, String>;
 
 type Name<'text> = Spanned<DeString<'text>>;
-type Table<'text> = DeTable<'text>;
-type Item<'text> = Spanned<DeValue<'text>>;
+pub(super) type Table<'text> = DeTable<'text>;
+pub(super) type Item<'text> = Spanned<DeValue<'text>>;
 
 pub(super) fn read(name: &str, text: &str, variables: &Variables) -> Result<FileConfig, FileErrors> {
     let mut reader = Reader { name, text, errors: Vec::new() };
@@ -41,17 +42,20 @@ pub(super) fn read(name: &str, text: &str, variables: &Variables) -> Result<File
     for error in errors {
         reader.error(error.span(), error.message());
     }
-    let pipelines = if reader.errors.is_empty() { reader.file(document.get_ref(), variables) } else { Vec::new() };
+    let (pipelines, admin) = match reader.errors.is_empty() {
+        true => (reader.file(document.get_ref(), variables), reader.admin(document.get_ref(), variables)),
+        false => (Vec::new(), None),
+    };
     let mut errors = reader.errors;
     if errors.is_empty() {
-        return Ok(FileConfig { pipelines });
+        return Ok(FileConfig { pipelines, admin });
     }
     errors.sort_by_key(|(place, _)| *place);
     errors.dedup();
     Err(FileErrors(errors.into_iter().map(|(_, error)| error).collect()))
 }
 
-struct Reader<'text> {
+pub(super) struct Reader<'text> {
     name: &'text str,
     text: &'text str,
     /// With the byte of the file, to put them in order.
@@ -60,17 +64,17 @@ struct Reader<'text> {
 
 /// A setting, where it stands, and what it was called there.
 #[derive(Clone)]
-struct Setting {
-    value: Value,
-    at: Option<Range<usize>>,
-    from: From,
+pub(super) struct Setting {
+    pub(super) value: Value,
+    pub(super) at: Option<Range<usize>>,
+    pub(super) from: From,
 }
 
 type Set = BTreeMap<Key, Setting>;
 
 impl Reader<'_> {
     fn file(&mut self, document: &Table<'_>, variables: &Variables) -> Vec<PipelineConfig> {
-        let of_all = self.settings(document, &[PIPELINE]);
+        let of_all = self.settings(document, &[PIPELINE, ADMIN]);
         let of_variables = self.variables(variables);
         let Some(pipelines) = document.get(PIPELINE) else {
             self.error(None, "no pipeline: add a table [pipeline.NAME] with `to` and a source");
@@ -338,7 +342,7 @@ impl Reader<'_> {
         })
     }
 
-    fn table<'a, 'text>(&mut self, item: &'a Item<'text>, expected: &str) -> Option<&'a Table<'text>> {
+    pub(super) fn table<'a, 'text>(&mut self, item: &'a Item<'text>, expected: &str) -> Option<&'a Table<'text>> {
         match item.get_ref() {
             DeValue::Table(table) => Some(table),
             _ => {
@@ -348,7 +352,7 @@ impl Reader<'_> {
         }
     }
 
-    fn error_of(&mut self, setting: &Setting, message: &str) {
+    pub(super) fn error_of(&mut self, setting: &Setting, message: &str) {
         match &setting.from {
             From::Line(_) => self.error(setting.at.clone(), message),
             From::Variable(variable) => {
@@ -358,14 +362,14 @@ impl Reader<'_> {
         }
     }
 
-    fn error(&mut self, at: Option<Range<usize>>, message: &str) {
+    pub(super) fn error(&mut self, at: Option<Range<usize>>, message: &str) {
         let place = at.as_ref().map(|at| self.place(at.start));
         let error = FileError { source_name: self.name.to_owned(), place, message: message.to_owned() };
         self.errors.push((at.map_or(0, |at| at.start), error));
     }
 
     /// Line and column of a byte.
-    fn place(&self, at: usize) -> (usize, usize) {
+    pub(super) fn place(&self, at: usize) -> (usize, usize) {
         let before = &self.text[..at.min(self.text.len())];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -438,7 +442,7 @@ fn place_of(name: &str, pipelines: &Table<'_>) -> Option<Range<usize>> {
 }
 
 /// The same value as JSON has it; `None` for a table.
-fn json(value: &DeValue<'_>) -> Option<Value> {
+pub(super) fn json(value: &DeValue<'_>) -> Option<Value> {
     Some(match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -454,7 +458,7 @@ fn json(value: &DeValue<'_>) -> Option<Value> {
 }
 
 /// `, did you mean ...?` with the most similar of these names, if one is.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
     let scored = names.map(|other| (strsim::jaro_winkler(name, other), other));
     let best = scored.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(score, _)| *score > 0.8);
     best.map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))

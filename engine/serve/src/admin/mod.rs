@@ -1,0 +1,171 @@
+//! The admin listener: health, metrics and a live page of the pipelines over HTTP/1.1.
+//!
+//! | path | what it answers | token |
+//! |---|---|---|
+//! | `/healthz` | 200, as the process is up | not needed |
+//! | `/readyz` | 200, or 503 with a line for each reason, which only those with the token see | not needed |
+//! | `/metrics` | the [metrics] in Prometheus's text format | needed |
+//! | `/events` | server-sent events, a look at all pipelines each second | needed |
+//! | `/`, `/page.css`, `/page.js` | the page that shows them, without any data | not needed |
+//!
+//! Probes need no token, as Kubernetes could only send one that stands in the manifest. Without a
+//! token the listener is on the loopback interface, and answers only to names of that: a web page
+//! elsewhere whose name was made to point here gets nothing.
+
+mod answer;
+mod events;
+pub mod metrics;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use subtle::ConstantTimeEq;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use crate::watch::Watches;
+use answer::Admin;
+
+/// Connections at a time; others wait to be accepted.
+const MAX_CONNECTIONS: usize = 64;
+/// Those of them that may be streams of events, so that probes always find room.
+const MAX_EVENT_STREAMS: usize = 16;
+/// How long the head of a request may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a request's head.
+const MAX_HEADER_BYTES: usize = 16 << 10;
+/// How long its connections may take to notice that it ends.
+const END_TIMEOUT: Duration = Duration::from_millis(500);
+/// After an error of the system, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where.
+    pub listen: SocketAddr,
+    /// What a client has to present to see numbers.
+    pub token: Option<Token>,
+    /// Whether the page shows what stands in bad lines.
+    pub bad_line_text: bool,
+}
+
+/// A secret that clients present as `Authorization: Bearer`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// The page at `/`.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The document, which asks for `page.css` and `page.js`.
+    pub html: String,
+    /// Its style sheet.
+    pub style: String,
+    /// Its script, which reads `events`.
+    pub script: &'static str,
+}
+
+/// The listener; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Token {
+    /// Shorter ones could be guessed.
+    pub const MIN_LEN: usize = 16;
+
+    /// That secret; `None` when it is too short.
+    pub fn new(secret: &str) -> Option<Token> {
+        (secret.len() >= Token::MIN_LEN).then(|| Token(secret.to_owned()))
+    }
+
+    /// Whether that is the secret, in a time that does not depend on where the two differ.
+    pub(crate) fn is(&self, presented: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(presented).into()
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("***")
+    }
+}
+
+/// Listens from here on, on a thread of its own.
+///
+/// # Errors
+/// The address cannot be listened on, or the system has no thread to give.
+pub fn listen(config: &AdminConfig, watches: Arc<Watches>, page: Page) -> io::Result<Listener> {
+    let listener = TcpListener::bind(config.listen)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("admin").enable_all().build()?;
+    let _in_runtime = runtime.enter();
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    runtime.spawn(accept(listener, Arc::new(Admin::new(config, watches, page, MAX_EVENT_STREAMS))));
+    drop(_in_runtime);
+    Ok(Listener { address, runtime: Some(runtime) })
+}
+
+async fn accept(listener: tokio::net::TcpListener, admin: Arc<Admin>) {
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let room = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("admin: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let admin = Arc::clone(&admin);
+        tokio::spawn(async move {
+            let answer = service_fn(move |request| {
+                let admin = Arc::clone(&admin);
+                async move { admin.answer(&request) }
+            });
+            let mut http = http1::Builder::new();
+            // A connection that is kept open would keep its room.
+            http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
+            http.max_buf_size(MAX_HEADER_BYTES);
+            // Who goes away in the middle has no one to be told.
+            let _ = http.serve_connection(TokioIo::new(stream), answer).await;
+            drop(room);
+        });
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // The address is free afterwards.
+            runtime.shutdown_timeout(END_TIMEOUT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_compared_as_a_whole_and_never_shown() {
+        assert!(Token::new("short").is_none());
+        let token = Token::new("0123456789abcdef").unwrap();
+        assert!(token.is(b"0123456789abcdef"));
+        for wrong in [&b""[..], b"0123456789abcde", b"0123456789abcdefg", b"0123456789abcdeF"] {
+            assert!(!token.is(wrong));
+        }
+        assert_eq!(format!("{token:?}"), "***");
+    }
+}
