@@ -26,6 +26,8 @@ pub mod checkpoint;
 pub mod compress;
 pub mod config;
 pub mod deliver;
+#[doc(hidden)]
+pub mod duplicates;
 mod durable;
 #[doc(hidden)]
 pub mod encode;
@@ -35,6 +37,7 @@ pub mod limits;
 pub mod observe;
 #[doc(hidden)]
 pub mod pack;
+pub mod privacy;
 pub mod quarantine;
 pub mod record;
 pub mod run;

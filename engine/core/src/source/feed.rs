@@ -142,11 +142,12 @@ pub struct Feed<'run> {
     feeds: &'run Feeds<'run>,
     /// The number of the source.
     source: usize,
+    is_treated: bool,
 }
 
 impl<'run> Feed<'run> {
-    pub(crate) fn new(feeds: &'run Feeds<'run>, source: usize) -> Feed<'run> {
-        Feed { feeds, source }
+    pub(crate) fn new(feeds: &'run Feeds<'run>, source: usize, is_treated: bool) -> Feed<'run> {
+        Feed { feeds, source, is_treated }
     }
 
     #[cfg(test)]
@@ -160,7 +161,7 @@ impl<'run> Feed<'run> {
         let feeds = self.feeds;
         let origin = feeds.origins.open(name.into(), self.source);
         let query_encoding = feeds.query_encoding.map_or_else(OnceLock::new, OnceLock::from);
-        Inlet { feeds, blocks: None, origin, query_encoding, ended: false }
+        Inlet { feeds, is_treated: self.is_treated, blocks: None, origin, query_encoding, ended: false }
     }
 
     /// Whether the run is being stopped: a source should return soon. Reading through an inlet
@@ -185,6 +186,7 @@ impl<'run> Feed<'run> {
 /// its end.
 pub struct Inlet<'run> {
     feeds: &'run Feeds<'run>,
+    is_treated: bool,
     origin: Arc<Origin>,
     blocks: Option<BlockReader>,
     /// How many times its queries are encoded, once that is known.
@@ -267,6 +269,7 @@ impl Inlet<'_> {
             match blocks.next_block() {
                 Ok(Some(mut block)) => {
                     block.query_encoding = self.query_encoding(&block);
+                    block.is_treated = self.is_treated;
                     self.feeds.output.block(block)?;
                 }
                 Ok(None) => return Ok(()),

@@ -35,7 +35,7 @@ const MAX_BLANKS: usize = 64 << 10;
 const MAX_DEPTH: u32 = 64;
 
 /// Reads one JSON object a line from any JSON, and what is not JSON as it is.
-pub(super) struct JsonLines<R> {
+pub(crate) struct JsonLines<R> {
     input: R,
     /// What was read, and not handed on, is between `start` and `filled`.
     buffer: Vec<u8>,
@@ -108,7 +108,7 @@ enum Progress {
 
 impl<R: Read> JsonLines<R> {
     /// Takes `input` for JSON if the format says so, or its first byte that is no blank.
-    pub(super) fn new(input: R, format: Format) -> JsonLines<R> {
+    pub(crate) fn new(input: R, format: Format) -> JsonLines<R> {
         let state = if format == Format::Json { State::Between { behind_object: false } } else { State::Unknown };
         JsonLines {
             input,

@@ -24,13 +24,14 @@ mod text;
 
 pub use crate::ack::{Completion, Outcome};
 pub use content::{Compression, Unsupported};
-pub(crate) use evidence::QueryEncodingDetector;
 pub use evidence::QueryEncodings;
+pub(crate) use evidence::{Evidence, QueryEncodingDetector};
 pub use feed::{Closed, Feed, Inlet};
 pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
 pub use files::Files;
 pub use follow::{Follow, Start};
 pub use input::{Input, InputError, OpenFile, expand};
+pub(crate) use json::JsonLines;
 pub(crate) use reader::fields_header;
 pub use reader::{BlockReader, Format, ReadError};
 pub use text::BYTE_ORDER_MARK;
@@ -66,5 +67,11 @@ pub trait Source: Send {
     /// [`Linger`](crate::config::Linger).
     fn may_pause(&self) -> bool {
         true
+    }
+
+    /// Whether its lines have been through [`Privacy::treat`](crate::privacy::Privacy::treat): they
+    /// are not treated again, and one that cannot be read is kept as it is.
+    fn is_treated(&self) -> bool {
+        false
     }
 }
