@@ -18,6 +18,8 @@ mod decode;
 mod deploy;
 /// Completions and the manual.
 mod docs;
+/// `--dedup-window`: lines that come twice.
+mod duplicates;
 /// Delivery to emulators of AWS that others wrote.
 mod emulators;
 /// Inputs and outputs that cannot be used, and the exit codes.
@@ -56,6 +58,8 @@ mod peers;
 mod plan;
 /// Its figures and its simulation against real runs.
 mod plan_check;
+/// Personal data: what becomes of it, and that it is nowhere else.
+mod privacy;
 /// Bad lines: reason, place, every byte.
 mod quarantine;
 /// Logs whose queries are encoded once.

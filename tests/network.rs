@@ -36,12 +36,17 @@ fn free_port() -> u16 {
 impl Sidecar {
     /// `keys` are those of the HTTP source, `more` what stands behind it.
     fn with(keys: &str, more: &str) -> Sidecar {
+        Sidecar::with_settings("", keys, more)
+    }
+
+    /// `settings` are more of the pipeline's.
+    fn with_settings(settings: &str, keys: &str, more: &str) -> Sidecar {
         let (aws, workspace, port) = (FakeAws::start(), Workspace::new(), free_port());
         aws.delivery_stream("beacons");
         let file = format!(
             "[pipeline.beacons]\nto = \"firehose://beacons\"\nspool = \"spool\"\ngive_up_after = \"1s\"\n\
              linger = \"100ms\"\nresume = \"checkpoint\"\njournal = \"journal\"\nquarantine = \"bad.jsonl\"\n\
-             [[pipeline.beacons.source]]\ntype = \"http\"\nlisten = \"127.0.0.1:{port}\"\n{keys}\n{more}"
+             {settings}[[pipeline.beacons.source]]\ntype = \"http\"\nlisten = \"127.0.0.1:{port}\"\n{keys}\n{more}"
         );
         workspace.write("pixel-engine.toml", file.as_bytes());
         Sidecar { aws, workspace, port }
@@ -280,6 +285,45 @@ fn a_firehose_stream_can_deliver_here() {
     assert!(run.stderr.contains("id-1 again"), "{}", run.stderr);
     assert!(!run.stderr.contains("secret-key"));
     assert_eq!((test.arrived().len(), test.arrived_ids().len()), (10, 10));
+}
+
+/// Whatever way lines come, and whether they can be read or not.
+#[test]
+fn no_raw_value_reaches_the_disk() {
+    let lines = free_port();
+    let privacy = "mask_ip = true\nhash = \"query.u\"\nhash_with = \"hmac-sha256\"\n\
+                   hash_key = \"0123456789abcdef0123456789abcdef\"\n\
+                   replace = [\"cs-user-agent=agent\"]\ndrop = \"cs-headers\"\n";
+    let source = format!("[[pipeline.beacons.source]]\ntype = \"tcp\"\nlisten = \"127.0.0.1:{lines}\"\n");
+    let sidecar = Sidecar::with_settings(privacy, "", &source);
+    sidecar.aws.down();
+    let child = sidecar.start();
+    let line = |n: u32| format!("1.5\t203.0.113.77\tsecret-agent\tu=secret-{n}&n={n}\n");
+    let bad = "secret of 203.0.113.77\n";
+    assert_eq!(sidecar.post("/v1/logs", "", (line(1) + bad + &line(2)).as_bytes()).status, 200);
+    let object = r#"{"timestamp":"1.5","c-ip":"203.0.113.77","cs-uri-query":"u=secret-3&n=3"}"#;
+    assert_eq!(sidecar.post("/v1/logs", "", object.as_bytes()).status, 200);
+    let pixel = "GET /pixel.gif?u=secret-4&n=4 HTTP/1.1\r\nuser-agent: secret-agent\r\n";
+    assert_eq!(sidecar.send(pixel, b"").status, 200);
+    let mut socket = TcpStream::connect(("127.0.0.1", lines)).expect("it listens");
+    socket.write_all((line(5) + bad).as_bytes()).expect("it reads");
+    drop(socket);
+    let kept = || {
+        let files = files_below(&sidecar.workspace.path("."));
+        let written = files.iter().filter(|path| !path.ends_with("pixel-engine.toml"));
+        written.map(|path| fs::read(path).unwrap_or_default()).collect::<Vec<_>>().concat()
+    };
+    let holds = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
+    wait_until("all is on disk", || (1..=5).all(|n| holds(&kept(), &format!("n={n}"))));
+    let raw = ["secret", "113.77"];
+    assert!(raw.iter().all(|text| !holds(&kept(), text)));
+    sidecar.aws.up();
+    let arrived = sidecar.wait_for(5).join(&b'\n');
+    assert!(raw.iter().all(|text| !holds(&arrived, text)), "{}", String::from_utf8_lossy(&arrived));
+    // HMAC-SHA-256 of `secret-1`, as Python's hmac makes it: once.
+    assert!(holds(&arrived, "u=68e44fa96c1501bc126b575ef96b90ae&n=1"), "{}", String::from_utf8_lossy(&arrived));
+    sidecar.stop(child);
+    assert!(raw.iter().all(|text| !holds(&kept(), text)));
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub(crate) struct Summary {
     pub(crate) lines_spooled: u64,
     pub(crate) lines_quarantined: u64,
     pub(crate) lines_filtered: u64,
+    pub(crate) lines_duplicate: u64,
     pub(crate) lines_skipped: u64,
     pub(crate) lines_undelivered: u64,
     pub(crate) lines_empty: u64,
@@ -98,6 +99,7 @@ pub(crate) struct BadLine {
     pub(crate) offset: u64,
     pub(crate) part: Option<u32>,
     pub(crate) last_part: Option<bool>,
+    pub(crate) length: Option<usize>,
     line_text: Option<String>,
     line_base64: Option<String>,
 }

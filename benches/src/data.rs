@@ -136,6 +136,7 @@ pub fn blocks(log: &[u8]) -> Vec<Block> {
             read_at: Instant::now(),
             layout: Layout::RealTime,
             query_encoding: QueryEncoding::default(),
+            is_treated: false,
             cut: None,
             token: acknowledgements.token(0, offset..offset + len),
         });
@@ -147,7 +148,9 @@ pub fn blocks(log: &[u8]) -> Vec<Block> {
 pub fn raw_rules(max_line_len: usize) -> Rules {
     let (schemas, matcher) = (Schemas::all_presets(), Matcher::default());
     Rules {
-        checks: Checks { schemas, matcher, stop_at_bad_line: true },
+        checks: Checks { schemas, matcher, stop_at_bad_line: true, withhold: false },
+        duplicates: None,
+        treatment: None,
         encoding: Encoding::Raw,
         max_line_len,
         reorder_for: None,

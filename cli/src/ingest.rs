@@ -19,7 +19,7 @@ use pixel_engine::spool;
 
 use crate::aws::{Reach, of_aws, of_sink};
 use crate::only_bad_lines::only_bad_lines;
-use crate::settings::{Deliver, Keep, Lines, config};
+use crate::settings::{Deliver, Keep, Lines, Privacy, config};
 use crate::summary::Table;
 use crate::{Outcome, progress, stop_on_signals, usage_error};
 
@@ -52,6 +52,9 @@ pub(crate) struct Ingest {
     quiet: bool,
 
     #[command(flatten)]
+    privacy: Privacy,
+
+    #[command(flatten)]
     reach: Reach,
 
     #[command(flatten)]
@@ -63,8 +66,8 @@ pub(crate) struct Ingest {
 
 impl Ingest {
     pub(crate) fn run(self) -> Outcome {
-        let settings =
-            self.reach.settings(self.lines.settings(self.deliver.settings(self.keep.settings(Settings::default()))));
+        let settings = self.deliver.settings(self.keep.settings(Settings::default()));
+        let settings = self.reach.settings(self.lines.settings(self.privacy.settings(settings)));
         match self.ingest(&config("ingest", &settings)) {
             Ok(outcome) => outcome,
             Err(message) => {

@@ -8,7 +8,7 @@ pub(crate) fn only_bad_lines(first: &BadLine) -> String {
 }
 
 fn seen(first: &BadLine) -> String {
-    if holds_records(&first.bytes) {
+    if first.bytes.as_deref().is_some_and(holds_records) {
         return "It looks like an event or a request with records in it, which `pixel-engine decode` unpacks"
             .to_owned();
     }

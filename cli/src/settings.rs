@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use pixel_engine::config::{
-    Choice, Config, ContainerKind, EncodingKind, Key, Linger, OnBadLine, QueryEncodingKind, RateLimit, Settings,
-    WhenFull, parse_duration, parse_size,
+    Choice, Config, ContainerKind, EncodingKind, HashFunction, Key, Linger, OnBadLine, QueryEncodingKind, RateLimit,
+    Secret, Settings, WhenFull, parse_duration, parse_size,
 };
 use pixel_engine::sink::limits::Counted;
 use pixel_engine::source::Format;
@@ -50,6 +50,11 @@ pub(crate) struct Lines {
     /// Ship only lines whose field matches, filter the others out; repeatable, all must match
     #[arg(long = "match", value_name = "FIELD=GLOB")]
     matches: Vec<String>,
+
+    /// Filter out lines whose x-edge-request-id is among the last N that this run has kept, 1 to
+    /// 100000000 [default: off]
+    #[arg(long, value_name = "N")]
+    dedup_window: Option<u64>,
 
     /// What records are made of [default: kpl for kinesis://, else lines]
     #[arg(long, value_name = "CONTAINER", value_parser = choice::<ContainerKind>())]
@@ -101,6 +106,41 @@ pub(crate) struct Lines {
     /// Threads that scan, encode and compress, 1 to 1024 [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<u64>,
+}
+
+/// What becomes of personal data.
+#[derive(Args)]
+#[command(next_help_heading = "Personal data")]
+pub(crate) struct Privacy {
+    /// Cut the addresses in c-ip and x-forwarded-for to /24 (IPv4) and /48 (IPv6)
+    #[arg(long)]
+    mask_ip: bool,
+
+    /// Put a hash with a key in place of these: fields, viewer-host, distribution-host, uri-path,
+    /// query.NAME; separated by commas
+    #[arg(long, value_name = "FIELDS")]
+    hash: Option<String>,
+
+    /// The function for that [default: blake3]
+    #[arg(long, value_name = "FUNCTION", value_parser = choice::<HashFunction>())]
+    hash_with: Option<HashFunction>,
+
+    /// The key for that, of 16 bytes or more. Other users of the machine see command lines: set
+    /// the variable instead
+    #[arg(long, value_name = "KEY", env = "PIXEL_ENGINE_HASH_KEY", hide_env_values = true)]
+    hash_key: Option<String>,
+
+    /// The file with the key, without the newline at its end
+    #[arg(long, value_name = "PATH")]
+    hash_key_file: Option<PathBuf>,
+
+    /// Leave these out: fields become `-`, parameters go from the query
+    #[arg(long, value_name = "FIELDS")]
+    drop: Option<String>,
+
+    /// Put this text in place of a field or query.NAME; repeatable
+    #[arg(long, value_name = "FIELD=TEXT")]
+    replace: Vec<String>,
 }
 
 /// How to deliver.
@@ -160,6 +200,7 @@ impl Lines {
             fields: self.fields.clone(),
             query_encoding: self.query_encoding,
             matches: self.matches.clone(),
+            dedup_window: self.dedup_window,
             on_bad_line: self.on_bad_line,
             quarantine: self.quarantine.clone(),
             encode: self.encode,
@@ -174,6 +215,22 @@ impl Lines {
             linger: self.linger,
             threads: self.threads,
             resume: self.resume.clone(),
+            ..others
+        }
+    }
+}
+
+impl Privacy {
+    /// These settings, and `others` that have no flags here.
+    pub(crate) fn settings(&self, others: Settings) -> Settings {
+        Settings {
+            mask_ip: self.mask_ip.then_some(true),
+            hash: self.hash.clone(),
+            hash_with: self.hash_with,
+            hash_key: self.hash_key.clone().map(Secret::new),
+            hash_key_file: self.hash_key_file.clone(),
+            drop: self.drop.clone(),
+            replace: self.replace.clone(),
             ..others
         }
     }

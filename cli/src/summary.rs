@@ -27,8 +27,10 @@ impl Display for Table<'_> {
             write!(out, " + {} NOT DELIVERED", Count(summary.lines_undelivered))?;
         }
         writeln!(out)?;
-        if summary.lines_skipped > 0 {
-            writeln!(out, "          {} of the filtered skipped as bad", counted(summary.lines_skipped, "line"))?;
+        for (count, what) in [(summary.lines_duplicate, "as duplicates"), (summary.lines_skipped, "skipped as bad")] {
+            if count > 0 {
+                writeln!(out, "          {} of the filtered {what}", counted(count, "line"))?;
+            }
         }
         for (count, what) in [(summary.lines_header, "header line"), (summary.lines_empty, "empty line")] {
             if count > 0 {

@@ -120,8 +120,8 @@
 #[cfg(feature = "aws")]
 pub use pixel_engine_aws as aws;
 pub use pixel_engine_core::{
-    billing, checkpoint, compress, config, deliver, journal, limits, observe, progress, quarantine, record, run, sink,
-    source, spool,
+    billing, checkpoint, compress, config, deliver, journal, limits, observe, privacy, progress, quarantine, record,
+    run, sink, source, spool,
 };
 pub use pixel_engine_kpl as kpl;
 pub use pixel_engine_log as log;

@@ -75,6 +75,8 @@ pub struct Block {
     pub layout: Layout,
     /// How many times their queries are encoded.
     pub query_encoding: QueryEncoding,
+    /// Whether its lines were treated before they were read: see [`privacy`](crate::privacy).
+    pub is_treated: bool,
     /// Set when the last line is not whole and must not be shipped as if it were.
     pub cut: Option<Cut>,
     /// Said once every line of the block is safe.

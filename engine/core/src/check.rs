@@ -16,6 +16,7 @@ use crate::quarantine::{BadLine, Reason};
 use crate::source::{byte_order_marks_len, fields_header, without_margin};
 
 /// Which lines are shipped: the same for every block of a run.
+#[derive(Debug)]
 pub struct Checks {
     /// The real-time schemas that are accepted.
     pub schemas: Schemas,
@@ -23,15 +24,32 @@ pub struct Checks {
     pub matcher: Matcher,
     /// Whether checking ends at the first bad line.
     pub stop_at_bad_line: bool,
+    /// Whether lines are treated, so that nothing is kept of one that cannot be.
+    pub withhold: bool,
 }
 
 /// Takes what is in a block, from its start to its end.
 pub(crate) trait Take {
     /// A good line, whose newline is at `end`. It may still not fit: then it is bad.
-    fn ship(&mut self, line: &Line<'_>, start: u32, end: u32) -> Result<(), Reason>;
+    fn ship(&mut self, line: &Line<'_>, start: u32, end: u32) -> Result<Taken, Unfit>;
 
     /// What begins at `start` is not shipped.
     fn leave_out(&mut self, start: u32);
+}
+
+/// What became of a good line.
+pub(crate) enum Taken {
+    /// It is shipped.
+    Kept,
+    /// One with its request id was kept before.
+    Duplicate,
+}
+
+/// A good line that cannot be shipped all the same.
+pub(crate) struct Unfit {
+    pub(crate) reason: Reason,
+    /// What became of the line, where lines are treated.
+    pub(crate) treated: Option<Vec<u8>>,
 }
 
 /// What was found in a block.
@@ -50,8 +68,10 @@ pub struct Checked {
 pub struct LineCounts {
     /// Log lines, without headers and empty lines.
     pub lines_in: u64,
-    /// Lines that a matcher left out.
+    /// Lines that were left out: by a matcher, or as duplicates.
     pub filtered: u64,
+    /// Those of the filtered lines that were duplicates.
+    pub duplicates: u64,
     /// Lines that cannot be shipped.
     pub bad: u64,
     /// Header lines of standard logs.
@@ -66,6 +86,7 @@ impl std::ops::AddAssign for LineCounts {
     fn add_assign(&mut self, other: LineCounts) {
         self.lines_in += other.lines_in;
         self.filtered += other.filtered;
+        self.duplicates += other.duplicates;
         self.bad += other.bad;
         self.headers += other.headers;
         self.empty += other.empty;
@@ -152,8 +173,8 @@ impl<T: Take> Checking<'_, T> {
                 None if positions.has_nul() && memchr::memchr(0, text).is_some() => Err(Reason::Nul),
                 None => view(bytes, text_start, ends, &layout, &self.checks.schemas, json),
             };
-            let reason = match viewed {
-                Ok(line) if let Some(reason) = unreadable_time(&line) => reason,
+            let (reason, treated) = match viewed {
+                Ok(line) if let Some(reason) = unreadable_time(&line) => (reason, None),
                 Ok(line) => {
                     let line = line.with_query_encoding(*query_encoding);
                     if !self.checks.matcher.matches(&line) {
@@ -165,14 +186,20 @@ impl<T: Take> Checking<'_, T> {
                         self.take.leave_out(start);
                     }
                     match self.take.ship(&line, text_start, end) {
-                        Ok(()) => continue,
-                        Err(reason) => reason,
+                        Ok(Taken::Kept) => continue,
+                        Ok(Taken::Duplicate) => {
+                            self.checked.counts.filtered += 1;
+                            self.checked.counts.duplicates += 1;
+                            self.take.leave_out(start);
+                            continue;
+                        }
+                        Err(Unfit { reason, treated }) => (reason, treated),
                     }
                 }
-                Err(reason) => reason,
+                Err(reason) => (reason, None),
             };
             self.take.leave_out(start);
-            self.bad_line(reason, start, text, None);
+            self.bad_line(reason, start, text, treated, None);
             if self.checks.stop_at_bad_line {
                 self.checked.stopped = true;
                 return;
@@ -189,19 +216,29 @@ impl<T: Take> Checking<'_, T> {
         self.checked.stopped = self.checks.stop_at_bad_line;
         let counts = last || self.checked.stopped;
         self.checked.counts.lines_in += u64::from(counts);
-        self.bad_line(Reason::TooLong, 0, text, Some((part, last)));
+        self.bad_line(Reason::TooLong, 0, text, None, Some((part, last)));
         self.checked.counts.bad -= u64::from(!counts);
         self.checked.counts.newlines += u64::from(last);
     }
 
-    fn bad_line(&mut self, reason: Reason, start: u32, text: &[u8], part: Option<(u32, bool)>) {
+    /// Counts the line and keeps it: as it was treated, or as it came where lines are not.
+    fn bad_line(
+        &mut self,
+        reason: Reason,
+        start: u32,
+        text: &[u8],
+        treated: Option<Vec<u8>>,
+        part: Option<(u32, bool)>,
+    ) {
+        let withhold = self.checks.withhold && !self.block.is_treated;
         self.checked.counts.bad += 1;
         self.checked.bad_lines.push(BadLine {
-            reason,
+            reason: if withhold { reason.without_content() } else { reason },
             origin: Arc::clone(&self.block.origin),
             line: self.checked.counts.newlines.saturating_sub(u64::from(part.is_none())),
             offset: self.block.offset + u64::from(start),
-            bytes: text.to_vec(),
+            len: text.len(),
+            bytes: treated.or_else(|| (!withhold).then(|| text.to_vec())),
             part,
         });
     }

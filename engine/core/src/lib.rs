@@ -26,6 +26,8 @@ pub mod checkpoint;
 pub mod compress;
 pub mod config;
 pub mod deliver;
+#[doc(hidden)]
+pub mod duplicates;
 mod durable;
 #[doc(hidden)]
 pub mod encode;
@@ -36,6 +38,7 @@ pub mod limits;
 pub mod observe;
 #[doc(hidden)]
 pub mod pack;
+pub mod privacy;
 pub mod progress;
 pub mod quarantine;
 pub mod record;

@@ -141,7 +141,7 @@ impl Progress {
         let first = lines.len().saturating_sub(RECENT_BAD_LINES);
         let mut recent = lock(&self.bad_lines);
         for line in &lines[first..] {
-            let bytes = line.bytes[..line.bytes.len().min(BAD_LINE_BYTES)].to_vec();
+            let bytes = line.bytes.as_ref().map(|bytes| bytes[..bytes.len().min(BAD_LINE_BYTES)].to_vec());
             let BadLine { reason, origin, .. } = line;
             recent.push_back(BadLine { reason: reason.clone(), origin: Arc::clone(origin), bytes, ..*line });
         }
@@ -248,7 +248,8 @@ mod tests {
             origin: Arc::clone(&origin),
             line,
             offset: 0,
-            bytes: vec![b'x'; 1_000],
+            len: 1_000,
+            bytes: Some(vec![b'x'; 1_000]),
             part: None,
         };
         let progress = Progress::default();
@@ -257,7 +258,7 @@ mod tests {
         progress.note_bad_lines(&[bad(41)]);
         let recent = progress.recent_bad_lines();
         assert_eq!(recent.iter().map(|line| line.line).collect::<Vec<_>>(), (22..=41).collect::<Vec<_>>());
-        assert!(recent.iter().all(|line| line.bytes.len() == BAD_LINE_BYTES));
+        assert!(recent.iter().all(|line| line.bytes.as_ref().unwrap().len() == BAD_LINE_BYTES));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! ```
 //! A line that is not UTF-8 stands in `line_base64` instead of `line_text`. A line longer than a
 //! block comes in several entries with `part` 1, 2, ... and `last_part`: the pieces joined are the
-//! line.
+//! line. Where lines are treated ([`privacy`](crate::privacy)), one that cannot be read has its
+//! `length` in place of its text.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -80,12 +81,18 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reason without any part of the line itself, for those who may not see that.
-    pub fn without_text(&self) -> String {
+    /// The same without what stands in the line, for those who may not see that.
+    #[must_use]
+    pub fn without_content(self) -> Reason {
+        let withheld = || "...".to_owned();
         match self {
-            Reason::Timestamp { field, .. } => format!("unparsable {field}"),
-            Reason::Json(_) => "not a JSON object of CloudFront fields".to_owned(),
-            other => other.to_string(),
+            Reason::Timestamp { field, .. } => Reason::Timestamp { field, text: withheld() },
+            Reason::Json(JsonLineError::Nested { kind, .. }) => {
+                Reason::Json(JsonLineError::Nested { key: withheld(), kind })
+            }
+            Reason::Json(JsonLineError::Text(_)) => Reason::Json(JsonLineError::Text(withheld())),
+            Reason::Json(JsonLineError::Duplicate(_)) => Reason::Json(JsonLineError::Duplicate(withheld())),
+            other => other,
         }
     }
 }
@@ -105,8 +112,11 @@ pub struct BadLine {
     pub line: u64,
     /// Where it begins in the source, in bytes after decompression.
     pub offset: u64,
-    /// The line as it came, without its newline.
-    pub bytes: Vec<u8>,
+    /// How many bytes it is as it came, without its newline.
+    pub len: usize,
+    /// These bytes; where lines are treated, what became of them, or `None` when the line cannot be
+    /// read.
+    pub bytes: Option<Vec<u8>>,
     /// For a piece of a line longer than a block: its number from 1, and whether it is the last.
     pub part: Option<(u32, bool)>,
 }
@@ -127,6 +137,8 @@ struct Entry<'a> {
     part: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_part: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line_text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +191,8 @@ impl Quarantine {
             }
         };
         for line in lines {
-            let text = std::str::from_utf8(&line.bytes).ok();
+            let bytes = line.bytes.as_deref();
+            let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
             let entry = Entry {
                 reason: line.reason.to_string(),
                 source: &line.origin.name,
@@ -187,8 +200,9 @@ impl Quarantine {
                 offset: line.offset,
                 part: line.part.map(|(part, _)| part),
                 last_part: line.part.map(|(_, last)| last),
+                length: bytes.is_none().then_some(line.len),
                 line_text: text,
-                line_base64: text.is_none().then(|| STANDARD.encode_to_string(&line.bytes)),
+                line_base64: bytes.filter(|_| text.is_none()).map(|bytes| STANDARD.encode_to_string(bytes)),
             };
             serde_json::to_writer(&mut *file, &entry)?;
             file.write_all(b"\n")?;
@@ -213,7 +227,8 @@ mod tests {
 
     fn bad_line(bytes: &[u8]) -> BadLine {
         let origin = Arc::new(Origin::new(0, "a \"b\".log".to_owned()));
-        BadLine { reason: Reason::Nul, origin, line: 7, offset: 5_120, bytes: bytes.to_vec(), part: None }
+        let (len, bytes) = (bytes.len(), Some(bytes.to_vec()));
+        BadLine { reason: Reason::Nul, origin, line: 7, offset: 5_120, len, bytes, part: None }
     }
 
     fn entries(path: &Path) -> Vec<Value> {
@@ -237,6 +252,19 @@ mod tests {
              \"line_base64\":\"/wA=\"}\n\
              {\"reason\":\"NUL byte in the line\",\"source\":\"a \\\"b\\\".log\",\"line\":7,\"offset\":5120,\
              \"part\":2,\"last_part\":true,\"line_text\":\"x\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_withheld_has_its_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bad.jsonl");
+        let reason = Reason::Timestamp { field: "timestamp", text: "secret".to_owned() }.without_content();
+        Quarantine::new(&path).write(&[BadLine { reason, bytes: None, ..bad_line(b"secret\t1") }]).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "{\"reason\":\"unparsable timestamp `...`\",\"source\":\"a \\\"b\\\".log\",\"line\":7,\"offset\":5120,\
+             \"length\":8}\n"
         );
     }
 

@@ -116,6 +116,40 @@ impl JsonLineReader {
     }
 }
 
+/// Appends the object of the line with other values in place of some: `other` has the text that is
+/// to stand under the key of that number, from 0. Keys and the values that stay are as they were.
+///
+/// ```
+/// use pixel_engine_log::json_line::rewrite;
+/// let mut out = Vec::new();
+/// rewrite(br#"{"date":"2026-01-02", "c-ip":"203.0.113.9"}"#, |key| (key == 1).then_some(b"-"), &mut out)?;
+/// assert_eq!(out, br#"{"date":"2026-01-02","c-ip":"-"}"#);
+/// # Ok::<(), pixel_engine_log::json_line::JsonLineError>(())
+/// ```
+///
+/// # Errors
+/// It is no JSON object.
+pub fn rewrite<'a>(
+    line: &[u8],
+    other: impl Fn(usize) -> Option<&'a [u8]>,
+    out: &mut Vec<u8>,
+) -> Result<(), JsonLineError> {
+    let append = |text: &str, out: &mut Vec<u8>| {
+        serde_json::to_writer(out, text).expect("text can be JSON, and a Vec takes everything");
+    };
+    for (index, (key, value)) in pairs_of(line)?.iter().enumerate() {
+        out.push(if index == 0 { b'{' } else { b',' });
+        append(key, out);
+        out.push(b':');
+        match other(index) {
+            Some(text) => append(&String::from_utf8_lossy(text), out),
+            None => out.extend_from_slice(value.get().as_bytes()),
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
 /// Keeps the schema while the keys are the same.
 fn find_schema<'a>(
     own: &mut Vec<Box<str>>,

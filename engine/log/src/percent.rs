@@ -40,6 +40,31 @@ pub fn decode_into(text: &[u8], out: &mut Vec<u8>) {
     append::<PERCENT>(text, out);
 }
 
+/// Appends the text as CloudFront would log it: every byte escaped that it escapes, in upper case.
+/// [`decode`] undoes it.
+///
+/// ```
+/// let mut logged = Vec::new();
+/// pixel_engine_log::percent::encode_into("a \"b\" 5%\t\u{e9}".as_bytes(), &mut logged);
+/// assert_eq!(logged, b"a%20%22b%22%205%25%09%C3%A9");
+/// ```
+pub fn encode_into(text: &[u8], out: &mut Vec<u8>) {
+    // Source: the table of encoded characters of CloudFront's standard logs.
+    escape_into(text, |byte| byte > b' ' && byte < 0x7f && !b"\"#%'<>[\\]^`{|}~".contains(&byte), out);
+}
+
+/// Appends the text with an escape for every byte that is not to stay.
+pub(crate) fn escape_into(text: &[u8], stays: impl Fn(u8) -> bool, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in text {
+        if stays(byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+    }
+}
+
 /// Only escapes: what [`decode`] does.
 pub(crate) const PERCENT: u8 = 0;
 /// Escapes, and `+` is a space: one level of a URL's query, as in the URL standard's form decoding.
@@ -277,6 +302,16 @@ mod tests {
         #[test]
         fn decoding_equals_the_naive_one(text in r"([%a-fA-F0-9+x]|%25|%[0-9a-f]{2}){0,40}") {
             prop_assert_eq!(decode(text.as_bytes()).into_owned(), naive(text.as_bytes()));
+        }
+
+        #[test]
+        fn what_is_encoded_decodes_to_the_same_and_separates_nothing(
+            text in prop::collection::vec(any::<u8>(), 0..40)
+        ) {
+            let mut logged = Vec::new();
+            encode_into(&text, &mut logged);
+            prop_assert!(logged.iter().all(u8::is_ascii_graphic));
+            prop_assert_eq!(&*decode(&logged), text);
         }
     }
 }

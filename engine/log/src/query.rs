@@ -73,6 +73,23 @@ impl QueryEncoding {
     }
 }
 
+/// Appends a parameter's name or value as a query holds it that is encoded so many times.
+///
+/// ```
+/// use pixel_engine_log::query::{QueryEncoding, encode_into};
+/// let mut query = b"q=".to_vec();
+/// encode_into(b"a b&c", QueryEncoding::Twice, &mut query);
+/// assert_eq!(query, b"q=a%2520b%2526c");
+/// ```
+pub fn encode_into(text: &[u8], encoding: QueryEncoding, out: &mut Vec<u8>) {
+    let mut by_viewer = Vec::new();
+    percent::escape_into(text, |byte| byte.is_ascii_alphanumeric() || b"*-._".contains(&byte), &mut by_viewer);
+    match encoding {
+        QueryEncoding::Twice => percent::encode_into(&by_viewer, out),
+        QueryEncoding::Once => out.extend_from_slice(&by_viewer),
+    }
+}
+
 /// One parameter: slices of the query's text, not decoded.
 ///
 /// `a=1` has a name and a value, `a=` an empty value, `a` no value, and `=1` an empty name.
@@ -501,6 +518,17 @@ mod tests {
             let text = text.as_bytes();
             prop_assert_eq!(parsed(Query::new(text)), naive(text, QueryEncoding::Twice));
             prop_assert_eq!(parsed(Query::once(text)), naive(text, QueryEncoding::Once));
+        }
+
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            for encoding in [QueryEncoding::Twice, QueryEncoding::Once] {
+                let mut query = b"v=".to_vec();
+                encode_into(&text, encoding, &mut query);
+                let mut read = Query::with_encoding(&query, encoding);
+                prop_assert_eq!(&*read.next().unwrap().value_decoded().unwrap(), &text[..]);
+                prop_assert_eq!(read.next(), None);
+            }
         }
 
         #[test]

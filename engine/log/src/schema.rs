@@ -228,7 +228,7 @@ impl Schema {
     /// A number that this schema shares with its clones alone, not with equal ones: what is
     /// prepared for a schema is found again by it without comparing columns for each line.
     #[inline]
-    pub(crate) fn id(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         self.id
     }
 

@@ -73,6 +73,15 @@ impl Selector {
         }
     }
 
+    /// Which column, from 0, is this value in lines of the schema; `None` when they do not have it,
+    /// and for what is a part of a column: `uri-path` and `query.NAME`.
+    pub fn column(&self, schema: &Schema) -> Option<usize> {
+        match self.place(schema)? {
+            Place::Column(column) => Some(column),
+            Place::Path(_) => None,
+        }
+    }
+
     /// The key in JSON lines: `c_ip`, `viewer_host`; NAME for `query.NAME`, as it stands inside
     /// `query`.
     pub fn json_name(&self) -> String {

@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pixel_engine_core::checkpoint::Checkpoint;
-use pixel_engine_core::config::{SpoolConfig, Stream};
+use pixel_engine_core::config::{Config, SpoolConfig, Stream};
 use pixel_engine_core::deliver::{Drain, DrainProgress, Drained};
 use pixel_engine_core::journal::Journal;
+use pixel_engine_core::privacy::Privacy;
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run::{Report, Run, Unfinished};
 use pixel_engine_core::sink::Sink;
@@ -69,9 +70,10 @@ impl Stop {
     }
 
     /// The journal as a source.
-    fn journal(&self, journal: &Journal) -> JournalSource {
+    fn journal(&self, journal: &Journal, config: &Config) -> JournalSource {
         self.reading.fetch_add(1, Ordering::AcqRel);
-        let follow = Follow::of_journal(journal.folder(), Arc::clone(&self.journals_are_closed));
+        let treatment = Privacy::of(config).map(|privacy| privacy.id());
+        let follow = Follow::of_journal(journal.folder(), treatment, Arc::clone(&self.journals_are_closed));
         JournalSource { follow, _reading: Reading(Arc::clone(&self.reading)) }
     }
 }
@@ -173,7 +175,7 @@ fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, sign
         };
     }
     for journal in journals {
-        run = run.source(signal.journal(journal));
+        run = run.source(signal.journal(journal, config));
     }
     watch.starts.add(1);
     watch.set(State::Running);

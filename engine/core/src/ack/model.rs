@@ -114,6 +114,7 @@ impl Log {
                 read_at: Instant::now(),
                 layout: Layout::RealTime,
                 query_encoding: QueryEncoding::default(),
+                is_treated: false,
                 cut,
                 token,
             });
@@ -171,7 +172,10 @@ fn rules(shape: Shape) -> Rules {
             schemas: Schemas::new([Schema::parse(LogKind::RealTime, "timestamp c-ip").unwrap()]).unwrap(),
             matcher: Matcher::new(["c-ip=k*"]).unwrap(),
             stop_at_bad_line: false,
+            withhold: false,
         },
+        duplicates: None,
+        treatment: None,
         encoding: if is_projected { Encoding::Projection("c-ip,timestamp".parse().unwrap()) } else { Encoding::Raw },
         max_line_len: 200,
         reorder_for: matches!(shape, Shape::Reordered).then_some(RECORD_SIZE),

@@ -60,6 +60,16 @@ impl QueryEncodingKind {
     }
 }
 
+/// The function that values are hashed with, each under a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashFunction {
+    /// BLAKE3 in its keyed mode.
+    #[default]
+    Blake3,
+    /// HMAC with SHA-256, which other programs have at hand.
+    HmacSha256,
+}
+
 /// What records are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerKind {
@@ -105,6 +115,13 @@ impl Choice for QueryEncodingKind {
         (QueryEncodingKind::Twice, "twice", "By the viewer and by CloudFront"),
         (QueryEncodingKind::Once, "once", "By the viewer alone, as in older logs and those of other writers"),
         (QueryEncodingKind::Auto, "auto", "Told from the first queries of each input that show it"),
+    ];
+}
+
+impl Choice for HashFunction {
+    const CHOICES: &'static [(HashFunction, &'static str, &'static str)] = &[
+        (HashFunction::Blake3, "blake3", "BLAKE3 in its keyed mode"),
+        (HashFunction::HmacSha256, "hmac-sha256", "HMAC with SHA-256, which other programs have at hand"),
     ];
 }
 

@@ -64,8 +64,8 @@ pub enum Problem {
     Excluded {
         /// The other one.
         by: Key,
-        /// The value of the other one that does not go with this one.
-        value: &'static str,
+        /// The value of the other one that does not go with this one; `None` for any.
+        value: Option<&'static str>,
         /// Why.
         why: &'static str,
     },
@@ -96,6 +96,22 @@ pub enum Problem {
     File(io::Error),
     /// Not a selection, a condition or the name of a value.
     Select(SelectError),
+    /// Not of the form `SELECTOR=VALUE`.
+    NoValue,
+    /// A value that must stay as it is.
+    Needed {
+        /// Its name.
+        name: String,
+        /// What it is needed for.
+        why: &'static str,
+    },
+    /// A key that can be guessed.
+    ShortKey {
+        /// Its bytes.
+        len: usize,
+        /// The least bytes.
+        min: usize,
+    },
 }
 
 impl ConfigError {
@@ -125,7 +141,7 @@ impl ConfigError {
             }
             Problem::Nothing { why } => format!("{key}: {why}"),
             Problem::Excluded { by, value, why } => {
-                format!("{key} does not go with {}: {why}", spell(*by, Some(value)))
+                format!("{key} does not go with {}: {why}", spell(*by, *value))
             }
             Problem::Alone { needs, value, why } => format!("{key} needs {}: {why}", spell(*needs, *value)),
             Problem::SameFile { other } => format!("{key} is also the file of {}: name another", spell(*other, None)),
@@ -139,6 +155,9 @@ impl ConfigError {
             Problem::OneList => format!("{key}: standard logs without a header take one list"),
             Problem::File(error) => format!("{key}: {error}"),
             Problem::Select(error) => format!("{key}: {error}"),
+            Problem::NoValue => format!("{key}: not of the form SELECTOR=VALUE"),
+            Problem::Needed { name, why } => format!("{key}: not `{name}`: {why}"),
+            Problem::ShortKey { len, min } => format!("{key}: a key of {len} bytes; it needs {min} or more"),
         }
     }
 }

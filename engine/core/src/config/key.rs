@@ -31,6 +31,14 @@ keys! {
     Fields "fields",
     QueryEncoding "query_encoding",
     Match "match",
+    DedupWindow "dedup_window",
+    MaskIp "mask_ip",
+    Hash "hash",
+    HashWith "hash_with",
+    HashKey "hash_key",
+    HashKeyFile "hash_key_file",
+    Drop "drop",
+    Replace "replace",
     OnBadLine "on_bad_line",
     Quarantine "quarantine",
     Encode "encode",
@@ -59,6 +67,13 @@ keys! {
     EndpointUrl "endpoint_url",
     RoleArn "role_arn",
     RequestTimeout "request_timeout",
+}
+
+impl Key {
+    /// Whether its value must not be shown.
+    pub fn is_secret(self) -> bool {
+        self == Key::HashKey
+    }
 }
 
 impl Display for Key {

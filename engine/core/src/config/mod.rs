@@ -12,6 +12,7 @@
 mod choice;
 mod error;
 mod key;
+mod privacy;
 mod read;
 mod settings;
 mod stream;
@@ -24,14 +25,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use choice::{Choice, ContainerKind, EncodingKind, OnBadLine, QueryEncodingKind, WhenFull};
+pub use choice::{Choice, ContainerKind, EncodingKind, HashFunction, OnBadLine, QueryEncodingKind, WhenFull};
 pub use error::{ConfigError, Problem};
 pub use key::Key;
+pub use privacy::Secret;
 pub use settings::Settings;
 pub use stream::{Stream, StreamError};
 pub use units::{UnitError, parse_duration, parse_size};
 
 use crate::compress::Codec;
+use crate::privacy::Treatment;
 use crate::sink::limits::{Api, Counted};
 use crate::source::Format;
 use crate::spool::Contents;
@@ -48,6 +51,8 @@ pub struct Config {
     standard_schema: Option<Arc<Schema>>,
     query_encoding: QueryEncodingKind,
     matcher: Matcher,
+    dedup_window: Option<NonZeroUsize>,
+    treatment: Option<Arc<Treatment>>,
     on_bad_line: OnBadLine,
     quarantine: PathBuf,
     encoding: Encoding,
@@ -283,6 +288,16 @@ impl Config {
     /// Lines that do not match are filtered out.
     pub fn matcher(&self) -> &Matcher {
         &self.matcher
+    }
+
+    /// How many request ids are kept to find duplicates by; `None` when none are looked for.
+    pub fn dedup_window(&self) -> Option<NonZeroUsize> {
+        self.dedup_window
+    }
+
+    /// What becomes of personal data; `None` when nothing does.
+    pub(crate) fn treatment(&self) -> Option<&Arc<Treatment>> {
+        self.treatment.as_ref()
     }
 
     /// What to do with lines that cannot be shipped.

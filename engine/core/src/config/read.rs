@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-use super::{Choice, Linger, RateLimit, parse_duration, parse_size};
+use serde::Deserialize;
+
+use super::{Choice, Linger, RateLimit, Secret, parse_duration, parse_size};
 
 pub(super) fn choice<'de, D: Deserializer<'de>, T: Choice>(deserializer: D) -> Result<Option<T>, D::Error> {
     let names: Vec<&str> = T::CHOICES.iter().map(|(_, name, _)| *name).collect();
@@ -43,6 +45,12 @@ pub(super) fn rate_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
     let value = Value::new("`none`, or bytes a second: 5MiB");
     let of_number = |number| Some(RateLimit::BytesPerSecond(number));
     value.or_text(|text| text.parse().ok()).or_number(of_number).read(deserializer)
+}
+
+/// Text that no error may show.
+pub(super) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    let text = String::deserialize(deserializer).map_err(|_| D::Error::custom("not text"))?;
+    Ok(Some(Secret::new(text)))
 }
 
 /// A list; text alone is a list of one.

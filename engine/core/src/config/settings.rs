@@ -12,10 +12,11 @@ use serde::Deserialize;
 use super::error::{ConfigError, Problem};
 use super::units::format_duration;
 use super::{
-    Choice, Config, Connection, Container, ContainerKind, DeliveryConfig, EncodingKind, Key, Linger, OnBadLine,
-    QueryEncodingKind, RateLimit, SpoolConfig, Stream, Target, WhenFull, read,
+    Choice, Config, Connection, Container, ContainerKind, DeliveryConfig, EncodingKind, HashFunction, Key, Linger,
+    OnBadLine, QueryEncodingKind, RateLimit, Secret, SpoolConfig, Stream, Target, WhenFull, privacy, read,
 };
 use crate::compress::Codec;
+use crate::duplicates::DuplicateWindow;
 use crate::pack::lines;
 use crate::sink::limits::{Api, Counted};
 use crate::source::Format;
@@ -57,6 +58,28 @@ pub struct Settings {
     /// none.
     #[serde(rename = "match", deserialize_with = "read::list")]
     pub matches: Vec<String>,
+    /// Lines whose `x-edge-request-id` is among the last so many of the run are filtered out.
+    /// Default: none are.
+    #[serde(deserialize_with = "read::count")]
+    pub dedup_window: Option<u64>,
+    /// Whether addresses in `c-ip` and `x-forwarded-for` are cut to their network. Default: no.
+    #[serde(deserialize_with = "read::switch")]
+    pub mask_ip: Option<bool>,
+    /// The values that a hash with a key stands in place of, separated by commas. Default: none.
+    pub hash: Option<String>,
+    /// The function that they are hashed with. Default: BLAKE3.
+    #[serde(deserialize_with = "read::choice")]
+    pub hash_with: Option<HashFunction>,
+    /// The key that they are hashed with, at least 16 bytes.
+    #[serde(deserialize_with = "read::secret")]
+    pub hash_key: Option<Secret>,
+    /// The file with that key, in place of it.
+    pub hash_key_file: Option<PathBuf>,
+    /// The values that become absent, separated by commas. Default: none.
+    pub drop: Option<String>,
+    /// Values and what stands in their place, each `SELECTOR=VALUE`. Default: none.
+    #[serde(deserialize_with = "read::list")]
+    pub replace: Vec<String>,
     /// What to do with a line that cannot be shipped. Default: quarantine.
     #[serde(deserialize_with = "read::choice")]
     pub on_bad_line: Option<OnBadLine>,
@@ -180,6 +203,8 @@ impl Settings {
             standard_schema,
             query_encoding: self.query_encoding.unwrap_or_default(),
             matcher: Matcher::new(conditions).map_err(|error| selecting(Key::Match, error))?,
+            dedup_window: count(Key::DedupWindow, self.dedup_window, DuplicateWindow::MAX_LEN)?,
+            treatment: privacy::treatment(self)?.map(Arc::new),
             on_bad_line: self.on_bad_line.unwrap_or_default(),
             quarantine,
             encoding: self.encoding()?,
@@ -210,7 +235,7 @@ impl Settings {
                 kpl.name().to_owned(),
                 Problem::Excluded {
                     by: Key::To,
-                    value: "firehose://",
+                    value: Some("firehose://"),
                     why: "Firehose takes aggregates apart only when they come from a Kinesis stream",
                 },
             )),
@@ -252,7 +277,11 @@ impl Settings {
             (self.reorder == Some(true), Key::Reorder, FULL_ANYHOW),
         ] {
             if is_given {
-                return Err(ConfigError::new(key, None, Problem::Excluded { by: Key::Container, value: "kpl", why }));
+                return Err(ConfigError::new(
+                    key,
+                    None,
+                    Problem::Excluded { by: Key::Container, value: Some("kpl"), why },
+                ));
             }
         }
         let partition_by = self.partition_by.as_deref().map(str::parse).transpose();
@@ -409,7 +438,7 @@ fn schema(kind: LogKind, argument: &str) -> Result<Schema, ConfigError> {
     }
 }
 
-fn selecting(key: Key, error: SelectError) -> ConfigError {
+pub(super) fn selecting(key: Key, error: SelectError) -> ConfigError {
     ConfigError::new(key, None, Problem::Select(error))
 }
 
@@ -440,7 +469,7 @@ fn given(key: Key, text: Option<&String>) -> Result<Option<String>, ConfigError>
     Ok(text.cloned())
 }
 
-fn path(key: Key, given: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+pub(super) fn path(key: Key, given: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
     if given.is_some_and(|path| path.as_os_str().is_empty()) {
         return Err(ConfigError::new(key, None, Problem::Nothing { why: "the path is empty" }));
     }

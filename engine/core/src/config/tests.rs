@@ -135,6 +135,10 @@ fn counts_and_times_have_bounds() {
         let concurrency = Settings { concurrency: Some(count), ..settings() };
         refused(Key::Concurrency, &format!("concurrency = {count}: must be from 1 to 1024"), concurrency);
     }
+    for count in [0, 100_000_001] {
+        let window = Settings { dedup_window: Some(count), ..settings() };
+        refused(Key::DedupWindow, &format!("dedup_window = {count}: must be from 1 to 100000000"), window);
+    }
     let long = Settings { grace: Some(Duration::from_secs(30 * 86_400 + 3_600)), ..settings() };
     refused(Key::Grace, "grace = 30d 1h: must be from 0s to 30d", long);
     let long = Settings { give_up_after: Some(Duration::MAX), ..settings() };
@@ -196,6 +200,77 @@ fn a_spool_is_for_streams() {
     let to = text("firehose://hits");
     let nothing = Settings { spool_size: Some(0), to, ..spool };
     refused(Key::SpoolSize, "spool_size = 0: no record would fit into the spool", nothing);
+}
+
+#[test]
+fn a_hash_needs_a_key_that_cannot_be_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let hash = || Settings { hash: text("c-ip"), ..settings() };
+    let of_file = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        Settings { hash_key_file: Some(path.clone()), ..hash() }
+    };
+    let why = "who does not know the key of a hash must not be able to guess the value";
+    refused(Key::Hash, &format!("hash needs hash_key_file: {why}"), hash());
+    let short = "a key of 15 bytes; it needs 16 or more";
+    refused(
+        Key::HashKey,
+        &format!("hash_key: {short}"),
+        Settings { hash_key: Some(Secret::new("0123456789abcde")), ..hash() },
+    );
+    for ending in ["", "\n", "\r\n"] {
+        let key = format!("0123456789abcde{ending}");
+        refused(Key::HashKeyFile, &format!("hash_key_file: {short}"), of_file(key.as_bytes()));
+        of_file(format!("0123456789abcdef{ending}").as_bytes()).validate().unwrap();
+    }
+    of_file(&[0xff; 16]).validate().unwrap();
+    let none = Settings { hash_key_file: Some("/no/such/key".into()), ..hash() };
+    assert!(error_of(&none).to_string().starts_with("hash_key_file = /no/such/key: No such file"));
+    let both = Settings { hash_key: Some(Secret::new("0123456789abcdef")), ..of_file(b"0123456789abcdef") };
+    refused(Key::HashKey, "hash_key does not go with hash_key_file: only one of them can be the key", both);
+    // For all pipelines, of which one has nothing to hash.
+    Settings { hash: None, ..none }.validate().unwrap();
+}
+
+#[test]
+fn no_setting_shows_the_key() {
+    let key = "0123456789abcdef";
+    let settings = Settings { hash: text("c-ip"), hash_key: Some(Secret::new(key)), ..settings() };
+    let config = settings.validate().unwrap();
+    for shown in [format!("{settings:?}"), format!("{config:?}")] {
+        assert!(!shown.contains(key) && !shown.contains(&format!("{:?}", key.as_bytes())), "{shown}");
+    }
+    for value in [json!(1_234_567_890), json!(["0123456789"]), json!({ "0123456789": 1 })] {
+        let error = serde_json::from_value::<Settings>(json!({ "hash_key": value })).unwrap_err().to_string();
+        assert_eq!(error, "not text");
+    }
+}
+
+#[test]
+fn one_thing_becomes_of_a_value() {
+    let treat = |hash: &str, drop: &str, replace: &[&str]| Settings {
+        hash: Some(hash.to_owned()).filter(|list| !list.is_empty()),
+        hash_key: Some(Secret::new("0123456789abcdef")),
+        drop: Some(drop.to_owned()).filter(|list| !list.is_empty()),
+        replace: replace.iter().map(|&text| text.into()).collect(),
+        ..settings()
+    };
+    refused(Key::Hash, "hash: `query.u` is selected twice", treat("query.u", "c-ip,query.u", &[]));
+    refused(Key::Replace, "replace: `c-ip` is selected twice", treat("", "c-ip", &["c-ip=x"]));
+    refused(Key::Replace, "replace = c-ip: not of the form SELECTOR=VALUE", treat("", "", &["c-ip"]));
+    refused(
+        Key::Drop,
+        "drop: `query.` needs the name of a parameter, such as `query.utm_source`",
+        treat("", "query.", &[]),
+    );
+    let needed = "lines are read by their time; it can only be dropped";
+    refused(Key::Hash, &format!("hash: not `date`: {needed}"), treat("c-ip,date", "", &[]));
+    refused(Key::Replace, &format!("replace: not `timestamp`: {needed}"), treat("", "", &["timestamp=1"]));
+    let config = treat("c-ip", "timestamp", &["query.a=b=c", "cs-cookie="]).validate().unwrap();
+    assert_eq!(config.treatment().unwrap().actions.len(), 4);
+    let nothing = Settings { mask_ip: Some(false), ..settings() };
+    assert!(nothing.validate().unwrap().treatment().is_none());
 }
 
 #[test]
@@ -283,7 +358,9 @@ fn a_message_can_be_spelled_in_flags() {
 #[test]
 fn settings_are_read_from_numbers_and_from_text() {
     let typed = json!({
-        "format": "standard", "fields": ["date,time"], "query_encoding": "auto", "match": ["c-ip=1*", "sc-status=2*"], "on_bad_line": "skip",
+        "format": "standard", "fields": ["date,time"], "query_encoding": "auto", "match": ["c-ip=1*", "sc-status=2*"],
+        "dedup_window": 1_000, "mask_ip": true, "hash": "query.u", "hash_with": "hmac-sha256", "hash_key": "0123456789abcdef", "drop": "cs-cookie",
+        "replace": ["query.v=x"], "on_bad_line": "skip",
         "quarantine": "bad.jsonl", "encode": "jsonl", "select": "c-ip", "to": "firehose://hits", "container": "lines",
         "record_size": 20_480, "align": 512, "reorder": true, "compress": "zstd:1", "linger": "250ms", "threads": 2,
         "resume": "state", "concurrency": 8, "request_size": 2_097_152, "count_request_size": "data",
@@ -296,6 +373,8 @@ fn settings_are_read_from_numbers_and_from_text() {
         ("record_size", "20KiB"),
         ("align", "512"),
         ("reorder", "true"),
+        ("dedup_window", "1000"),
+        ("mask_ip", "true"),
         ("threads", "2"),
         ("concurrency", "8"),
         ("request_size", "2MiB"),
@@ -309,7 +388,7 @@ fn settings_are_read_from_numbers_and_from_text() {
     assert_eq!(typed, as_text);
     typed.validate().unwrap();
     let given: BTreeSet<Key> = Key::ALL.iter().copied().filter(|&key| typed.clone().unset(key)).collect();
-    assert_eq!(given.len(), Key::ALL.len() - 1, "all but partition_by, which does not go with lines");
+    assert_eq!(given.len(), Key::ALL.len() - 2, "partition_by does not go with lines, hash_key_file not with hash_key");
 
     let one: Settings =
         serde_json::from_value(json!({ "match": "c-ip=1*", "linger": 0, "rate_limit": "none" })).unwrap();
@@ -354,6 +433,14 @@ impl Settings {
             Key::Fields => !std::mem::take(&mut self.fields).is_empty(),
             Key::QueryEncoding => was_given(&mut self.query_encoding),
             Key::Match => !std::mem::take(&mut self.matches).is_empty(),
+            Key::DedupWindow => was_given(&mut self.dedup_window),
+            Key::MaskIp => was_given(&mut self.mask_ip),
+            Key::Hash => was_given(&mut self.hash),
+            Key::HashWith => was_given(&mut self.hash_with),
+            Key::HashKey => was_given(&mut self.hash_key),
+            Key::HashKeyFile => was_given(&mut self.hash_key_file),
+            Key::Drop => was_given(&mut self.drop),
+            Key::Replace => !std::mem::take(&mut self.replace).is_empty(),
             Key::OnBadLine => was_given(&mut self.on_bad_line),
             Key::Quarantine => was_given(&mut self.quarantine),
             Key::Encode => was_given(&mut self.encode),
@@ -495,6 +582,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         seldom(names::<EncodingKind>()),
         seldom(texts(&["timestamp,query.n", "c-ip uri-path", "timestamp,timestamp", "c-ipp"])),
         seldom(names::<QueryEncodingKind>()),
+        seldom(prop_oneof![6 => 1..1_000_u64, 1 => Just(0), 1 => 100_000_001..u64::MAX]),
     );
     let records = (
         seldom(texts(&["null:", "stdout:", "dir:out", "firehose://hits", "kinesis://hits", "s3://hits", "kinesis://"])),
@@ -537,11 +625,28 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         seldom(texts(&["arn:aws:iam::123456789012:role/beacons", ""])),
         seldom(duration()),
     );
-    (what, records, delivery, reach).prop_map(|(what, records, delivery, reach)| Settings {
+    let privacy = (
+        seldom(any::<bool>()),
+        seldom(texts(&["c-ip", "query.n,cs-user-agent", "timestamp", "c-ip,c-ip", "query."])),
+        seldom(names::<HashFunction>()),
+        prop::option::weighted(0.7, one_of([Secret::new("0123456789abcdef"), Secret::new("short")])),
+        prop::option::weighted(0.1, one_of(["/none", ""])),
+        seldom(texts(&["c-ip", "query.p,timestamp", "c-ipp", ""])),
+        seldom(texts(&["query.e=x y", "c-ip=-", "timestamp=1", "c-ip"])),
+    );
+    (what, records, delivery, reach, privacy).prop_map(|(what, records, delivery, reach, privacy)| Settings {
         format: what.0,
         fields: what.1.into_iter().collect(),
         query_encoding: what.6,
         matches: what.2.into_iter().collect(),
+        dedup_window: what.7,
+        mask_ip: privacy.0,
+        hash: privacy.1,
+        hash_with: privacy.2,
+        hash_key: privacy.3,
+        hash_key_file: privacy.4.map(PathBuf::from),
+        drop: privacy.5,
+        replace: privacy.6.into_iter().collect(),
         on_bad_line: what.3,
         encode: what.4,
         select: what.5,
@@ -594,7 +699,8 @@ fn run_through(config: &Config, input: Input, quarantine: &Path) -> Result<(), T
     prop_assert_eq!(lines.iter().map(|line| line.len() as u64).sum::<u64>() > 0, summary.lines_shipped > 0);
     let is_pixel_4 = matches!(config.format(), Format::Auto | Format::RealTime)
         && config.schemas().iter().any(|schema| schema.columns().len() == 4);
-    if is_pixel_4 && *config.encoding() == Encoding::Raw && config.matcher().is_empty() {
+    let is_as_it_came = *config.encoding() == Encoding::Raw && config.treatment().is_none();
+    if is_pixel_4 && is_as_it_came && config.matcher().is_empty() {
         let text = log();
         let is_good = |(number, line): &(usize, &[u8])| {
             !(*number as u64).is_multiple_of(BAD) && line.len() <= config.container().max_line_len()

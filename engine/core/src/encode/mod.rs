@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pixel_engine_log::encode::{Encoder, Encoding};
+use pixel_engine_log::field::Field;
 use pixel_engine_log::line::Line;
 use pixel_engine_log::select::Selector;
 
@@ -20,15 +21,21 @@ use self::partition::PartitionValues;
 use self::reorder::reorder;
 use crate::ack::AckToken;
 use crate::billing::Billed;
-use crate::block::{Block, BufferPool, Cut, Origin};
-use crate::check::{self, Checked, Checks, LineCounts, Take};
+use crate::block::{Block, BufferPool, Cut, Layout, Origin};
+use crate::check::{self, Checked, Checks, LineCounts, Take, Taken, Unfit};
+use crate::duplicates::DuplicateWindow;
 use crate::observe::{Observe, ObserveBlock};
+use crate::privacy::{Treater, Treatment};
 use crate::quarantine::{BadLine, Reason};
 
 /// What becomes of lines: the same for every block of a run.
 pub struct Rules {
     /// Which lines are shipped.
     pub checks: Checks,
+    /// Lines whose request id it holds are not shipped again.
+    pub duplicates: Option<DuplicateWindow>,
+    /// What becomes of personal data in a line.
+    pub treatment: Option<Arc<Treatment>>,
     /// What a line becomes.
     pub encoding: Encoding,
     /// The longest encoded line, with its newline, that a record can hold.
@@ -153,12 +160,18 @@ impl Scratch {
 impl Rules {
     /// Encodes every line of the block.
     pub fn encode(&self, block: Block, scratch: &mut Scratch) -> Encoded {
+        let treatment = self.treatment.as_deref().filter(|_| !block.is_treated);
+        let is_plain = treatment.is_none() && self.duplicates.is_none();
         let mut writer = Writer {
             bytes: &block.bytes,
+            is_plain,
+            is_json: block.layout == Layout::Json,
+            duplicates: self.duplicates.as_ref(),
+            treater: treatment.map(Treater::new),
             encoding: &self.encoding,
             encoder: scratch.encoder(&self.encoding),
             max_len: self.max_line_len,
-            output: Output::new(&self.encoding, &self.pool),
+            output: Output::new(is_plain && self.encoding == Encoding::Raw, &self.pool),
             partition_values: self.partition_by.as_ref().map(PartitionValues::new),
             unpacked: Billed::default(),
             observers: self.observers.iter().map(|observer| observer.begin_block()).collect(),
@@ -200,6 +213,12 @@ impl Rules {
 /// Writes the lines of one block.
 struct Writer<'block, 'rules> {
     bytes: &'block [u8],
+    /// Whether lines are neither treated nor held against those before.
+    is_plain: bool,
+    /// Whether they are JSON objects.
+    is_json: bool,
+    duplicates: Option<&'rules DuplicateWindow>,
+    treater: Option<Treater<'rules>>,
     encoding: &'rules Encoding,
     encoder: Encoder,
     max_len: usize,
@@ -211,7 +230,10 @@ struct Writer<'block, 'rules> {
 
 impl Take for Writer<'_, '_> {
     #[inline]
-    fn ship(&mut self, line: &Line<'_>, start: u32, end: u32) -> Result<(), Reason> {
+    fn ship(&mut self, line: &Line<'_>, start: u32, end: u32) -> Result<Taken, Unfit> {
+        if !self.is_plain {
+            return self.ship_unless_duplicate(line, start, end);
+        }
         let limit = self.max_len;
         let len = match self.encoding {
             Encoding::Raw => {
@@ -224,22 +246,83 @@ impl Take for Writer<'_, '_> {
             _ => self.output.append(start..end + 1, limit, |out| self.encoder.encode(line, out)),
         };
         if len > limit {
-            return Err(Reason::TooLongForRecord { len, limit });
+            return Err(Unfit { reason: Reason::TooLongForRecord { len, limit }, treated: None });
         }
-        if let Some(values) = &mut self.partition_values {
-            values.push(line);
-        }
-        self.unpacked.add(len, 0);
-        for observer in &mut self.observers {
-            let text = &self.bytes[start as usize..end as usize];
-            observer.observe(line, text.strip_suffix(b"\r").unwrap_or(text));
-        }
-        Ok(())
+        let bytes = self.bytes;
+        self.shipped(line, || text(bytes, start, end), len);
+        Ok(Taken::Kept)
     }
 
     fn leave_out(&mut self, start: u32) {
         self.output.leave_out(self.bytes, start);
     }
+}
+
+impl Writer<'_, '_> {
+    /// As `ship`, where lines are treated or duplicates looked for. Out of line: most runs do
+    /// neither.
+    #[inline(never)]
+    fn ship_unless_duplicate(&mut self, line: &Line<'_>, start: u32, end: u32) -> Result<Taken, Unfit> {
+        let came = text(self.bytes, start, end);
+        let Some(mut treater) = self.treater.take() else {
+            return self.append(line, line, came, start..end + 1).map_err(|reason| Unfit { reason, treated: None });
+        };
+        let taken = match treater.treat(line, self.is_json.then_some(came)) {
+            Ok(treated) => self
+                .append(line, &treated.line, treated.text, start..end + 1)
+                .map_err(|reason| Unfit { reason, treated: Some(treated.text.to_vec()) }),
+            Err(reason) => Err(Unfit { reason, treated: None }),
+        };
+        self.treater = Some(treater);
+        taken
+    }
+
+    /// Appends the line, whose text is that, unless the one that came is a duplicate.
+    fn append(&mut self, came: &Line<'_>, line: &Line<'_>, text: &[u8], source: Range<u32>) -> Result<Taken, Reason> {
+        let limit = self.max_len;
+        let len = self.output.append(source, limit, |out| match self.encoding {
+            Encoding::Raw => {
+                out.extend_from_slice(text);
+                out.push(b'\n');
+            }
+            _ => self.encoder.encode(line, out),
+        });
+        if len > limit {
+            return Err(Reason::TooLongForRecord { len, limit });
+        }
+        // Not before it is known to fit: a bad line is none to compare with.
+        if self.is_duplicate(came) {
+            self.output.take_back();
+            return Ok(Taken::Duplicate);
+        }
+        self.shipped(line, || text, len);
+        Ok(Taken::Kept)
+    }
+
+    /// Whether the window has the id of a line that is good; it has it from now on. A line without
+    /// an id is none.
+    fn is_duplicate(&self, line: &Line<'_>) -> bool {
+        let Some(window) = self.duplicates else { return false };
+        line.get(Field::XEdgeRequestId).is_some_and(|id| !id.is_empty() && !window.enter(id))
+    }
+
+    /// Notes a line that is in the output, in that many bytes.
+    #[inline]
+    fn shipped<'a>(&mut self, line: &Line<'_>, text: impl Fn() -> &'a [u8], len: usize) {
+        if let Some(values) = &mut self.partition_values {
+            values.push(line);
+        }
+        self.unpacked.add(len, 0);
+        for observer in &mut self.observers {
+            observer.observe(line, text());
+        }
+    }
+}
+
+/// A line of a block as it came, without its newline or carriage return.
+fn text(bytes: &[u8], start: u32, end: u32) -> &[u8] {
+    let text = &bytes[start as usize..end as usize];
+    text.strip_suffix(b"\r").unwrap_or(text)
 }
 
 /// What there is of a block beside the lines that are kept.
@@ -258,8 +341,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::ack::{Acknowledged, Acknowledgements, Position};
     use crate::block::Layout;
+    use crate::config::Settings;
     use crate::observe::{Observed, Observer};
-    use pixel_engine_log::field::Field;
     use pixel_engine_log::query::QueryEncoding;
     use pixel_engine_log::schema::{LogKind, Schema, Schemas};
     use pixel_engine_log::select::Matcher;
@@ -284,7 +367,7 @@ pub(crate) mod tests {
         Arc::new(block)
     }
 
-    fn rules(encoding: Encoding, conditions: &[&str]) -> Rules {
+    pub(crate) fn rules(encoding: Encoding, conditions: &[&str]) -> Rules {
         let schemas = ["timestamp c-ip", "timestamp c-ip sc-status"];
         let schemas = schemas.map(|list| Schema::parse(LogKind::RealTime, list).expect("known fields"));
         Rules {
@@ -292,7 +375,10 @@ pub(crate) mod tests {
                 schemas: Schemas::new(schemas).expect("two counts"),
                 matcher: Matcher::new(conditions.iter().copied()).expect("conditions"),
                 stop_at_bad_line: false,
+                withhold: false,
             },
+            duplicates: None,
+            treatment: None,
             encoding,
             max_line_len: 1 << 20,
             reorder_for: None,
@@ -302,21 +388,22 @@ pub(crate) mod tests {
         }
     }
 
-    fn block(text: &[u8], layout: Layout, cut: Option<Cut>) -> Block {
+    pub(crate) fn block(text: &[u8], layout: Layout, cut: Option<Cut>) -> Block {
         let added = text.last() != Some(&b'\n');
         let source_bytes = text.len() as u64;
         let bytes = [text, if added { b"\n" } else { b"" }].concat();
         let origin = Arc::new(Origin::new(0, "a.log".to_owned()));
         let token = Acknowledgements::default().token(0, 100..100 + source_bytes);
         let (read_at, query_encoding) = (Instant::now(), QueryEncoding::default());
-        Block { bytes, origin, offset: 100, source_bytes, read_at, layout, query_encoding, cut, token }
+        let is_treated = false;
+        Block { bytes, origin, offset: 100, source_bytes, read_at, layout, query_encoding, is_treated, cut, token }
     }
 
     fn encode(rules: &Rules, text: &[u8]) -> Encoded {
         rules.encode(block(text, Layout::RealTime, None), &mut Scratch::default())
     }
 
-    fn text(encoded: &Encoded) -> &[u8] {
+    pub(crate) fn text(encoded: &Encoded) -> &[u8] {
         encoded.block.lines(0..encoded.block.line_count())
     }
 
@@ -403,7 +490,7 @@ pub(crate) mod tests {
         assert_eq!(encoded.counts, counts);
         // The quarantine keeps the line to the byte.
         let [bad] = &encoded.bad_lines[..] else { panic!("one") };
-        assert_eq!((bad.line, bad.offset, &bad.bytes[..]), (4, 126, "\u{feff}bad".as_bytes()));
+        assert_eq!((bad.line, bad.offset, bad.bytes.as_deref()), (4, 126, Some("\u{feff}bad".as_bytes())));
         // However little of a line and the mark before it is safe, a line comes once: 2 is at bytes
         // 7..11 with its mark from 4 on, 3 at 18..22.
         for (delivered, wanted) in [
@@ -434,7 +521,10 @@ pub(crate) mod tests {
             let encoded = rules.encode(block(b"1\t-\n2\t-", Layout::RealTime, Some(cut)), &mut Scratch::default());
             assert_eq!(text(&encoded), b"1\t-\n");
             let [bad] = &encoded.bad_lines[..] else { panic!("one") };
-            assert_eq!((&bad.reason, bad.line, bad.offset, &bad.bytes[..]), (&reason, 1, 104, &b"2\t-"[..]));
+            assert_eq!(
+                (&bad.reason, bad.line, bad.offset, bad.bytes.as_deref()),
+                (&reason, 1, 104, Some(&b"2\t-"[..]))
+            );
         }
     }
 
@@ -483,6 +573,54 @@ pub(crate) mod tests {
             let block = Block { query_encoding, ..block(b"1\t1\tu=%2541\n", Layout::RealTime, None) };
             let encoded = rules.encode(block, &mut Scratch::default());
             assert_eq!(encoded.block.hash_keys(), Some(&[pixel_engine_kpl::hash_of_partition_key(value)][..]));
+        }
+    }
+
+    #[test]
+    fn everything_behind_the_matcher_has_the_treated_line() {
+        /// Notes each line and its address.
+        struct Lines;
+
+        impl Observer for Lines {
+            type Tally = Vec<Vec<u8>>;
+
+            fn observe(&self, line: &Line<'_>, text: &[u8], lines: &mut Self::Tally) {
+                lines.push([text, b"|", line.get(Field::CIp).expect("it is there")].concat());
+            }
+
+            fn merge(&self, into: &mut Self::Tally, from: Self::Tally) {
+                into.extend(from);
+            }
+        }
+
+        let input = b"1\t203.0.113.9\r\n2\t203.0.114.9\nbad 203.0.113.9\n3\t203.0.113.99\t200\nx\t203.0.113.9\n";
+        for (encoding, wanted) in [
+            (Encoding::Raw, &b"1\t203.0.113.0\n"[..]),
+            (Encoding::Projection("c-ip,sc-status".parse().expect("fields")), b"203.0.113.0\t-\n"),
+            (Encoding::Json(None), b"{\"timestamp\":1,\"c_ip\":\"203.0.113.0\"}\n"),
+        ] {
+            let observed = Arc::new(Observed::new(Lines));
+            let settings = Settings { mask_ip: Some(true), ..Settings::default() };
+            let mut rules = Rules {
+                treatment: settings.validate().expect("it goes").treatment().cloned(),
+                partition_by: Some(Selector::Field(Field::CIp)),
+                observers: vec![observed.clone()],
+                max_line_len: wanted.len(),
+                ..rules(encoding.clone(), &["c-ip=203.0.113.*"])
+            };
+            rules.checks.withhold = true;
+            let encoded = encode(&rules, input);
+            assert_eq!((text(&encoded), encoded.counts.filtered), (wanted, 1));
+            let key = u128::from_be_bytes(pixel_engine_kpl::md5::md5_many(&[b"203.0.113.0"])[0]);
+            assert_eq!(encoded.block.hash_keys().expect("by address")[0], key);
+            assert_eq!(observed.take()[0], b"1\t203.0.113.0|203.0.113.0");
+            let bad: Vec<_> = encoded.bad_lines.iter().map(|bad| (bad.len, bad.bytes.as_deref())).collect();
+            let long = (18, Some(&b"3\t203.0.113.0\t200"[..]));
+            assert_eq!(bad, [(15, None), long, (13, None)]);
+
+            let block = Block { is_treated: true, ..block(input, Layout::RealTime, None) };
+            let as_it_came = rules.encode(block, &mut Scratch::default());
+            assert_eq!(as_it_came.bad_lines[0].bytes.as_deref(), Some(&b"bad 203.0.113.9"[..]));
         }
     }
 
@@ -576,17 +714,18 @@ pub(crate) mod tests {
             let of = |what| lines.iter().filter(move |line| expected(line) == what);
             let kept: Vec<u8> = of("kept").flat_map(|line| [line.strip_suffix(b"\r").unwrap_or(line), b"\n"].concat()).collect();
             prop_assert_eq!(text(&encoded), &kept[..]);
-            let bad: Vec<&Vec<u8>> = encoded.bad_lines.iter().map(|bad| &bad.bytes).collect();
+            let bad: Vec<&Vec<u8>> = encoded.bad_lines.iter().filter_map(|bad| bad.bytes.as_ref()).collect();
             prop_assert_eq!(bad, of("bad").collect::<Vec<_>>());
             for bad in &encoded.bad_lines {
                 let at = bad.offset as usize - 100;
-                prop_assert!(input[at..].starts_with(&bad.bytes));
+                prop_assert!(input[at..].starts_with(bad.bytes.as_ref().expect("nothing is withheld")));
                 prop_assert_eq!(bad.line, input[..at].iter().filter(|&&byte| byte == b'\n').count() as u64);
             }
             prop_assert_eq!(encoded.counts, LineCounts {
                 lines_in: (lines.len() - of("empty").count()) as u64,
                 filtered: of("filtered").count() as u64,
                 bad: of("bad").count() as u64,
+                duplicates: 0,
                 empty: of("empty").count() as u64,
                 headers: 0,
                 newlines: lines.len() as u64,

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use pixel_engine_log::encode::Encoding;
-
 use crate::block::BufferPool;
 
 /// Lines are added in their order; the first that is left out, or loses a carriage return, moves
@@ -17,11 +15,10 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(encoding: &Encoding, pool: &BufferPool) -> Output {
-        let copy = match encoding {
-            Encoding::Raw => None,
-            _ => Some(pool.take_empty()),
-        };
+    /// The output of a block whose lines are kept as they came, or of one in which each becomes
+    /// something else.
+    pub(super) fn new(keeps_lines: bool, pool: &BufferPool) -> Output {
+        let copy = (!keeps_lines).then(|| pool.take_empty());
         Output { copy, line_ends: Vec::new(), sources: Vec::new(), pool: pool.clone() }
     }
 
@@ -74,6 +71,14 @@ impl Output {
             self.sources.push(source);
         }
         len
+    }
+
+    /// Takes the last line back, which was appended.
+    pub(super) fn take_back(&mut self) {
+        self.line_ends.pop();
+        self.sources.pop();
+        let end = self.line_ends.last().map_or(0, |&end| end as usize);
+        self.copy.get_or_insert_default().truncate(end);
     }
 
     pub(super) fn finish(self, block: Vec<u8>) -> (Vec<u8>, Vec<u32>, Option<Vec<Range<u32>>>) {

@@ -35,6 +35,7 @@ pub(crate) use segment::{Segment, segments};
 
 use crate::checkpoint::Checkpoint;
 use crate::durable;
+use crate::privacy::TreatmentId;
 
 /// A file is followed by another one when it is that long.
 const SEGMENT_SIZE: u64 = 32 << 20;
@@ -76,7 +77,7 @@ pub enum JournalError {
 /// let folder = tempfile::tempdir()?;
 /// let journal = Journal::open(folder.path(), 1 << 30, std::time::Duration::ZERO)?;
 /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-/// runtime.block_on(journal.append(Kind::RealTime, b"1.5\t203.0.113.9\tcurl/8.0\te=a\n")?.wait())?;
+/// runtime.block_on(journal.append(Kind::RealTime, None, b"1.5\t203.0.113.9\tcurl/8.0\te=a\n")?.wait())?;
 /// assert_eq!(journal.bytes(), 29);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -109,12 +110,15 @@ struct State {
     is_closing: bool,
 }
 
+/// What the lines of a segment have in common.
+type Label = (Kind, Option<TreatmentId>);
+
 /// Lines that are written and synced together.
 #[derive(Default)]
 struct Group {
-    lines: BTreeMap<Kind, Vec<u8>>,
+    lines: BTreeMap<Label, Vec<u8>>,
     /// What must have a segment of its own.
-    alone: Vec<Vec<u8>>,
+    alone: Vec<(Label, Vec<u8>)>,
     len: u64,
     outcome: Arc<Outcome>,
 }
@@ -184,11 +188,12 @@ impl Journal {
         &self.shared.folder
     }
 
-    /// Takes whole lines, each with its newline.
+    /// Takes whole lines, each with its newline, and the treatment that they have been through, if
+    /// there was one.
     ///
     /// # Errors
     /// The journal is full, or closed.
-    pub fn append(&self, kind: Kind, lines: &[u8]) -> Result<Pending, JournalError> {
+    pub fn append(&self, kind: Kind, treatment: Option<TreatmentId>, lines: &[u8]) -> Result<Pending, JournalError> {
         let mut state = self.shared.lock();
         if state.is_closing {
             return Err(JournalError::Closed);
@@ -202,19 +207,11 @@ impl Journal {
             self.shared.wake.notify_one();
         }
         match kind {
-            Kind::Alone => group.alone.push(lines.to_vec()),
-            _ => group.lines.entry(kind).or_default().extend_from_slice(lines),
+            Kind::Alone => group.alone.push(((kind, treatment), lines.to_vec())),
+            _ => group.lines.entry((kind, treatment)).or_default().extend_from_slice(lines),
         }
         group.len += len;
         Ok(Pending(Arc::clone(&group.outcome)))
-    }
-
-    /// Takes the lines of a body.
-    ///
-    /// # Errors
-    /// As for [`Journal::append`].
-    pub fn append_body(&self, body: &Body) -> Result<Pending, JournalError> {
-        self.append(body.kind, &body.lines)
     }
 
     /// Bytes that are on disk, most of which wait to be delivered.
@@ -293,7 +290,7 @@ impl Group {
 /// The thread that writes.
 struct Writer {
     shared: Arc<Shared>,
-    open: BTreeMap<Kind, OpenSegment>,
+    open: BTreeMap<Label, OpenSegment>,
 }
 
 struct OpenSegment {
@@ -336,29 +333,29 @@ impl Writer {
 
     fn write_group(&mut self, group: &Group) -> io::Result<()> {
         let mut result = Ok(());
-        for (&kind, lines) in &group.lines {
-            result = result.and(self.append(kind, lines));
+        for (&label, lines) in &group.lines {
+            result = result.and(self.append(label, lines));
         }
-        for lines in &group.alone {
-            result = result.and(self.append(Kind::Alone, lines));
-            self.seal(Kind::Alone);
+        for (label, lines) in &group.alone {
+            result = result.and(self.append(*label, lines));
+            self.seal(*label);
         }
         result
     }
 
-    fn append(&mut self, kind: Kind, lines: &[u8]) -> io::Result<()> {
-        let appended = self.try_append(kind, lines);
-        let is_full = self.open.get(&kind).is_some_and(|segment| segment.len >= SEGMENT_SIZE);
+    fn append(&mut self, label: Label, lines: &[u8]) -> io::Result<()> {
+        let appended = self.try_append(label, lines);
+        let is_full = self.open.get(&label).is_some_and(|segment| segment.len >= SEGMENT_SIZE);
         // After an error nobody knows what is in it: perhaps a part of a line, to which nothing may
         // be joined.
         if is_full || appended.is_err() {
-            self.seal(kind);
+            self.seal(label);
         }
         appended
     }
 
-    fn try_append(&mut self, kind: Kind, lines: &[u8]) -> io::Result<()> {
-        if !self.open.contains_key(&kind) {
+    fn try_append(&mut self, label: Label, lines: &[u8]) -> io::Result<()> {
+        if !self.open.contains_key(&label) {
             let number = {
                 let mut state = self.shared.lock();
                 let number = state.next_number;
@@ -366,7 +363,8 @@ impl Writer {
                 state.open.insert(number);
                 number
             };
-            let path = Segment::path(&self.shared.folder, number, kind);
+            let (kind, treatment) = label;
+            let path = Segment::path(&self.shared.folder, number, kind, treatment);
             let file = File::create_new(&path).and_then(|file| durable::sync_folder_of(&path).map(|()| file));
             let file = match file {
                 Ok(file) => file,
@@ -375,17 +373,17 @@ impl Writer {
                     return Err(error);
                 }
             };
-            self.open.insert(kind, OpenSegment { number, file, len: 0 });
+            self.open.insert(label, OpenSegment { number, file, len: 0 });
         }
-        let segment = self.open.get_mut(&kind).expect("it was opened above");
+        let segment = self.open.get_mut(&label).expect("it was opened above");
         segment.len += lines.len() as u64;
         segment.file.write_all(lines)?;
         segment.file.sync_data()
     }
 
     /// Writes no more to the segment.
-    fn seal(&mut self, kind: Kind) {
-        if let Some(OpenSegment { number, file, len }) = self.open.remove(&kind) {
+    fn seal(&mut self, label: Label) {
+        if let Some(OpenSegment { number, file, len }) = self.open.remove(&label) {
             let mut state = self.shared.lock();
             state.open.remove(&number);
             // Where not all of it could be written.

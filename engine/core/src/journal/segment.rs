@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{Checkpoint, Standing};
+use crate::privacy::TreatmentId;
 use crate::source::{Format, OpenFile};
 
 /// What the lines of a segment have in common, so that they can be read one after the other.
@@ -34,7 +35,8 @@ impl Kind {
         }
     }
 
-    fn format(self) -> Format {
+    /// What its lines are read as.
+    pub fn format(self) -> Format {
         match self {
             Kind::RealTime => Format::RealTime,
             Kind::Json => Format::Json,
@@ -43,23 +45,28 @@ impl Kind {
     }
 }
 
-/// One file: `NUMBER.EXTENSION`, with twenty digits.
+/// One file: `NUMBER.EXTENSION`, with twenty digits, or `NUMBER.TREATMENT.EXTENSION` where its lines
+/// were [treated](crate::privacy) before they were written.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(super) number: u64,
     pub(crate) path: PathBuf,
     pub(crate) format: Format,
+    pub(crate) treatment: Option<TreatmentId>,
 }
 
 impl Segment {
-    pub(super) fn path(folder: &Path, number: u64, kind: Kind) -> PathBuf {
-        folder.join(format!("{number:020}.{}", kind.extension()))
+    pub(super) fn path(folder: &Path, number: u64, kind: Kind, treatment: Option<TreatmentId>) -> PathBuf {
+        let treatment = treatment.map(|id| format!(".{id}")).unwrap_or_default();
+        folder.join(format!("{number:020}{treatment}.{}", kind.extension()))
     }
 
     fn of(path: PathBuf) -> Option<Segment> {
-        let (number, extension) = path.file_name()?.to_str()?.split_once('.')?;
+        let (number, rest) = path.file_name()?.to_str()?.split_once('.')?;
+        let treated = rest.split_once('.').and_then(|(id, extension)| Some((id.parse().ok()?, extension)));
+        let (treatment, extension) = treated.map_or((None, rest), |(id, extension)| (Some(id), extension));
         let kind = Kind::ALL.into_iter().find(|kind| kind.extension() == extension)?;
-        Some(Segment { number: number.parse().ok()?, format: kind.format(), path })
+        Some(Segment { number: number.parse().ok()?, format: kind.format(), treatment, path })
     }
 
     /// Whether all of its lines are delivered by what that checkpoint says. Part of a line at the

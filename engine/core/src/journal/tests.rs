@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use super::*;
-use crate::config::{Linger, Settings};
+use crate::config::{Linger, Secret, Settings};
+use crate::privacy::Privacy;
 use crate::quarantine::Quarantine;
 use crate::record::Record;
 use crate::run::{Report, Run};
@@ -28,7 +29,7 @@ fn open(folder: &TempDir, readers: usize) -> Journal {
 }
 
 fn append(journal: &Journal, kind: Kind, lines: impl AsRef<[u8]>) {
-    runtime().block_on(journal.append(kind, lines.as_ref()).unwrap().wait()).unwrap();
+    runtime().block_on(journal.append(kind, None, lines.as_ref()).unwrap().wait()).unwrap();
 }
 
 fn checkpoint(folder: &TempDir, reader: usize) -> Checkpoint {
@@ -63,7 +64,7 @@ fn deliver(folder: &TempDir, checkpoint: &Checkpoint, max_records: usize) -> (BT
         record.chunks().for_each(|chunk| taken.extend_from_slice(chunk));
         Ok(Some(record))
     });
-    let source = Follow::of_journal(folder.path().join("journal"), Arc::new(AtomicBool::new(true)));
+    let source = Follow::of_journal(folder.path().join("journal"), None, Arc::new(AtomicBool::new(true)));
     let mut quarantine = Quarantine::new(folder.path().join("quarantine"));
     let report = Run::new(&config).source(source).checkpoint(Some(checkpoint)).to(&mut sink, &mut quarantine);
     let mut numbers = BTreeMap::new();
@@ -72,6 +73,47 @@ fn deliver(folder: &TempDir, checkpoint: &Checkpoint, max_records: usize) -> (BT
         *numbers.entry(number.trim_matches(['"', '}']).parse().unwrap()).or_default() += 1;
     }
     (numbers, report)
+}
+
+#[test]
+fn what_was_treated_before_it_was_written_is_not_treated_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let hashing = |fields: &str| {
+        let settings = Settings {
+            to: Some("null:".to_owned()),
+            hash: Some(fields.to_owned()),
+            hash_key: Some(Secret::new("0123456789abcdef")),
+            ..Settings::default()
+        };
+        settings.validate().unwrap()
+    };
+    let (config, other) = (hashing("query.n"), hashing("query.m"));
+    let (this, another) = (Privacy::of(&config).unwrap(), Privacy::of(&other).unwrap());
+    let journal = open(&folder, 1);
+    let mut treated = Vec::new();
+    this.treat(Format::Auto, line(7).as_bytes(), &mut treated);
+    for (kind, treatment, lines) in [
+        (Kind::RealTime, None, line(7).into_bytes()),
+        (Kind::RealTime, Some(this.id()), treated.clone()),
+        (Kind::RealTime, Some(another.id()), line(7).into_bytes()),
+        (Kind::Alone, Some(this.id()), b"no line of a log\n".to_vec()),
+    ] {
+        runtime().block_on(journal.append(kind, treatment, &lines).unwrap().wait()).unwrap();
+    }
+    assert_eq!(files(&folder).len(), 4);
+    let mut taken = Vec::new();
+    let mut sink = Each::new(|record: Record| {
+        record.chunks().for_each(|chunk| taken.extend_from_slice(chunk));
+        Ok(Some(record))
+    });
+    let closed = Arc::new(AtomicBool::new(true));
+    let source = Follow::of_journal(folder.path().join("journal"), Some(this.id()), closed);
+    let mut quarantine = Quarantine::new(folder.path().join("quarantine"));
+    let report = Run::new(&config).source(source).to(&mut sink, &mut quarantine);
+    assert_eq!((report.summary.lines_shipped, report.summary.lines_quarantined), (3, 1));
+    assert_eq!(taken, treated.repeat(3));
+    let bad = std::fs::read_to_string(folder.path().join("quarantine")).unwrap();
+    assert!(bad.contains("no line of a log"), "{bad}");
 }
 
 #[test]
@@ -139,10 +181,10 @@ fn a_full_journal_takes_no_more() {
     let half = vec![b'\n'; LIMIT as usize / 2];
     append(&journal, Kind::RealTime, &half);
     append(&journal, Kind::Json, &half);
-    let refused = journal.append(Kind::RealTime, b"\n").map(drop).unwrap_err();
+    let refused = journal.append(Kind::RealTime, None, b"\n").map(drop).unwrap_err();
     assert!(matches!(refused, JournalError::Full { limit: LIMIT, .. }), "{refused}");
     journal.close();
-    assert!(matches!(journal.append(Kind::RealTime, b"\n").map(drop), Err(JournalError::Closed)));
+    assert!(matches!(journal.append(Kind::RealTime, None, b"\n").map(drop), Err(JournalError::Closed)));
     let in_use = Journal::open(journal.folder(), LIMIT, Duration::ZERO).err().unwrap();
     assert!(matches!(in_use, JournalError::Locked(_)), "{in_use}");
 }
@@ -153,8 +195,8 @@ fn what_cannot_be_written_is_not_safe() {
     let journal = open(&folder, 1);
     append(&journal, Kind::RealTime, line(0));
     // The next segment is in the way.
-    std::fs::create_dir(Segment::path(journal.folder(), 2, Kind::Json)).unwrap();
-    let error = runtime().block_on(journal.append(Kind::Json, b"{}\n").unwrap().wait()).unwrap_err();
+    std::fs::create_dir(Segment::path(journal.folder(), 2, Kind::Json, None)).unwrap();
+    let error = runtime().block_on(journal.append(Kind::Json, None, b"{}\n").unwrap().wait()).unwrap_err();
     assert!(matches!(error, JournalError::Io { .. }), "{error}");
     append(&journal, Kind::Json, "{}\n");
 }
@@ -222,7 +264,7 @@ proptest! {
                         vec![numbers.map(line).collect()]
                     };
                     let pending: Vec<Pending> =
-                        bodies.iter().map(|body| here.append(Kind::RealTime, body.as_bytes()).unwrap()).collect();
+                        bodies.iter().map(|body| here.append(Kind::RealTime, None, body.as_bytes()).unwrap()).collect();
                     pending.into_iter().for_each(|pending| runtime.block_on(pending.wait()).unwrap());
                 }
                 Step::Deliver { max_records } => {

@@ -34,6 +34,7 @@ use crate::block::BufferPool;
 use crate::check::Checks;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Config, OnBadLine, QueryEncodingKind};
+use crate::duplicates::DuplicateWindow;
 use crate::encode::Rules;
 use crate::observe::Observe;
 use crate::progress::Progress;
@@ -246,7 +247,10 @@ fn rules(config: &Config, observers: Vec<Arc<dyn Observe>>, pool: BufferPool) ->
             schemas: config.schemas().clone(),
             matcher: config.matcher().clone(),
             stop_at_bad_line: config.on_bad_line() == OnBadLine::Fail,
+            withhold: config.treatment().is_some(),
         },
+        duplicates: config.dedup_window().map(DuplicateWindow::new),
+        treatment: config.treatment().cloned(),
         encoding: config.encoding().clone(),
         max_line_len: container.max_line_len(),
         observers,

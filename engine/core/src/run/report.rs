@@ -34,8 +34,11 @@ pub struct Summary {
     pub lines_spooled: u64,
     /// Lines in the quarantine.
     pub lines_quarantined: u64,
-    /// Lines that were left out: by a matcher, or as bad lines when these are skipped.
+    /// Lines that were left out: by a matcher, as duplicates, or as bad lines when these are
+    /// skipped.
     pub lines_filtered: u64,
+    /// Those of the filtered lines that were duplicates.
+    pub lines_duplicate: u64,
     /// Those of the filtered lines that were bad.
     pub lines_skipped: u64,
     /// Lines that an error kept from being delivered; 0 after a good run.
@@ -90,8 +93,10 @@ pub struct SourceCounts {
     pub lines_in: u64,
     /// Bytes read, after decompression.
     pub bytes_in: u64,
-    /// Lines that a matcher left out.
+    /// Lines that were left out: by a matcher, or as duplicates.
     pub lines_filtered: u64,
+    /// Those of the filtered lines that were duplicates.
+    pub lines_duplicate: u64,
     /// Lines that cannot be shipped: quarantined, or skipped where that was asked for.
     pub lines_bad: u64,
     /// Empty lines, which are no log lines.
@@ -105,6 +110,7 @@ impl SourceCounts {
         self.lines_in += lines.lines_in;
         self.bytes_in += bytes;
         self.lines_filtered += lines.filtered;
+        self.lines_duplicate += lines.duplicates;
         self.lines_bad += lines.bad;
         self.lines_empty += lines.empty;
         self.lines_header += lines.headers;
@@ -215,6 +221,7 @@ impl Report {
             lines_spooled: spooled,
             lines_quarantined: quarantined,
             lines_filtered: filtered,
+            lines_duplicate: lines.duplicates,
             lines_skipped: skipped,
             lines_undelivered: lines.lines_in - delivered.lines - spooled - quarantined - filtered,
             lines_empty: lines.empty,

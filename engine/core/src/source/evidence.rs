@@ -14,8 +14,7 @@ use pixel_engine_log::select::Matcher;
 use serde::Serialize;
 
 use crate::block::Block;
-use crate::check::{Checks, Scratch, Take};
-use crate::quarantine::Reason;
+use crate::check::{Checks, Scratch, Take, Taken, Unfit};
 
 /// Queries that are looked at, at most.
 const MAX_LINES: u32 = 1_000;
@@ -45,7 +44,7 @@ impl QueryEncodingDetector {
     /// For real-time logs of these schemas, and any other log.
     pub(crate) fn new(schemas: Schemas) -> QueryEncodingDetector {
         QueryEncodingDetector {
-            checks: Checks { schemas, matcher: Matcher::default(), stop_at_bad_line: false },
+            checks: Checks { schemas, matcher: Matcher::default(), stop_at_bad_line: false, withhold: false },
             once: AtomicU64::new(0),
             twice: AtomicU64::new(0),
             undecided: AtomicU64::new(0),
@@ -54,15 +53,10 @@ impl QueryEncodingDetector {
 
     /// What the queries of this block show.
     pub(super) fn decide(&self, block: &Block) -> Option<QueryEncoding> {
-        let mut evidence = Evidence::default();
-        self.checks.check(block, &mut Scratch::default(), &mut evidence);
+        let evidence = Evidence::of(&self.checks, block);
         let Evidence { once, twice } = evidence;
         let (name, lines) = (&block.origin.name, once + twice);
-        let decided = match (once, twice) {
-            (0, 0) => return None,
-            _ if once > twice => QueryEncoding::Once,
-            _ => QueryEncoding::Twice,
-        };
+        let decided = evidence.majority()?;
         let (counter, times, votes) = match decided {
             QueryEncoding::Once => (&self.once, "once", once),
             QueryEncoding::Twice => (&self.twice, "twice", twice),
@@ -91,14 +85,32 @@ impl QueryEncodingDetector {
 }
 
 /// How many queries show what.
-#[derive(Default)]
-struct Evidence {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Evidence {
     once: u32,
     twice: u32,
 }
 
+impl Evidence {
+    /// What the queries of this block show.
+    pub(crate) fn of(checks: &Checks, block: &Block) -> Evidence {
+        let mut evidence = Evidence::default();
+        checks.check(block, &mut Scratch::default(), &mut evidence);
+        evidence
+    }
+
+    /// What most of them show; `None` when none shows anything.
+    pub(crate) fn majority(self) -> Option<QueryEncoding> {
+        match (self.once, self.twice) {
+            (0, 0) => None,
+            (once, twice) if once > twice => Some(QueryEncoding::Once),
+            _ => Some(QueryEncoding::Twice),
+        }
+    }
+}
+
 impl Take for Evidence {
-    fn ship(&mut self, line: &Line<'_>, _start: u32, _end: u32) -> Result<(), Reason> {
+    fn ship(&mut self, line: &Line<'_>, _start: u32, _end: u32) -> Result<Taken, Unfit> {
         if self.once + self.twice < MAX_LINES
             && let Some(shown) = line.get(Field::CsUriQuery).and_then(QueryEncoding::shown_by)
         {
@@ -107,7 +119,7 @@ impl Take for Evidence {
                 QueryEncoding::Twice => self.twice += 1,
             }
         }
-        Ok(())
+        Ok(Taken::Kept)
     }
 
     fn leave_out(&mut self, _start: u32) {}

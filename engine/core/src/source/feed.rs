@@ -143,11 +143,19 @@ pub struct Feed<'run> {
     feeds: &'run Feeds<'run>,
     /// The number of the source.
     source: usize,
+    is_treated: bool,
 }
 
 impl<'run> Feed<'run> {
     pub(crate) fn new(feeds: &'run Feeds<'run>, source: usize) -> Feed<'run> {
-        Feed { feeds, source }
+        Feed { feeds, source, is_treated: false }
+    }
+
+    /// A feed for lines that have been through [`Privacy::treat`](crate::privacy::Privacy::treat):
+    /// they are not treated again, and one that cannot be read is kept as it is.
+    #[must_use]
+    pub fn treated(self) -> Feed<'run> {
+        Feed { is_treated: true, ..self }
     }
 
     #[cfg(test)]
@@ -161,7 +169,7 @@ impl<'run> Feed<'run> {
         let feeds = self.feeds;
         let origin = feeds.origins.open(name.into(), self.source);
         let query_encoding = feeds.query_encoding.map_or_else(OnceLock::new, OnceLock::from);
-        Inlet { feeds, blocks: None, origin, query_encoding, ended: false }
+        Inlet { feeds, is_treated: self.is_treated, blocks: None, origin, query_encoding, ended: false }
     }
 
     /// What the lines are said to be.
@@ -191,6 +199,7 @@ impl<'run> Feed<'run> {
 /// its end.
 pub struct Inlet<'run> {
     feeds: &'run Feeds<'run>,
+    is_treated: bool,
     origin: Arc<Origin>,
     blocks: Option<BlockReader>,
     /// How many times its queries are encoded, once that is known.
@@ -273,6 +282,7 @@ impl Inlet<'_> {
             match blocks.next_block() {
                 Ok(Some(mut block)) => {
                     block.query_encoding = self.query_encoding(&block);
+                    block.is_treated = self.is_treated;
                     self.feeds.output.block(block)?;
                 }
                 Ok(None) => return Ok(()),

@@ -20,6 +20,7 @@ use super::input::check_glob;
 use super::{Closed, Feed, Format, InputError, OpenFile, Source};
 use crate::block::BLOCK_SIZE;
 use crate::journal::{Segment, segments};
+use crate::privacy::TreatmentId;
 
 /// Contents of files that have ended, to know copies of them by.
 const MAX_PREFIXES: usize = 64;
@@ -60,6 +61,8 @@ enum Which {
     /// like; two of them may begin alike without one being a copy of the other.
     Journal {
         folder: PathBuf,
+        /// The treatment of the run: what has been through it is not treated again.
+        treatment: Option<TreatmentId>,
         /// Set when nothing more is written, so that following ends where they do.
         is_closed: Arc<AtomicBool>,
     },
@@ -70,6 +73,8 @@ struct Found {
     path: PathBuf,
     /// What its lines are, where that is known.
     format: Option<Format>,
+    /// Whether its lines were treated before they were written.
+    is_treated: bool,
 }
 
 /// How often files are looked at.
@@ -108,10 +113,17 @@ impl Follow {
 
     /// Follows the segments of the [journal](crate::journal) in `folder`; once it `is_closed`, only
     /// to their end. What stands behind the last newline of a segment is never taken for a line.
-    pub fn of_journal(folder: impl Into<PathBuf>, is_closed: Arc<AtomicBool>) -> Follow {
+    /// Lines that have been through this [treatment](crate::privacy), which is that of the run, are
+    /// not treated again.
+    pub fn of_journal(
+        folder: impl Into<PathBuf>,
+        treatment: Option<TreatmentId>,
+        is_closed: Arc<AtomicBool>,
+    ) -> Follow {
         // Nobody writes to a segment that was removed.
         let times = Times { keep_open: Duration::ZERO, ..Times::USUAL };
-        Follow { which: Which::Journal { folder: folder.into(), is_closed }, start: Start::Beginning, times }
+        let which = Which::Journal { folder: folder.into(), treatment, is_closed };
+        Follow { which, start: Start::Beginning, times }
     }
 }
 
@@ -153,11 +165,14 @@ impl Which {
             Which::Matching(patterns) => {
                 let paths = patterns.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten();
                 let files = paths.filter_map(Result::ok).filter(|path| path.is_file());
-                files.map(|path| Found { path, format: None }).collect()
+                files.map(|path| Found { path, format: None, is_treated: false }).collect()
             }
-            Which::Journal { folder, .. } => {
-                let segments = segments(folder).unwrap_or_default().into_iter();
-                segments.map(|Segment { path, format, .. }| Found { path, format: Some(format) }).collect()
+            Which::Journal { folder, treatment: wanted, .. } => {
+                let found = |Segment { path, format, treatment, .. }| {
+                    let is_treated = treatment.is_some() && treatment == *wanted;
+                    Found { path, format: Some(format), is_treated }
+                };
+                segments(folder).unwrap_or_default().into_iter().map(found).collect()
             }
         }
     }
@@ -221,10 +236,12 @@ impl Following<'_> {
         }
     }
 
-    fn try_open(&mut self, Found { path, format }: &Found, start: Start) -> Result<Result<(), Closed>, InputError> {
+    fn try_open(&mut self, found: &Found, start: Start) -> Result<Result<(), Closed>, InputError> {
+        let Found { path, format, is_treated } = found;
         let open = OpenFile::open(path)?;
         if let Some(format) = *format {
-            self.files.push(Followed::open(self.feed, path, open, start, format, &[])?);
+            let feed = if *is_treated { self.feed.treated() } else { self.feed };
+            self.files.push(Followed::open(feed, path, open, start, format, &[])?);
             return Ok(Ok(()));
         }
         let prefixes = self.files.iter().filter_map(Followed::prefix).chain(self.prefixes.iter().cloned());

@@ -24,8 +24,8 @@ mod text;
 
 pub use crate::ack::{Completion, Outcome};
 pub use content::{Compression, Unsupported, is_plain};
-pub(crate) use evidence::QueryEncodingDetector;
 pub use evidence::QueryEncodings;
+pub(crate) use evidence::{Evidence, QueryEncodingDetector};
 pub use feed::{Closed, Feed, Inlet};
 pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
 pub use files::Files;

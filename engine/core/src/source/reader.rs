@@ -308,7 +308,7 @@ impl BlockReader {
         token.leave_unended(self.unended);
         let (origin, source_bytes) = (Arc::clone(&self.origin), taken as u64);
         let query_encoding = QueryEncoding::default();
-        Block { bytes, origin, offset, source_bytes, read_at, layout, query_encoding, cut, token }
+        Block { bytes, origin, offset, source_bytes, read_at, layout, query_encoding, is_treated: false, cut, token }
     }
 
     fn next_part(&mut self, last: bool) -> Cut {

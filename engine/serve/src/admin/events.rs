@@ -170,10 +170,10 @@ impl BadLineLook {
     fn of(line: &BadLine, with_text: bool) -> BadLineLook {
         BadLineLook {
             // Some reasons quote the line.
-            reason: if with_text { line.reason.to_string() } else { line.reason.without_text() },
+            reason: if with_text { line.reason.to_string() } else { line.reason.clone().without_content().to_string() },
             source: line.origin.name.clone(),
             line: line.line,
-            text: with_text.then(|| String::from_utf8_lossy(&line.bytes).into_owned()),
+            text: line.bytes.as_deref().filter(|_| with_text).map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
         }
     }
 }
@@ -190,9 +190,10 @@ mod tests {
         let reason = Reason::Timestamp { field: "timestamp", text: secret.clone() };
         let origin = Arc::new(pixel_engine_core::block::Origin::new(0, "a.log".to_owned()));
         let bytes = b"secret-1\tsecret-1".to_vec();
-        let line = BadLine { reason, origin, line: 7, offset: 0, bytes, part: None };
+        let (len, bytes) = (bytes.len(), Some(bytes));
+        let line = BadLine { reason, origin, line: 7, offset: 0, len, bytes, part: None };
         let json = |with_text| serde_json::to_string(&BadLineLook::of(&line, with_text)).unwrap();
-        assert_eq!(json(false), r#"{"reason":"unparsable timestamp","source":"a.log","line":7}"#);
+        assert_eq!(json(false), r#"{"reason":"unparsable timestamp `...`","source":"a.log","line":7}"#);
         assert!(json(true).contains(&secret));
     }
 }

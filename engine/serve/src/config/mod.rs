@@ -65,7 +65,7 @@ pub struct PipelineConfig {
 /// A setting that was given.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given {
-    /// Its value, as in the file.
+    /// Its value, as in the file; `***` for a secret.
     pub value: String,
     /// Who said so.
     pub from: From,

@@ -143,7 +143,8 @@ impl Reader<'_> {
             return None;
         }
         let given = |(&key, setting): (&Key, &Setting)| {
-            (key, Given { value: setting.value.to_string(), from: setting.from.clone() })
+            let value = if key.is_secret() { "***".to_owned() } else { setting.value.to_string() };
+            (key, Given { value, from: setting.from.clone() })
         };
         let given = set.iter().map(given).collect();
         Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, config, given })

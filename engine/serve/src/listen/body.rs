@@ -120,7 +120,7 @@ impl Bounds {
 pub(super) async fn store(door: &Door, bodies: &[Body]) -> Result<(), Refusal> {
     let mut pending = Vec::with_capacity(bodies.len());
     for body in bodies.iter().filter(|body| !body.lines.is_empty()) {
-        pending.push(door.journal.append_body(body)?);
+        pending.push(door.append(body.kind, &body.lines)?);
     }
     for pending in pending {
         pending.wait().await?;

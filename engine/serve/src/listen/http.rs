@@ -119,7 +119,7 @@ impl Server {
             time: SystemTime::now(),
             took: begun.elapsed(),
         };
-        let stored = match self.door.journal.append(Kind::RealTime, &hit.line(&self.config.pixel_fields)) {
+        let stored = match self.door.append(Kind::RealTime, &hit.line(&self.config.pixel_fields)) {
             Ok(pending) => pending.wait().await,
             Err(error) => Err(error),
         };

@@ -88,7 +88,7 @@ async fn read(door: &Door, mut stream: Stream, name: &str) {
 async fn store(door: &Door, body: &Body, name: &str) -> bool {
     let mut is_told = false;
     loop {
-        let error = match door.journal.append_body(body) {
+        let error = match door.append(body.kind, &body.lines) {
             Ok(pending) => match pending.wait().await {
                 Ok(()) => return true,
                 Err(error) => error,

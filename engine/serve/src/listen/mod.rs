@@ -24,7 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pixel_engine_core::config::Config;
-use pixel_engine_core::journal::Journal;
+use pixel_engine_core::journal::{Journal, JournalError, Kind, Pending};
+use pixel_engine_core::privacy::Privacy;
 use pixel_engine_core::source::Format;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
@@ -114,7 +115,8 @@ impl Listening {
         pipeline: &Config,
     ) -> Result<(), TlsError> {
         let _runtime = self.runtime.enter();
-        let door = Door { journal, format: pipeline.format(), stop: self.stop.subscribe() };
+        let privacy = Privacy::of(pipeline).map(Arc::new);
+        let door = Door { journal, privacy, format: pipeline.format(), stop: self.stop.subscribe() };
         let connections = Arc::new(Semaphore::new(config.max_connections));
         let name = config.address.to_string();
         let handle = self.runtime.handle();
@@ -146,11 +148,21 @@ impl Listening {
 #[derive(Clone)]
 struct Door {
     journal: Arc<Journal>,
+    /// What becomes of personal data before it is on disk.
+    privacy: Option<Arc<Privacy>>,
     format: Format,
     stop: watch::Receiver<bool>,
 }
 
 impl Door {
+    /// Takes whole lines, each with its newline.
+    fn append(&self, kind: Kind, lines: &[u8]) -> Result<Pending, JournalError> {
+        let Some(privacy) = &self.privacy else { return self.journal.append(kind, None, lines) };
+        let mut treated = Vec::with_capacity(lines.len());
+        privacy.treat(kind.format(), lines, &mut treated);
+        self.journal.append(kind, Some(privacy.id()), &treated)
+    }
+
     /// Waits until the service is to close.
     async fn stopped(&self) {
         let mut stop = self.stop.clone();
