@@ -290,6 +290,18 @@ impl Checkpoint {
         }
     }
 
+    /// Forgets the files of that device that no run is reading and that are not there any more.
+    pub(crate) fn forget_gone(&self, device: u64, is_there: impl Fn(u64) -> bool) {
+        let mut state = self.lock();
+        for place in (0..state.inputs.len()).rev() {
+            let entry = &state.inputs[place];
+            let is_read = state.running.values().any(|running| running.entry == place);
+            if entry.device == device && !is_there(entry.inode) && !is_read {
+                state.remove(place);
+            }
+        }
+    }
+
     /// Says that the source is read from its start after all, as if nothing of it were
     /// acknowledged.
     pub(crate) fn begin_anew(&self, source: usize) {
@@ -375,11 +387,17 @@ impl State {
 
     /// Forgets an input of this run, and its entry.
     fn forget(&mut self, source: usize) {
-        let Some(running) = self.running.remove(&source) else { return };
-        self.inputs.swap_remove(running.entry);
+        if let Some(running) = self.running.remove(&source) {
+            self.remove(running.entry);
+        }
+    }
+
+    /// Removes an entry that no input of this run has.
+    fn remove(&mut self, place: usize) {
+        self.inputs.swap_remove(place);
         let moved = self.inputs.len();
         for other in self.running.values_mut().filter(|other| other.entry == moved) {
-            other.entry = running.entry;
+            other.entry = place;
         }
         self.saved = false;
     }

@@ -103,9 +103,12 @@ impl Sidecar {
         // All of them first, as one pipeline may read the journal of another.
         for pipeline in &file.pipelines {
             let Some(config) = &pipeline.journal else { continue };
-            if !self.journals.contains_key(&config.folder) {
-                let journal = Journal::open(&config.folder, config.size, config.gather)?;
-                self.journals.insert(config.folder.clone(), Arc::new(journal));
+            match self.journals.get(&config.folder) {
+                Some(journal) => journal.set_limits(config.size, config.gather),
+                None => {
+                    let journal = Journal::open(&config.folder, config.size, config.gather)?;
+                    self.journals.insert(config.folder.clone(), Arc::new(journal));
+                }
             }
         }
         for (folder, journal) in &self.journals {

@@ -25,20 +25,23 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
 pub use body::{Body, BodyError, decompressed, last_fields_header};
 pub use segment::Kind;
+use segment::device;
 pub(crate) use segment::{Segment, segments};
 
 use crate::checkpoint::Checkpoint;
 use crate::durable;
 use crate::privacy::TreatmentId;
 
-/// A file is followed by another one when it is that long.
-const SEGMENT_SIZE: u64 = 32 << 20;
+/// A file is followed by another one when it is that long, or an eighth of what the journal may
+/// hold: only what nobody writes to is removed, so that of the lines that wait in a full journal,
+/// half are in files that can go.
+const MAX_SEGMENT_SIZE: u64 = 32 << 20;
 
 /// Lines cannot be taken.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -89,14 +92,14 @@ pub struct Journal {
 
 struct Shared {
     folder: PathBuf,
-    limit: u64,
-    /// How long a group is gathered, at least.
-    gather: Duration,
     state: Mutex<State>,
     wake: Condvar,
 }
 
 struct State {
+    limit: u64,
+    /// How long a group is gathered, at least.
+    gather: Duration,
     group: Group,
     /// Bytes in all segments.
     bytes: u64,
@@ -150,8 +153,8 @@ impl Pending {
 }
 
 impl Journal {
-    /// Opens the journal in `folder`, which is made if it is not there. It holds at most `limit`
-    /// bytes. Lines are gathered for `gather` before they are synced, or, if that is zero, while
+    /// Opens the journal in `folder`, which is made if it is not there. While it holds `limit` bytes
+    /// or more, it takes no lines; what it takes last may go beyond. Lines are gathered for `gather` before they are synced, or, if that is zero, while
     /// those before them are.
     ///
     /// # Errors
@@ -163,24 +166,26 @@ impl Journal {
         let lock = lock.ok_or_else(|| JournalError::Locked(folder.to_owned()))?;
         let segments = segments(folder).map_err(io_error)?;
         let state = State {
+            limit,
+            gather,
             group: Group::default(),
             bytes: segments.iter().filter_map(|segment| fs::metadata(&segment.path).ok()).map(|it| it.len()).sum(),
-            next_number: segments.last().map_or(1, |last| last.number + 1),
+            next_number: segments.last().map_or(0, |last| last.number + 1).max(microseconds()),
             open: BTreeSet::new(),
             readers: BTreeSet::new(),
             delivered: BTreeMap::new(),
             is_closing: false,
         };
-        let shared = Arc::new(Shared {
-            folder: folder.to_owned(),
-            limit,
-            gather,
-            state: Mutex::new(state),
-            wake: Condvar::new(),
-        });
+        let shared = Arc::new(Shared { folder: folder.to_owned(), state: Mutex::new(state), wake: Condvar::new() });
         let writer = Writer { shared: Arc::clone(&shared), open: BTreeMap::new() };
         let writer = thread::Builder::new().name("journal".to_owned()).spawn(|| writer.write()).map_err(io_error)?;
         Ok(Journal { shared, writer: Mutex::new(Some(writer)), _lock: lock })
+    }
+
+    /// Goes on with another limit, and another time in which lines are gathered.
+    pub fn set_limits(&self, limit: u64, gather: Duration) {
+        let mut state = self.shared.lock();
+        (state.limit, state.gather) = (limit, gather);
     }
 
     /// The folder.
@@ -199,8 +204,8 @@ impl Journal {
             return Err(JournalError::Closed);
         }
         let len = lines.len() as u64;
-        if state.bytes + state.group.len + len > self.shared.limit {
-            return Err(JournalError::Full { folder: self.shared.folder.clone(), limit: self.shared.limit });
+        if state.bytes + state.group.len >= state.limit {
+            return Err(JournalError::Full { folder: self.shared.folder.clone(), limit: state.limit });
         }
         let group = &mut state.group;
         if group.is_empty() {
@@ -230,7 +235,10 @@ impl Journal {
     /// # Errors
     /// The folder cannot be read, or a segment not removed.
     pub fn release(&self, reader: &str, checkpoint: &Checkpoint) -> io::Result<()> {
-        for segment in segments(&self.shared.folder)? {
+        let segments = segments(&self.shared.folder)?;
+        let is_there = |number| segments.iter().any(|segment| segment.number == number);
+        checkpoint.forget_gone(device(&self.shared.folder), is_there);
+        for segment in segments {
             // Those that are opened after this are not in the list.
             if self.shared.lock().open.contains(&segment.number) || !segment.is_delivered(checkpoint)? {
                 continue;
@@ -258,6 +266,13 @@ impl Journal {
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+/// Since 1970: more than any number that was used before, as no journal has a million segments a
+/// second, even if all of them were removed.
+fn microseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or_default()
 }
 
 impl fmt::Debug for Journal {
@@ -320,9 +335,10 @@ impl Writer {
             }
             state = self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if !self.shared.gather.is_zero() && !state.is_closing {
+        let gather = state.gather;
+        if !gather.is_zero() && !state.is_closing {
             drop(state);
-            thread::sleep(self.shared.gather);
+            thread::sleep(gather);
             state = self.shared.lock();
         }
         let group = mem::take(&mut state.group);
@@ -345,7 +361,8 @@ impl Writer {
 
     fn append(&mut self, label: Label, lines: &[u8]) -> io::Result<()> {
         let appended = self.try_append(label, lines);
-        let is_full = self.open.get(&label).is_some_and(|segment| segment.len >= SEGMENT_SIZE);
+        let full = MAX_SEGMENT_SIZE.min(self.shared.lock().limit / 8);
+        let is_full = self.open.get(&label).is_some_and(|segment| segment.len >= full);
         // After an error nobody knows what is in it: perhaps a part of a line, to which nothing may
         // be joined.
         if is_full || appended.is_err() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{Checkpoint, Standing};
 use crate::privacy::TreatmentId;
-use crate::source::{Format, OpenFile};
+use crate::source::{Format, InputError, OpenFile};
 
 /// What the lines of a segment have in common, so that they can be read one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ impl Kind {
 }
 
 /// One file: `NUMBER.EXTENSION`, with twenty digits, or `NUMBER.TREATMENT.EXTENSION` where its lines
-/// were [treated](crate::privacy) before they were written.
+/// were [treated](crate::privacy) before they were written. No number is used twice.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(super) number: u64,
@@ -55,7 +55,26 @@ pub(crate) struct Segment {
     pub(crate) treatment: Option<TreatmentId>,
 }
 
+/// What stands for a journal in place of a device. No device of a file system has that bit.
+pub(super) fn device(folder: &Path) -> u64 {
+    1 << 63 | u64::from(crc32fast::hash(folder.as_os_str().as_encoded_bytes()))
+}
+
 impl Segment {
+    /// What tells it from other files: the journal in place of a device, and its number. An inode
+    /// would not do: that of a segment that was removed is given to the next one, which may begin
+    /// with the same lines.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        (device(self.path.parent().unwrap_or(Path::new(""))), self.number)
+    }
+
+    /// Opens it for whoever reads it.
+    pub(crate) fn open(&self) -> Result<OpenFile, InputError> {
+        let mut file = OpenFile::open(&self.path)?;
+        (file.device, file.inode) = self.identity();
+        Ok(file)
+    }
+
     pub(super) fn path(folder: &Path, number: u64, kind: Kind, treatment: Option<TreatmentId>) -> PathBuf {
         let treatment = treatment.map(|id| format!(".{id}")).unwrap_or_default();
         folder.join(format!("{number:020}{treatment}.{}", kind.extension()))
@@ -72,7 +91,7 @@ impl Segment {
     /// Whether all of its lines are delivered by what that checkpoint says. Part of a line at the
     /// end, of a write that failed, is not one.
     pub(super) fn is_delivered(&self, checkpoint: &Checkpoint) -> io::Result<bool> {
-        let file = OpenFile::open(&self.path).map_err(io::Error::other)?;
+        let file = self.open().map_err(io::Error::other)?;
         let delivered = match checkpoint.standing(&file) {
             Standing::Done => return Ok(true),
             Standing::Left(position) => position.offset,

@@ -183,10 +183,55 @@ fn a_full_journal_takes_no_more() {
     append(&journal, Kind::Json, &half);
     let refused = journal.append(Kind::RealTime, None, b"\n").map(drop).unwrap_err();
     assert!(matches!(refused, JournalError::Full { limit: LIMIT, .. }), "{refused}");
+    journal.set_limits(LIMIT + 1, Duration::ZERO);
+    append(&journal, Kind::RealTime, vec![b'\n'; LIMIT as usize]);
+    assert!(matches!(journal.append(Kind::RealTime, None, b"\n").map(drop), Err(JournalError::Full { .. })));
     journal.close();
     assert!(matches!(journal.append(Kind::RealTime, None, b"\n").map(drop), Err(JournalError::Closed)));
     let in_use = Journal::open(journal.folder(), LIMIT, Duration::ZERO).err().unwrap();
     assert!(matches!(in_use, JournalError::Locked(_)), "{in_use}");
+}
+
+/// Whatever number the file system gives to a file, and however alike they are.
+#[test]
+fn what_comes_again_after_a_restart_is_delivered_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = checkpoint(&folder, 0);
+    for round in 0..5 {
+        let journal = open(&folder, 1);
+        append(&journal, Kind::RealTime, line(1).repeat(200));
+        drop(journal);
+        let (numbers, _) = deliver(&folder, &checkpoint, usize::MAX);
+        assert_eq!(numbers[&1], 200, "{round}");
+        let journal = open(&folder, 1);
+        journal.release("0", &checkpoint).unwrap();
+        assert_eq!(journal.bytes(), 0);
+    }
+    // A header, the last segment, and the one before it, which the next look takes out.
+    let known = std::fs::read_to_string(folder.path().join("checkpoint-0")).unwrap();
+    assert!(known.lines().count() <= 3, "{known}");
+}
+
+/// However small it is, and whatever kinds of lines it holds.
+#[test]
+fn a_full_journal_has_room_again_once_it_is_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder, 1);
+    let checkpoint = checkpoint(&folder, 0);
+    let object = "{\"c-ip\":\"203.0.113.9\",\"cs-uri-query\":\"n=2\"}\n";
+    let runtime = runtime();
+    for _ in 0..3 {
+        let mut pending = Vec::new();
+        while let Ok(taken) = journal.append(Kind::RealTime, None, line(1).repeat(100).as_bytes()) {
+            pending.push(taken);
+            pending.extend(journal.append(Kind::Json, None, object.repeat(100).as_bytes()));
+            runtime.block_on(pending.pop().unwrap().wait()).unwrap();
+        }
+        assert!(!pending.is_empty());
+        deliver(&folder, &checkpoint, usize::MAX);
+        journal.release("0", &checkpoint).unwrap();
+        assert!(journal.bytes() < LIMIT / 2, "{}", journal.bytes());
+    }
 }
 
 #[test]
@@ -195,7 +240,8 @@ fn what_cannot_be_written_is_not_safe() {
     let journal = open(&folder, 1);
     append(&journal, Kind::RealTime, line(0));
     // The next segment is in the way.
-    std::fs::create_dir(Segment::path(journal.folder(), 2, Kind::Json, None)).unwrap();
+    let number = segments(journal.folder()).unwrap()[0].number;
+    std::fs::create_dir(Segment::path(journal.folder(), number + 1, Kind::Json, None)).unwrap();
     let error = runtime().block_on(journal.append(Kind::Json, None, b"{}\n").unwrap().wait()).unwrap_err();
     assert!(matches!(error, JournalError::Io { .. }), "{error}");
     append(&journal, Kind::Json, "{}\n");

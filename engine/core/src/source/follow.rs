@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::followed::{Followed, Prefix, read_compressed};
 use super::input::check_glob;
-use super::{Closed, Feed, Format, InputError, OpenFile, Source};
+use super::{Closed, Feed, InputError, OpenFile, Source};
 use crate::block::BLOCK_SIZE;
 use crate::journal::{Segment, segments};
 use crate::privacy::TreatmentId;
@@ -71,10 +71,18 @@ enum Which {
 /// A file that is there.
 struct Found {
     path: PathBuf,
-    /// What its lines are, where that is known.
-    format: Option<Format>,
-    /// Whether its lines were treated before they were written.
-    is_treated: bool,
+    /// Of a journal, and whether its lines have been through the treatment of the run.
+    segment: Option<(Segment, bool)>,
+}
+
+impl Found {
+    /// What tells the file from others, whatever its name.
+    fn identity(&self) -> Option<(u64, u64)> {
+        match &self.segment {
+            Some((segment, _)) => Some(segment.identity()),
+            None => fs::metadata(&self.path).ok().map(|metadata| (metadata.dev(), metadata.ino())),
+        }
+    }
 }
 
 /// How often files are looked at.
@@ -165,12 +173,12 @@ impl Which {
             Which::Matching(patterns) => {
                 let paths = patterns.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten();
                 let files = paths.filter_map(Result::ok).filter(|path| path.is_file());
-                files.map(|path| Found { path, format: None, is_treated: false }).collect()
+                files.map(|path| Found { path, segment: None }).collect()
             }
             Which::Journal { folder, treatment: wanted, .. } => {
-                let found = |Segment { path, format, treatment, .. }| {
-                    let is_treated = treatment.is_some() && treatment == *wanted;
-                    Found { path, format: Some(format), is_treated }
+                let found = |segment: Segment| {
+                    let is_treated = segment.treatment.is_some() && segment.treatment == *wanted;
+                    Found { path: segment.path.clone(), segment: Some((segment, is_treated)) }
                 };
                 segments(folder).unwrap_or_default().into_iter().map(found).collect()
             }
@@ -205,8 +213,7 @@ impl Following<'_> {
     fn look(&mut self, start: Start) -> Result<(), Closed> {
         let mut found = BTreeSet::new();
         for file in self.which.found() {
-            let Ok(metadata) = fs::metadata(&file.path) else { continue };
-            let (device, inode) = (metadata.dev(), metadata.ino());
+            let Some((device, inode)) = file.identity() else { continue };
             let is_known = self.files.iter().any(|file| file.is(device, inode))
                 || self.compressed.iter().any(|file| (file.device, file.inode) == (device, inode));
             // Two names of one file are one.
@@ -237,13 +244,13 @@ impl Following<'_> {
     }
 
     fn try_open(&mut self, found: &Found, start: Start) -> Result<Result<(), Closed>, InputError> {
-        let Found { path, format, is_treated } = found;
-        let open = OpenFile::open(path)?;
-        if let Some(format) = *format {
+        let path = &found.path;
+        if let Some((segment, is_treated)) = &found.segment {
             let feed = if *is_treated { self.feed.treated() } else { self.feed };
-            self.files.push(Followed::open(feed, path, open, start, format, &[])?);
+            self.files.push(Followed::open(feed, path, segment.open()?, start, segment.format, &[])?);
             return Ok(Ok(()));
         }
+        let open = OpenFile::open(path)?;
         let prefixes = self.files.iter().filter_map(Followed::prefix).chain(self.prefixes.iter().cloned());
         let prefixes: Vec<Prefix> = prefixes.collect();
         if !open.is_plain() {

@@ -212,9 +212,9 @@ impl Input {
 pub struct OpenFile {
     path: PathBuf,
     file: File,
-    /// The number of the file system's device.
+    /// The number of the file system's device, or of the journal that it is a segment of.
     pub device: u64,
-    /// The file's number on it, used again once a file is deleted.
+    /// The file's number on it. A file system uses it again once a file is deleted.
     pub inode: u64,
     /// Bytes on disk when it was opened.
     pub size: u64,
