@@ -95,7 +95,8 @@ impl Sidecar {
     }
 
     fn segments(&self) -> usize {
-        let is_segment = |path: &std::path::PathBuf| !path.ends_with(".lock");
+        let name = |path: &std::path::PathBuf| path.file_name().expect("a file").to_string_lossy().into_owned();
+        let is_segment = |path: &std::path::PathBuf| name(path).starts_with(|first: char| first.is_ascii_digit());
         files_below(&self.workspace.path("journal")).iter().filter(|path| is_segment(path)).count()
     }
 }

@@ -227,6 +227,9 @@ fn a_configuration_is_checked_and_shown() {
     assert!(shown.contains("pipeline beacons: logs/*.log logs/*.log.* to firehose://beacons"), "{shown}");
     assert!(shown.contains("  linger = \"200ms\"  # line 4"), "{shown}");
     assert!(shown.contains("  grace = \"2s\"  # PIXEL_ENGINE_GRACE"), "{shown}");
+    assert!(shown.contains("  # request_timeout = \"30s\"\n"), "{shown}");
+    assert!(shown.contains("  source follow\n    files = [\"logs/*.log\",\"logs/*.log.*\"]  # line "), "{shown}");
+    assert!(shown.contains("    # start = beginning\n"), "{shown}");
 
     workspace.write("wrong.toml", b"[pipeline.a]\nlingr = \"1s\"\nsource = { type = \"stdin\" }\n");
     let wrong = run(&mut workspace.command(&["run", "--config", "wrong.toml", "--check"]), b"").exits(2);

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use pixel_engine::config::Key;
 use pixel_engine::serve::admin::{self, AdminConfig, Listener};
-use pixel_engine::serve::config::{AdminFileConfig, FileConfig, From, Given, PipelineConfig, Service, SourceConfig};
+use pixel_engine::serve::config::{
+    AdminFileConfig, FileConfig, From, Given, PipelineConfig, Service, SourceConfig, SourceKey,
+};
 use pixel_engine::serve::pipeline::Ended;
 use pixel_engine::serve::service_manager;
 use pixel_engine::serve::sidecar::{Sidecar, StartError};
@@ -242,24 +244,33 @@ fn sources(pipeline: &PipelineConfig) -> String {
     pipeline.sources.iter().map(source).collect::<Vec<_>>().join(", ")
 }
 
-/// The pipeline as it holds: what was given, and who said so.
+/// The pipeline as it holds: what was given, and who said so; behind a `#`, what holds of the rest.
 fn print(pipeline: &PipelineConfig) {
     println!("{}", headline(pipeline));
-    for (key, given) in &pipeline.given {
-        print_given(key.name(), given);
+    for &key in Key::ALL {
+        let default = pipeline.config.in_force(key);
+        print_setting("  ", key.name(), pipeline.given.get(&key), default.as_deref());
+    }
+    for part in &pipeline.parts {
+        println!("  {}", part.title);
+        for SourceKey { name, default, .. } in part.keys {
+            let default = Some(*default).filter(|default| !["required", "none"].contains(default));
+            print_setting("    ", name, part.given.get(name), default);
+        }
     }
 }
 
 /// Where to listen; the token is masked already.
 fn print_admin(admin: &AdminFileConfig) {
     println!("admin: http://{}/", admin.config.listen);
-    admin.given.iter().for_each(|(key, given)| print_given(key, given));
+    admin.given.iter().for_each(|(key, given)| print_setting("  ", key, Some(given), None));
 }
 
-fn print_given(key: &str, given: &Given) {
-    let from = match &given.from {
-        From::Line(line) => format!("line {line}"),
-        From::Variable(variable) => variable.clone(),
-    };
-    println!("  {key} = {}  # {from}", given.value);
+fn print_setting(indent: &str, key: &str, given: Option<&Given>, default: Option<&str>) {
+    match (given, default) {
+        (Some(Given { value, from: From::Line(line) }), _) => println!("{indent}{key} = {value}  # line {line}"),
+        (Some(Given { value, from: From::Variable(name) }), _) => println!("{indent}{key} = {value}  # {name}"),
+        (None, Some(default)) => println!("{indent}# {key} = {default}"),
+        (None, None) => {}
+    }
 }

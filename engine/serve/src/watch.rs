@@ -222,7 +222,11 @@ mod tests {
         let settings = Settings { to: Some("firehose://beacons".to_owned()), ..settings };
         let config = settings.validate().unwrap();
         let (name, given) = ("beacons".to_owned(), BTreeMap::new());
-        Watch::new(&PipelineConfig { name, sources: Vec::new(), journal: None, config, given }, None, None)
+        Watch::new(
+            &PipelineConfig { name, sources: Vec::new(), journal: None, config, given, parts: Vec::new() },
+            None,
+            None,
+        )
     }
 
     #[test]

@@ -11,9 +11,10 @@
 
 mod choice;
 mod error;
+mod in_force;
 mod key;
 mod privacy;
-mod read;
+pub mod read;
 mod settings;
 mod stream;
 mod units;

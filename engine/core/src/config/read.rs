@@ -19,7 +19,11 @@ pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     Value::new("a number").or_text(|text| text.parse().ok()).or_number(Some).read(deserializer)
 }
 
-pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+/// Bytes.
+///
+/// # Errors
+/// It is neither a number nor a size with its unit.
+pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let value = Value::new("bytes, as a number or with a unit: 5120, 300MB, 4GiB");
     value.or_text(|text| parse_size(text).ok()).or_number(Some).read(deserializer)
 }
@@ -28,7 +32,11 @@ pub(super) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     Value::new("true or false").or_text(|text| text.parse().ok()).or_switch(Some).read(deserializer)
 }
 
-pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+/// A time.
+///
+/// # Errors
+/// It is no duration with its unit.
+pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let value = Value::new("a duration with its unit: 250ms, 30s, 5m, 1h 30m");
     value.or_text(|text| parse_duration(text).ok()).read(deserializer)
 }
@@ -48,7 +56,10 @@ pub(super) fn rate_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 }
 
 /// Text that no error may show.
-pub(super) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+///
+/// # Errors
+/// It is no text.
+pub fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     let text = String::deserialize(deserializer).map_err(|_| D::Error::custom("not text"))?;
     Ok(Some(Secret::new(text)))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::read::{ADMIN, Reader, Setting, Table, VARIABLE, Variables, json, nearest};
+use super::read::{ADMIN, MASK, Reader, Setting, Table, VARIABLE, Variables, json, nearest};
 use super::{From, Given};
 use crate::admin::{AdminConfig, Token};
 
@@ -69,7 +69,7 @@ impl Reader<'_> {
         }
         let bad_line_text = self.switch(&settings)?;
         let given = |(&key, setting): (&&'static str, &Setting)| {
-            let value = if key == TOKEN { "\"***\"".to_owned() } else { setting.value.to_string() };
+            let value = if key == TOKEN { MASK.to_owned() } else { setting.value.to_string() };
             (key, Given { value, from: setting.from.clone() })
         };
         let given = settings.iter().map(given).collect();

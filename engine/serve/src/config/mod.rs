@@ -35,7 +35,7 @@ pub use admin::AdminFileConfig;
 pub use error::{FileError, FileErrors};
 pub use network::{
     Address, FOLLOW_KEYS, HTTP_KEYS, HttpConfig, JOURNAL_KEYS, JournalConfig, ListenConfig, PixelReply,
-    READ_JOURNAL_KEYS, Secret, Service, SourceKey, TCP_KEYS, UNIX_KEYS,
+    READ_JOURNAL_KEYS, Service, SourceKey, TCP_KEYS, UNIX_KEYS,
 };
 
 /// What a configuration file says, checked.
@@ -60,6 +60,19 @@ pub struct PipelineConfig {
     pub config: Config,
     /// What was said, and where.
     pub given: BTreeMap<Key, Given>,
+    /// The same of its journal, if it has one, and of its sources.
+    pub parts: Vec<Part>,
+}
+
+/// A journal or a source, as it was given.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// `journal`, `source http`.
+    pub title: String,
+    /// The keys that it may have.
+    pub keys: &'static [SourceKey],
+    /// What was said, and where. Secrets are masked.
+    pub given: BTreeMap<&'static str, Given>,
 }
 
 /// A setting that was given.

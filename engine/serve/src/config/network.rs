@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 use ipnet::IpNet;
-use pixel_engine_core::config::{Config, parse_duration, parse_size};
+use pixel_engine_core::config::read::{duration, secret, size};
+use pixel_engine_core::config::{Config, Secret};
 use pixel_engine_log::schema::{LogKind, Schema};
 use serde::{Deserialize, Deserializer, de};
 
@@ -96,22 +97,6 @@ pub struct JournalConfig {
     pub gather: Duration,
 }
 
-/// A text that is shown to nobody.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct Secret(String);
-
-impl Secret {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// A key of a source or a journal, as the documentation lists it.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceKey {
@@ -150,7 +135,7 @@ pub const JOURNAL_KEYS: &[SourceKey] = &[
     key(
         "journal_size",
         "1GiB",
-        "bytes that may wait there; after that, senders are held up. At 500 bytes a line, two million lines",
+        "bytes that may wait there; after that, senders are held up. The last body that is taken may go beyond. At 500 bytes a line, two million lines",
     ),
     key(
         "journal_gather",
@@ -215,24 +200,6 @@ const JOURNAL_SIZE: u64 = 1 << 30;
 const MIN_JOURNAL_SIZE: u64 = 1 << 20;
 const DEFAULT_CONNECTIONS: usize = 4_096;
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum TextOrNumber {
-    Number(u64),
-    Text(String),
-}
-
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    match TextOrNumber::deserialize(deserializer).map_err(|_| de::Error::custom("expected a size, such as 64MiB"))? {
-        TextOrNumber::Number(bytes) => Ok(Some(bytes)),
-        TextOrNumber::Text(text) => parse_size(&text).map(Some).map_err(de::Error::custom),
-    }
-}
-
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    parse_duration(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
-}
-
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(deserializer: D) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(|error| de::Error::custom(format!("{text:?}: {error}")))
@@ -255,7 +222,7 @@ pub(super) struct JournalSettings {
     journal: Option<PathBuf>,
     #[serde(deserialize_with = "size")]
     journal_size: Option<u64>,
-    #[serde(deserialize_with = "time")]
+    #[serde(deserialize_with = "duration")]
     journal_gather: Option<Duration>,
 }
 
@@ -283,6 +250,7 @@ impl JournalSettings {
 pub(super) struct HttpSettings {
     #[serde(deserialize_with = "parsed")]
     listen: Option<SocketAddr>,
+    #[serde(deserialize_with = "secret")]
     pub(super) access_key: Option<Secret>,
     access_key_file: Option<PathBuf>,
     pixel_path: Option<String>,
@@ -296,7 +264,7 @@ pub(super) struct HttpSettings {
     tls_key: Option<PathBuf>,
     #[serde(deserialize_with = "size")]
     max_body: Option<u64>,
-    #[serde(deserialize_with = "time")]
+    #[serde(deserialize_with = "duration")]
     body_timeout: Option<Duration>,
     max_connections: Option<usize>,
 }
@@ -310,7 +278,7 @@ impl HttpSettings {
             (key, None) => key,
             (None, Some(path)) => {
                 let key = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-                Some(Secret(key.trim().to_owned()))
+                Some(Secret::new(key.trim()))
             }
         };
         if access_key.as_ref().is_some_and(|key| key.as_bytes().is_empty()) {

@@ -8,7 +8,7 @@ use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use pixel_engine_core::config::{Config, ConfigError, Key, Settings};
+use pixel_engine_core::config::{Config, ConfigError, Key, Secret, Settings};
 use pixel_engine_core::source::{Follow, Start};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
@@ -18,7 +18,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::network::{HttpSettings, JournalSettings, ReadJournalSettings, TcpSettings, UnixSettings};
 use super::{
-    Address, FOLLOW_KEYS, FileConfig, FileError, FileErrors, From, Given, HTTP_KEYS, JOURNAL_KEYS, JournalConfig,
+    Address, FOLLOW_KEYS, FileConfig, FileError, FileErrors, From, Given, HTTP_KEYS, JOURNAL_KEYS, JournalConfig, Part,
     PipelineConfig, READ_JOURNAL_KEYS, SourceConfig, SourceKey, TCP_KEYS, UNIX_KEYS, own_files, with_defaults,
 };
 
@@ -26,6 +26,9 @@ use super::{
 const PIPELINE: &str = "pipeline";
 pub(super) const ADMIN: &str = "admin";
 const SOURCE: &str = "source";
+const ACCESS_KEY: &str = "access_key";
+/// In place of a secret.
+pub(super) const MASK: &str = "\"***\"";
 pub(super) const VARIABLE: &str = "PIXEL_ENGINE_";
 /// Those of sources.
 const TYPES: &str = "follow, http, journal, stdin, tcp, unix";
@@ -119,8 +122,9 @@ impl Reader<'_> {
         config: Config,
         variables: &Variables,
     ) -> Option<PipelineConfig> {
-        let journal = self.journal(name, table, variables);
-        let sources = self.sources(name, table, &config, variables);
+        let mut parts = Vec::new();
+        let journal = self.journal(name, table, variables, &mut parts);
+        let sources = self.sources(name, table, &config, variables, &mut parts);
         let what = match sources.iter().find(|source| source.wants_checkpoint()) {
             Some(SourceConfig::Follow { .. }) => "follows files",
             _ => "reads a journal",
@@ -143,11 +147,11 @@ impl Reader<'_> {
             return None;
         }
         let given = |(&key, setting): (&Key, &Setting)| {
-            let value = if key.is_secret() { "***".to_owned() } else { setting.value.to_string() };
+            let value = if key.is_secret() { MASK.to_owned() } else { setting.value.to_string() };
             (key, Given { value, from: setting.from.clone() })
         };
         let given = set.iter().map(given).collect();
-        Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, config, given })
+        Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, config, given, parts })
     }
 
     /// A journal that nobody writes to, and an address that two services would listen to.
@@ -249,6 +253,7 @@ impl Reader<'_> {
         pipeline: &Table<'_>,
         config: &Config,
         variables: &Variables,
+        parts: &mut Vec<Part>,
     ) -> Vec<SourceConfig> {
         let Some(sources) = pipeline.get(SOURCE) else {
             let message = format!("pipeline {0} has no source: add a table [[pipeline.{0}.source]]", name.get_ref());
@@ -259,31 +264,43 @@ impl Reader<'_> {
             DeValue::Array(tables) => tables.iter().collect(),
             _ => vec![sources],
         };
-        tables.into_iter().filter_map(|source| self.source(source, config, variables)).collect()
+        tables.into_iter().filter_map(|source| self.source(source, config, variables, parts)).collect()
     }
 
     /// A source of the pipeline of that configuration, whose lines it reads.
-    fn source(&mut self, source: &Item<'_>, config: &Config, variables: &Variables) -> Option<SourceConfig> {
+    fn source(
+        &mut self,
+        source: &Item<'_>,
+        config: &Config,
+        variables: &Variables,
+        parts: &mut Vec<Part>,
+    ) -> Option<SourceConfig> {
         let table = self.table(source, "a source is a table: type = \"follow\", files = [...]")?;
         let Some(kind) = table.get("type") else {
             self.error(Some(source.span()), &format!("the source has no type: one of {TYPES}"));
             return None;
         };
         let at = source.span();
-        let checked = match kind.get_ref().as_str() {
-            Some("stdin") => self.typed(table, &[]).map(|NoSettings {}| Ok(SourceConfig::Stdin)),
-            Some("follow") => self.typed(table, FOLLOW_KEYS).map(FollowSettings::validate),
-            Some("http") => self.typed(table, HTTP_KEYS).map(|mut http: HttpSettings| {
+        let kind_name = kind.get_ref().as_str();
+        let mut part = Part { title: format!("source {}", kind_name.unwrap_or_default()), ..Part::default() };
+        let checked = match kind_name {
+            Some("stdin") => self.typed(table, &[], &mut part).map(|NoSettings {}| Ok(SourceConfig::Stdin)),
+            Some("follow") => self.typed(table, FOLLOW_KEYS, &mut part).map(FollowSettings::validate),
+            Some("http") => self.typed(table, HTTP_KEYS, &mut part).map(|mut http: HttpSettings| {
                 if let Some(key) = variables.get(&format!("{VARIABLE}ACCESS_KEY")) {
-                    http.access_key = serde_json::from_value(Value::String(key.clone())).ok();
+                    http.access_key = Some(Secret::new(key.clone()));
+                    let from = From::Variable(format!("{VARIABLE}ACCESS_KEY"));
+                    part.given.insert(ACCESS_KEY, Given { value: MASK.to_owned(), from });
                 }
                 http.validate(config).map(SourceConfig::Listen)
             }),
-            Some("tcp") => self.typed(table, TCP_KEYS).map(|tcp: TcpSettings| tcp.validate().map(SourceConfig::Listen)),
-            Some("unix") => {
-                self.typed(table, UNIX_KEYS).map(|unix: UnixSettings| unix.validate().map(SourceConfig::Listen))
+            Some("tcp") => {
+                self.typed(table, TCP_KEYS, &mut part).map(|tcp: TcpSettings| tcp.validate().map(SourceConfig::Listen))
             }
-            Some("journal") => self.typed(table, READ_JOURNAL_KEYS).map(|journal: ReadJournalSettings| {
+            Some("unix") => self
+                .typed(table, UNIX_KEYS, &mut part)
+                .map(|unix: UnixSettings| unix.validate().map(SourceConfig::Listen)),
+            Some("journal") => self.typed(table, READ_JOURNAL_KEYS, &mut part).map(|journal: ReadJournalSettings| {
                 let missing = "the source reads no journal: add folder = \"FOLDER\", that of another pipeline";
                 journal.folder.map(|folder| SourceConfig::Journal { folder }).ok_or(missing.to_owned())
             }),
@@ -292,20 +309,31 @@ impl Reader<'_> {
                 return None;
             }
         };
+        parts.push(part);
         checked?.map_err(|error| self.error(Some(at), &error)).ok()
     }
 
-    /// The settings of a source of some type; `None` when there was an error.
-    fn typed<T: DeserializeOwned>(&mut self, table: &Table<'_>, keys: &[SourceKey]) -> Option<T> {
+    /// The settings of a source of some type; `None` when there was an error. What was given is
+    /// added to its part.
+    fn typed<T: DeserializeOwned>(
+        &mut self,
+        table: &Table<'_>,
+        keys: &'static [SourceKey],
+        part: &mut Part,
+    ) -> Option<T> {
+        part.keys = keys;
         let mut values = Vec::new();
         let errors = self.errors.len();
         for (name, item) in table.iter().filter(|(name, _)| name.get_ref() != "type") {
-            if !keys.iter().any(|key| key.name == name.get_ref()) {
+            let Some(key) = keys.iter().find(|key| key.name == name.get_ref()) else {
                 let nearest = nearest(name.get_ref(), keys.iter().map(|key| key.name));
                 self.error(Some(name.span()), &format!("unknown key `{}` of a source{nearest}", name.get_ref()));
                 continue;
-            }
+            };
             let value = json(item.get_ref()).unwrap_or_default();
+            let shown = if key.name == ACCESS_KEY { MASK.to_owned() } else { value.to_string() };
+            let from = From::Line(self.place(name.span().start).0);
+            part.given.insert(key.name, Given { value: shown, from });
             if let Err(error) = settings_of::<T>([(&**name.get_ref(), &value)]) {
                 self.error(Some(item.span()), &format!("{}: {error}", name.get_ref()));
             }
@@ -317,8 +345,15 @@ impl Reader<'_> {
     }
 
     /// The journal of a pipeline, by what stands in its table and in the environment.
-    fn journal(&mut self, name: &Name<'_>, pipeline: &Table<'_>, variables: &Variables) -> Option<JournalConfig> {
-        let mut values = Vec::new();
+    fn journal(
+        &mut self,
+        name: &Name<'_>,
+        pipeline: &Table<'_>,
+        variables: &Variables,
+        parts: &mut Vec<Part>,
+    ) -> Option<JournalConfig> {
+        let (mut values, mut part) = (Vec::new(), Part { title: "journal".to_owned(), ..Part::default() });
+        part.keys = JOURNAL_KEYS;
         for key in JOURNAL_KEYS {
             let variable = format!("{VARIABLE}{}", key.name.to_uppercase());
             let is_for_others = key.name != "journal" && !pipeline.contains_key("journal");
@@ -330,10 +365,14 @@ impl Reader<'_> {
             } else {
                 continue;
             };
+            part.given.insert(key.name, Given { value: setting.value.to_string(), from: setting.from.clone() });
             match settings_of::<JournalSettings>([(key.name, &setting.value)]) {
                 Ok(_) => values.push((key.name, setting.value)),
                 Err(error) => self.error_of(&setting, &format!("{}: {error}", key.name)),
             }
+        }
+        if !part.given.is_empty() {
+            parts.push(part);
         }
         let settings = settings_of(values.iter().map(|(name, value)| (*name, value)));
         let settings: JournalSettings = settings.expect("each of them could be read");

@@ -146,7 +146,7 @@ fn services_have_a_journal_that_others_may_read() {
     assert_eq!((journal.size, journal.gather), (2 << 30, Duration::from_millis(2)));
     let services: Vec<&ListenConfig> = site.services().collect();
     let Service::Http(http) = &services[0].service else { panic!("HTTP") };
-    assert_eq!(http.access_key.as_ref().map(Secret::as_bytes), Some(&b"other"[..]));
+    assert_eq!(http.access_key.as_ref().map(pixel_engine_core::config::Secret::as_bytes), Some(&b"other"[..]));
     assert_eq!((http.max_body, http.proxies.trusted.len(), http.proxies.trusted[1].prefix_len()), (1 << 20, 2, 32));
     assert_eq!(http.proxies.header.as_str(), "cloudfront-viewer-address");
     assert_eq!(http.pixel_fields.columns().len(), 40);

@@ -8,6 +8,9 @@
 
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64_simd::STANDARD;
@@ -15,7 +18,7 @@ use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
-use pixel_engine_core::journal::{Body, Kind, decompressed};
+use pixel_engine_core::journal::{Body, Journal, Kind, decompressed};
 use pixel_engine_core::source::{Format, is_plain};
 use pixel_engine_kpl::{Decoded, decode};
 use serde::Deserialize;
@@ -28,6 +31,8 @@ pub(super) const ACCESS_KEY: HeaderName = HeaderName::from_static("x-amz-firehos
 
 /// Requests that are remembered. Firehose tries for two hours at most, with 1 MiB or more a request.
 const MAX_REMEMBERED: usize = 65_536;
+/// In the folder of the journal.
+const FILE: &str = "firehose-requests";
 /// Longer than any GUID.
 const MAX_ID_LEN: usize = 128;
 
@@ -52,37 +57,93 @@ pub(super) struct Taken {
     pub(super) is_duplicate: bool,
 }
 
-/// The requests whose records are safe, the last ones of them.
-#[derive(Default)]
-pub(super) struct Requests(Mutex<Remembered>);
+/// The requests whose records are safe, the last ones of them. They are in a file as well, one id a
+/// line, for the time after a restart. It is not synced: what a crash of the machine takes from it
+/// are ids, and a request that is not remembered is taken twice, not lost.
+pub(super) struct Requests {
+    path: PathBuf,
+    remembered: Mutex<Remembered>,
+}
 
 #[derive(Default)]
 struct Remembered {
     ids: HashSet<String>,
     in_order: VecDeque<String>,
+    /// None while it cannot be written.
+    file: Option<File>,
+    lines: usize,
 }
 
 impl Requests {
+    /// Those of a journal.
+    pub(super) fn of(journal: &Journal) -> Requests {
+        let requests = Requests { path: journal.folder().join(FILE), remembered: Mutex::default() };
+        let known = fs::read(&requests.path).unwrap_or_default();
+        let mut remembered = requests.lock();
+        // A line that was torn is an id that nobody has.
+        for id in known.split(|&byte| byte == b'\n').filter_map(|id| std::str::from_utf8(id).ok()) {
+            remembered.add(id);
+        }
+        requests.write_anew(&mut remembered);
+        drop(remembered);
+        requests
+    }
+
+    /// Begins the file with what is remembered now.
+    fn write_anew(&self, remembered: &mut Remembered) {
+        let ids: String = remembered.in_order.iter().flat_map(|id| [id, "\n"]).collect();
+        let new = self.path.with_extension("new");
+        let written = fs::write(&new, ids)
+            .and_then(|()| fs::rename(&new, &self.path))
+            .and_then(|()| OpenOptions::new().append(true).open(&self.path));
+        remembered.lines = remembered.in_order.len();
+        remembered.file = written.map_err(|error| self.cannot_be_written(&error)).ok();
+    }
+
+    fn cannot_be_written(&self, error: &io::Error) {
+        let path = self.path.display();
+        tracing::warn!("{path}: {error}: requests of Firehose that come again after a restart are taken again");
+    }
+
     fn lock(&self) -> MutexGuard<'_, Remembered> {
         // An id that is missing from one of the two is forgotten later or earlier; no more.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn has(&self, id: &str) -> bool {
         self.lock().ids.contains(id)
     }
 
-    fn add(&self, id: String) {
+    fn add(&self, id: &str) {
         let mut remembered = self.lock();
-        if id.len() > MAX_ID_LEN || !remembered.ids.insert(id.clone()) {
+        if !remembered.add(id) {
             return;
         }
-        remembered.in_order.push_back(id);
-        if remembered.in_order.len() > MAX_REMEMBERED
-            && let Some(oldest) = remembered.in_order.pop_front()
-        {
-            remembered.ids.remove(&oldest);
+        if remembered.lines >= 2 * MAX_REMEMBERED {
+            self.write_anew(&mut remembered);
+        } else if let Some(file) = &mut remembered.file {
+            if let Err(error) = file.write_all(format!("{id}\n").as_bytes()) {
+                self.cannot_be_written(&error);
+                remembered.file = None;
+            }
+            remembered.lines += 1;
         }
+    }
+}
+
+impl Remembered {
+    /// Remembers it, in place of the oldest; `false` for what is not remembered anew.
+    fn add(&mut self, id: &str) -> bool {
+        if !(1..=MAX_ID_LEN).contains(&id.len()) || id.contains('\n') || !self.ids.insert(id.to_owned()) {
+            return false;
+        }
+        self.in_order.push_back(id.to_owned());
+        if self.in_order.len() > MAX_REMEMBERED
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
     }
 }
 
@@ -106,7 +167,7 @@ pub(super) async fn take(
     let (format, wanted) = (door.format, id.clone());
     let bodies = bounds.unpack(posted, move |bytes, max_len| bodies(bytes, format, max_len, &wanted)).await?;
     store(door, &bodies).await?;
-    requests.add(id);
+    requests.add(&id);
     Ok(Taken { is_duplicate: false })
 }
 
@@ -151,5 +212,50 @@ fn bodies_of(data: Vec<u8>, format: Format, max_len: usize) -> Vec<Body> {
         Decoded::Aggregate(aggregate) => aggregate.records().map(|record| body(record.data.to_vec())).collect(),
         _ if data.is_empty() => Vec::new(),
         _ => vec![body(data)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_taken_is_remembered_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), 1 << 20, Duration::ZERO).unwrap();
+        let requests = Requests::of(&journal);
+        for number in 0..2 * MAX_REMEMBERED + 10 {
+            requests.add(&format!("request-{number}"));
+        }
+        requests.add("two\nlines");
+        requests.add("");
+        let path = folder.path().join(FILE);
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"request-to").unwrap();
+        let requests = Requests::of(&journal);
+        let last = 2 * MAX_REMEMBERED + 9;
+        for (id, is_known) in [
+            (format!("request-{last}"), true),
+            (format!("request-{}", last - MAX_REMEMBERED + 2), true),
+            ("request-0".to_owned(), false),
+            ("two".to_owned(), false),
+        ] {
+            assert_eq!(requests.has(&id), is_known, "{id}");
+        }
+        // The torn line stands alone.
+        requests.add("request-again");
+        assert!(Requests::of(&journal).has("request-again"));
+        assert!(fs::read_to_string(path).unwrap().lines().count() <= MAX_REMEMBERED);
+    }
+
+    #[test]
+    fn without_the_file_requests_are_taken_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), 1 << 20, Duration::ZERO).unwrap();
+        fs::create_dir(folder.path().join(FILE)).unwrap();
+        let requests = Requests::of(&journal);
+        requests.add("request-1");
+        assert!(requests.has("request-1"));
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Server {
     config: HttpConfig,
     door: Door,
     bounds: Bounds,
-    requests: firehose::Requests,
+    requests: Arc<firehose::Requests>,
 }
 
 /// Who has sent a request, and how.
@@ -57,13 +57,8 @@ struct Connection {
 }
 
 impl Server {
-    pub(super) fn new(config: &HttpConfig, door: Door) -> Server {
-        Server {
-            config: config.clone(),
-            door,
-            bounds: Bounds::new(config.max_body, config.body_timeout),
-            requests: firehose::Requests::default(),
-        }
+    pub(super) fn new(config: &HttpConfig, door: Door, requests: Arc<firehose::Requests>) -> Server {
+        Server { config: config.clone(), door, bounds: Bounds::new(config.max_body, config.body_timeout), requests }
     }
 
     async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Reply {

@@ -89,6 +89,8 @@ impl Socket {
 pub struct Listening {
     runtime: Runtime,
     services: JoinSet<()>,
+    /// Those of Firehose that were taken, at whichever address.
+    requests: Option<Arc<firehose::Requests>>,
     stop: watch::Sender<bool>,
 }
 
@@ -99,7 +101,7 @@ impl Listening {
     /// Threads cannot be started.
     pub fn new() -> io::Result<Listening> {
         let runtime = Builder::new_multi_thread().thread_name("listen").enable_all().build()?;
-        Ok(Listening { runtime, services: JoinSet::new(), stop: watch::channel(false).0 })
+        Ok(Listening { runtime, services: JoinSet::new(), requests: None, stop: watch::channel(false).0 })
     }
 
     /// Serves what `config` says at a socket. Lines go into the journal, and are what the pipeline's
@@ -123,7 +125,9 @@ impl Listening {
         match &config.service {
             Service::Http(http) => {
                 let acceptor = http.tls.as_ref().map(Tls::acceptor).transpose()?;
-                let server = Arc::new(http::Server::new(http, door));
+                let requests = || Arc::new(firehose::Requests::of(&door.journal));
+                let requests = Arc::clone(self.requests.get_or_insert_with(requests));
+                let server = Arc::new(http::Server::new(http, door, requests));
                 self.services.spawn_on(http::serve(server, bound(socket)?, acceptor, connections, name), handle);
             }
             Service::Lines => {
@@ -186,10 +190,12 @@ async fn accept_all<Accepted, Accepting, Serving>(
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
-        let permit = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
-        let accepted = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             () = door.stopped() => break,
-            accepted = accept() => accepted,
+            next = async {
+                let permit = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
+                (permit, accept().await)
+            } => next,
         };
         match accepted {
             Ok(accepted) => {

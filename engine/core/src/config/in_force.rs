@@ -1,0 +1,77 @@
+//! What holds of a setting that nobody gave.
+
+use super::{Choice, Config, Container, ContainerKind, EncodingKind, Key, Linger, RateLimit};
+use crate::sink::limits::Api;
+use pixel_engine_log::encode::Encoding;
+
+use super::units::format_duration;
+
+impl Config {
+    /// The value of a setting that has one whether it was given or not, as it stands in a file.
+    /// `None` for a setting without a default, and for one that has no effect here.
+    ///
+    /// ```
+    /// use pixel_engine_core::config::{Key, Settings};
+    ///
+    /// let config = Settings { to: Some("kinesis://hits".to_owned()), ..Settings::default() }.validate()?;
+    /// assert_eq!(config.in_force(Key::RecordSize).as_deref(), Some("51200"));
+    /// assert_eq!(config.in_force(Key::Linger).as_deref(), Some("\"1s for a pipe, none for files\""));
+    /// assert_eq!(config.in_force(Key::Align), None);
+    /// # Ok::<(), pixel_engine_core::config::ConfigError>(())
+    /// ```
+    pub fn in_force(&self, key: Key) -> Option<String> {
+        let quoted = |text: &str| Some(format!("{text:?}"));
+        let number = |number: usize| Some(number.to_string());
+        let delivery = self.target.stream().map(|_| &self.delivery);
+        match key {
+            Key::Format => quoted(self.format.name()),
+            Key::QueryEncoding => quoted(self.query_encoding.name()),
+            Key::OnBadLine => quoted(self.on_bad_line.name()),
+            Key::Quarantine => quoted(&self.quarantine.display().to_string()),
+            Key::Encode => quoted(match self.encoding {
+                Encoding::Json(_) => EncodingKind::Jsonl.name(),
+                _ => EncodingKind::Raw.name(),
+            }),
+            Key::To => quoted(&self.target.to_string()),
+            Key::Container => quoted(match self.container {
+                Container::Lines { .. } => ContainerKind::Lines.name(),
+                Container::Kpl { .. } => ContainerKind::Kpl.name(),
+            }),
+            Key::RecordSize => number(self.container.record_size()),
+            Key::Align => match self.container {
+                Container::Lines { align, .. } => number(align.get()),
+                Container::Kpl { .. } => None,
+            },
+            Key::Reorder => match self.container {
+                Container::Lines { reorder, .. } => Some(reorder.to_string()),
+                Container::Kpl { .. } => None,
+            },
+            Key::Compress => match self.container {
+                Container::Lines { codec, .. } => quoted(&codec.to_string()),
+                Container::Kpl { .. } => None,
+            },
+            Key::MaskIp => Some(self.treatment.as_ref().is_some_and(|it| it.mask_ip).to_string()),
+            Key::Linger => match self.linger {
+                Linger::BySource => {
+                    quoted(&format!("{} for a pipe, none for files", format_duration(Linger::DEFAULT_FOR_PIPE)))
+                }
+                Linger::Never => quoted("none"),
+                Linger::After(time) => quoted(&format_duration(time)),
+            },
+            Key::Threads => number(self.threads.get()),
+            Key::Concurrency => number(delivery?.concurrency.get()),
+            Key::RequestSize => number(delivery?.request_size),
+            Key::CountRequestSize if self.api() == Api::PutRecordBatch => quoted(delivery?.counted.name()),
+            Key::RateLimit => match delivery?.rate_limit {
+                RateLimit::Auto => None,
+                RateLimit::None => quoted("none"),
+                RateLimit::BytesPerSecond(bytes) => Some(bytes.to_string()),
+            },
+            Key::Grace => quoted(&format_duration(delivery?.grace)),
+            Key::RequestTimeout => delivery.and_then(|_| quoted(&format_duration(self.connection.request_timeout))),
+            Key::SpoolSize => Some(self.spool.as_ref()?.size.to_string()),
+            Key::SpoolFull => quoted(self.spool.as_ref()?.when_full.name()),
+            _ => None,
+        }
+    }
+}
