@@ -77,7 +77,7 @@ impl Row {
         const INCORRECT: &str = "N/A = incorrect";
         let figure = |value: f64| match self.unit.as_str() {
             "billed/payload" => format!("{value:.4}"),
-            "of the quota" | "of tries rejected" => format!("{value:.3} {}", self.unit),
+            "of the quota" | "of that without failures" | "of tries rejected" => format!("{value:.3} {}", self.unit),
             "MB" => format!("{value:.0} MB"),
             "GB/s" => format!("{value:.2}"),
             unit => format!("{value:.2} {unit}"),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use pixel_engine::config::{Config, Settings, Stream};
-use pixel_engine::deliver::{Drain, DrainError, DrainProgress, Drained};
-use pixel_engine::serve::drain::{self, OpenStream};
+use pixel_engine::deliver::{DrainError, Drained};
+use pixel_engine::serve::drain;
 use pixel_engine::sink::Sink;
 use pixel_engine::spool::{self, Outline, SpoolError};
 
@@ -63,16 +63,13 @@ impl Ship {
             eprintln!("nothing to send in {}", self.folder.display());
             return Ok(Outcome::Done);
         }
-        let opened =
-            drain::open(&self.to, config, &outlines, &Arc::default(), &stop).map_err(|error| of_aws(&error))?;
-        let OpenStream { mut delivery, takes_aggregates, refusals } = opened;
-        let progress = DrainProgress::default();
-        let (folder, api) = (self.folder.as_path(), config.api());
-        let drain = Drain { folder, api, takes_aggregates, refusals, progress: &progress, stop: &stop };
+        let opened = drain::open(&self.to, config, &outlines, &Arc::default(), &stop);
+        let mut drain = opened.map_err(|error| of_aws(&error))?;
+        let progress = Arc::clone(&drain.progress);
         let (batches, bytes) = (outlines.len() as u64, outlines.iter().map(|outline| outline.size).sum());
-        let drained = progress::of_drain(&progress, batches, bytes, self.quiet, || drain.run(&mut delivery));
+        let drained = progress::of_drain(&progress, batches, bytes, self.quiet, || drain.run(&self.folder));
         let drained = drained.map_err(|error| error.to_string())?;
-        self.tell(&drained, &delivery);
+        self.tell(&drained, &drain.sink);
         Ok(if drained.error.is_some() || !drained.damaged.is_empty() || !drained.refused.is_empty() {
             Outcome::Failed
         } else if drained.left > 0 {

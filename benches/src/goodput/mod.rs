@@ -2,9 +2,10 @@
 //! machine.
 //!
 //! A producer has workers with one request each, as a delivery has: a worker takes as many records
-//! as its law lets go at once, waits for its turn, sends, and sends again what was turned away,
-//! after a wait. Requests and replies are on their way for as long as chance decides. Tests of
-//! `deliver` play such scenarios with a real delivery and the law that it has.
+//! as its law lets go at once, waits for its turn and sends. What was turned away goes again with
+//! what other requests have left over, as soon as that fills one or has been held for long; where
+//! most was turned away, after a wait. Requests and replies are on their way for as long as chance decides. Tests of `deliver`
+//! play such scenarios with a real delivery and the law that it has.
 
 mod laws;
 
@@ -13,7 +14,7 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use fastrand::Rng;
-use pixel_engine_core::deliver::backoff::max_wait;
+use pixel_engine_core::deliver::backoff::{MAX_HELD, gets_on, max_wait};
 
 pub use laws::{Adaptive, Aimd, Law, Ours};
 
@@ -88,8 +89,12 @@ impl Scenario {
     /// Plays it; what became of each producer's records, those of the one without a law last.
     pub fn play(&self, seed: u64, law: fn(Option<f64>) -> Box<dyn Law>) -> Vec<Counts> {
         let worker = || Worker { waiting: Vec::new(), going: Vec::new(), sent_at: 0.0, failures: 0 };
-        let producer =
-            || Producer { law: law(self.max), paid_at: -1.0, workers: (0..WORKERS).map(|_| worker()).collect() };
+        let producer = || Producer {
+            law: law(self.max),
+            paid_at: -1.0,
+            leftovers: Vec::new(),
+            workers: (0..WORKERS).map(|_| worker()).collect(),
+        };
         let mut play = Play {
             scenario: self,
             random: Rng::with_seed(seed),
@@ -157,6 +162,9 @@ struct Producer {
     law: Box<dyn Law>,
     /// Everything sent so far is paid for then.
     paid_at: f64,
+    /// Bytes of the records that were turned away beside others, and when they go before what is
+    /// new although they do not fill a request.
+    leftovers: Vec<(f64, f64)>,
     workers: Vec<Worker>,
 }
 
@@ -250,9 +258,13 @@ impl Play<'_> {
 
     /// Takes as many records as may go at once, and waits for their turn.
     fn begin(&mut self, producer: usize, worker: usize, now: f64) {
-        let Producer { law, paid_at, workers } = &mut self.producers[producer];
+        let Producer { law, paid_at, leftovers, workers } = &mut self.producers[producer];
         let waiting = &mut workers[worker].waiting;
-        if waiting.is_empty() {
+        let fitting = fitting(leftovers);
+        let is_due = leftovers.first().is_some_and(|&(_, due)| due <= now);
+        if waiting.is_empty() && (is_due || fitting < leftovers.len()) {
+            waiting.extend(leftovers.drain(..fitting).map(|(bytes, _)| bytes));
+        } else if waiting.is_empty() {
             let size = law.max_record().min(self.scenario.record_size);
             *waiting = vec![size; ((REQUEST / size) as usize).clamp(1, MAX_RECORDS)];
         }
@@ -297,17 +309,32 @@ impl Play<'_> {
         }
     }
 
-    /// Goes on with what was turned away, before everything else.
+    /// Goes on with what was turned away, or leaves that to another request.
     fn reply(&mut self, producer: usize, worker: usize, now: f64) {
-        let Producer { law, workers, .. } = &mut self.producers[producer];
+        let Producer { law, leftovers, workers, .. } = &mut self.producers[producer];
         let Worker { waiting, going, sent_at, failures } = &mut workers[worker];
         let outcomes = std::mem::take(going);
         law.replied(*sent_at, now, &outcomes);
         let refused = || outcomes.iter().filter(|record| !record.is_accepted).map(|record| record.bytes);
         let (refused_count, count) = (refused().count(), outcomes.len());
-        *failures = if refused_count < count.div_ceil(2) { 0 } else { *failures + 1 };
-        waiting.splice(0..0, refused());
-        let wait = if refused_count == 0 { 0.0 } else { max_wait(*failures).as_secs_f64() * self.random.f64() };
+        *failures = if gets_on(count, count - refused_count) { 0 } else { *failures + 1 };
+        let mut wait = 0.0;
+        if *failures == 0 {
+            leftovers.extend(refused().map(|bytes| (bytes, now + MAX_HELD.as_secs_f64())));
+        } else {
+            waiting.splice(0..0, refused());
+            wait = max_wait(*failures).as_secs_f64() * self.random.f64();
+        }
         self.schedule(now + wait, Event::Begin { producer, worker });
     }
+}
+
+/// How many of these records fit into a request.
+fn fitting(records: &[(f64, f64)]) -> usize {
+    let mut sum = 0.0;
+    let fits = |&&(bytes, _): &&(f64, f64)| {
+        sum += bytes;
+        sum <= REQUEST
+    };
+    records.iter().take(MAX_RECORDS).take_while(fits).count()
 }

@@ -117,7 +117,8 @@ impl Compressor {
         }
         assert!(lines > 1, "the encoder refuses a line that may not fit by itself");
         let parts = (bytes.len().div_ceil(self.record_size - self.record_size / 16)).clamp(2, lines);
-        for part in packed.split(lines.div_ceil(parts)) {
+        let of_part = lines.div_ceil(parts);
+        for part in packed.split(of_part, of_part) {
             self.finish(part, records)?;
         }
         Ok(())

@@ -18,6 +18,7 @@ pub struct Record {
     tokens: Vec<AckToken>,
     oldest: Option<Instant>,
     progress: Option<Arc<Progress>>,
+    first_tried: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -32,12 +33,13 @@ impl Record {
     pub fn from_lines(packed: Packed) -> Record {
         let lines = packed.lines.line_count();
         let Packed { lines: list, tokens, key, oldest } = packed;
-        Record { payload: Payload::Lines(list), lines, key, tokens, oldest, progress: None }
+        Record { payload: Payload::Lines(list), lines, key, tokens, oldest, progress: None, first_tried: None }
     }
 
     /// A record of `bytes` that stand for that many lines.
     pub fn from_bytes(bytes: Vec<u8>, lines: usize, key: Option<PartitionKey>, tokens: Vec<AckToken>) -> Record {
-        Record { payload: Payload::Bytes(bytes), lines, key, tokens, oldest: None, progress: None }
+        let payload = Payload::Bytes(bytes);
+        Record { payload, lines, key, tokens, oldest: None, progress: None, first_tried: None }
     }
 
     /// The same record, whose oldest line was read then.
@@ -53,6 +55,16 @@ impl Record {
     /// When the oldest of its lines was read, where that is known.
     pub fn oldest(&self) -> Option<Instant> {
         self.oldest
+    }
+
+    /// It is sent now, perhaps again.
+    pub(crate) fn tried(&mut self, now: Instant) {
+        self.first_tried.get_or_insert(now);
+    }
+
+    /// When it was first sent.
+    pub(crate) fn first_tried(&self) -> Option<Instant> {
+        self.first_tried
     }
 
     /// Bytes of data.

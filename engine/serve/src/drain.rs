@@ -4,21 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pixel_engine_aws as aws;
-use pixel_engine_core::config::{Config, DeliveryConfig, Stream};
-use pixel_engine_core::deliver::{DeliverError, DeliverySink, Options, Refusals};
+use pixel_engine_core::config::{Config, Stream};
+use pixel_engine_core::deliver::{DeliverError, DeliverySink, Drain, Options, Refusals};
 use pixel_engine_core::progress::Progress;
 use pixel_engine_core::sink::SinkError;
 use pixel_engine_core::spool::{Contents, Outline};
-
-/// A stream that is ready for the batches of a spool.
-pub struct OpenStream {
-    /// Where they go.
-    pub delivery: DeliverySink<aws::StreamClient>,
-    /// Whether aggregates may go there; lines may.
-    pub takes_aggregates: bool,
-    /// Where the delivery notes what is refused for good.
-    pub refusals: Refusals,
-}
 
 /// Opens the stream for batches with these headers: they were packed for a stream of this service,
 /// and the size of their records was checked then. A stream that does not go by keys is opened for
@@ -32,25 +22,23 @@ pub fn open(
     outlines: &[Outline],
     progress: &Arc<Progress>,
     stop: &Arc<AtomicBool>,
-) -> Result<OpenStream, aws::Error> {
+) -> Result<Drain<DeliverySink<aws::StreamClient>>, aws::Error> {
     let refusals = Refusals::default();
-    let open = |delivery: DeliveryConfig| {
-        let mut options = Options::from(delivery);
+    let open = |aggregates: bool| {
+        let mut options = Options::from(config.delivery().clone());
+        options.config.aggregates = aggregates;
         options.refusals = Some(refusals.clone());
         options.progress = Arc::clone(progress);
         options.stop = Arc::clone(stop);
         aws::open(stream, config.connection(), options)
     };
     let has_lines = outlines.iter().any(|outline| outline.contents.is_some_and(|it| it != Contents::Aggregates));
-    let (delivery, takes_aggregates) = match open(config.delivery().clone()) {
-        Err(error) if has_lines && ignores_keys(&error) => {
-            let mut delivery = config.delivery().clone();
-            delivery.aggregates = false;
-            (open(delivery)?, false)
-        }
+    let (sink, takes_aggregates) = match open(config.delivery().aggregates) {
+        Err(error) if has_lines && ignores_keys(&error) => (open(false)?, false),
         opened => (opened?, true),
     };
-    Ok(OpenStream { delivery, takes_aggregates, refusals })
+    let (api, progress, stop) = (config.api(), Arc::default(), Arc::clone(stop));
+    Ok(Drain { sink, api, takes_aggregates, refusals, progress, stop })
 }
 
 /// Whether the stream takes lines, but no aggregates.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pixel_engine_core::checkpoint::Checkpoint;
 use pixel_engine_core::config::{Config, SpoolConfig, Stream};
-use pixel_engine_core::deliver::{Drain, DrainProgress, Drained};
+use pixel_engine_core::deliver::Drained;
 use pixel_engine_core::journal::Journal;
 use pixel_engine_core::privacy::Privacy;
 use pixel_engine_core::quarantine::Quarantine;
@@ -18,9 +18,8 @@ use pixel_engine_core::source::{Closed, Feed, Files, Follow, Input, Source};
 use pixel_engine_core::spool::{self, Outline};
 
 use crate::config::{PipelineConfig, SourceConfig};
-use crate::drain::{self, OpenStream};
-use crate::sink;
 use crate::watch::{State, Watch};
+use crate::{drain, sink};
 
 /// Before a pipeline that has failed begins again: twice as long after each failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -251,12 +250,10 @@ fn send(
     let batches = spool::batches(&spool.folder).map_err(|error| error.to_string())?;
     // What cannot be read is told when its turn comes.
     let outlines: Vec<Outline> = batches.iter().filter_map(|path| spool::outline(path).ok()).collect();
-    let opened = drain::open(stream, config, &outlines, &watch.progress, stop).map_err(|error| error.to_string())?;
-    let OpenStream { mut delivery, takes_aggregates, refusals } = opened;
-    let (folder, api, progress) = (spool.folder.as_path(), config.api(), &DrainProgress::default());
-    let drain = Drain { folder, api, takes_aggregates, refusals, progress, stop };
-    let drained = drain.run(&mut delivery);
-    watch.spool_shipped(&delivery.delivered());
+    let opened = drain::open(stream, config, &outlines, &watch.progress, stop);
+    let mut drain = opened.map_err(|error| error.to_string())?;
+    let drained = drain.run(&spool.folder);
+    watch.spool_shipped(&drain.sink.delivered());
     drained.map_err(|error| error.to_string())
 }
 

@@ -13,11 +13,10 @@ use crate::sink::limits::Api;
 use crate::sink::{Sink, SinkError};
 use crate::spool::{Contents, SpoolError, batches, lock_for_shipping, read, remove, replace};
 
-/// How to send what is in a spool.
-#[derive(Debug)]
-pub struct Drain<'a> {
-    /// The spool.
-    pub folder: &'a Path,
+/// A stream that is ready for the batches of a spool.
+pub struct Drain<S> {
+    /// Where they go.
+    pub sink: S,
     /// The API that the stream is put to.
     pub api: Api,
     /// Whether the stream goes by keys, without which aggregates are lost.
@@ -26,9 +25,9 @@ pub struct Drain<'a> {
     /// [`Options`](super::Options::refusals).
     pub refusals: Refusals,
     /// How far it is.
-    pub progress: &'a DrainProgress,
+    pub progress: Arc<DrainProgress>,
     /// Ends it before the next batch.
-    pub stop: &'a AtomicBool,
+    pub stop: Arc<AtomicBool>,
 }
 
 /// How far the sending of a spool is.
@@ -103,17 +102,17 @@ pub enum DrainError {
     },
 }
 
-impl Drain<'_> {
-    /// Sends the batches in the order in which they were kept, until it is done or stopped. A batch
-    /// for another stream of the same service goes to the sink's stream. A batch that is refused
-    /// for good does not keep those behind it from being sent; one that could not be delivered for
-    /// now does, which keeps them in their order.
+impl<S: Sink> Drain<S> {
+    /// Sends the batches of a folder in the order in which they were kept, until it is done or
+    /// stopped. A batch for another stream of the same service goes to the sink's stream. A batch
+    /// that is refused for good does not keep those behind it from being sent; one that could not
+    /// be delivered for now does, which keeps them in their order.
     ///
     /// # Errors
     /// The folder cannot be read, or another process is sending what is in it.
-    pub fn run(&self, sink: &mut dyn Sink) -> Result<Drained, SpoolError> {
-        let _lock = lock_for_shipping(self.folder)?;
-        let paths = batches(self.folder)?;
+    pub fn run(&mut self, folder: &Path) -> Result<Drained, SpoolError> {
+        let _lock = lock_for_shipping(folder)?;
+        let paths = batches(folder)?;
         let mut drained = Drained { found: paths.len() as u64, ..Drained::default() };
         let all = Acknowledgements::default();
         let mut sent: Vec<Sent> = Vec::new();
@@ -128,8 +127,8 @@ impl Drain<'_> {
                     next += records.len();
                     sent.push(Sent::new(path, first, next));
                     // No request holds records of two batches, so none is refused for another's.
-                    let shipped = records.into_iter().try_for_each(|record| sink.ship(record));
-                    if let Err(error) = shipped.and_then(|()| sink.flush()) {
+                    let shipped = records.into_iter().try_for_each(|record| self.sink.ship(record));
+                    if let Err(error) = shipped.and_then(|()| self.sink.flush()) {
                         drained.error = Some(error.into());
                     }
                 }
@@ -143,7 +142,7 @@ impl Drain<'_> {
                 break;
             }
         }
-        if let Err(error) = sink.close() {
+        if let Err(error) = self.sink.close() {
             drained.error.get_or_insert(error.into());
         }
         self.settle(&mut sent, &all, &mut drained);
@@ -370,15 +369,22 @@ mod tests {
             .collect()
     }
 
+    fn into(sink: Memory) -> Drain<Memory> {
+        let refusals = sink.refusals.clone();
+        Drain { sink, api: API, takes_aggregates: true, refusals, progress: Arc::default(), stop: Arc::default() }
+    }
+
     fn drain(folder: &Path, sink: &mut Memory, stop: bool) -> Result<Drained, SpoolError> {
-        let (progress, stop, refusals) = (DrainProgress::default(), AtomicBool::new(stop), sink.refusals.clone());
-        let drain = Drain { folder, api: API, takes_aggregates: true, refusals, progress: &progress, stop: &stop };
+        let mut drain = into(std::mem::take(sink));
+        drain.stop.store(stop, Ordering::Relaxed);
         let bytes = |paths: &[PathBuf]| paths.iter().map(|path| fs::metadata(path).unwrap().len()).sum::<u64>();
         let before = bytes(&batches(folder).unwrap());
-        let drained = drain.run(sink)?;
+        let drained = drain.run(folder);
+        *sink = drain.sink;
+        let drained = drained?;
         let done = drained.removed + (drained.refused.len() + drained.damaged.len()) as u64;
-        assert_eq!((drained.found, progress.batches.into_inner()), (done + drained.left, done));
-        assert!(progress.bytes.into_inner() <= before);
+        assert_eq!((drained.found, drain.progress.batches.load(Ordering::Relaxed)), (done + drained.left, done));
+        assert!(drain.progress.bytes.load(Ordering::Relaxed) <= before);
         Ok(drained)
     }
 
@@ -453,17 +459,9 @@ mod tests {
             let record = Record::from_bytes(b"9\n".to_vec(), 1, None, Vec::new());
             spool.keep(&destination, contents, &[&record]).unwrap();
         }
-        let (progress, stop, mut sink) = (DrainProgress::default(), AtomicBool::new(false), Memory::default());
-        let refusals = sink.refusals.clone();
-        let drain = Drain {
-            folder: folder.path(),
-            api: API,
-            takes_aggregates: false,
-            refusals,
-            progress: &progress,
-            stop: &stop,
-        };
-        let drained = drain.run(&mut sink).unwrap();
+        let mut drain = into(Memory::default());
+        drain.takes_aggregates = false;
+        let drained = drain.run(folder.path()).unwrap();
         assert_eq!((drained.removed, drained.damaged.len(), left(folder.path())), (2, 1, kept));
         assert!(drained.damaged[0].to_string().contains("its records are aggregates"));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -51,15 +52,13 @@ impl Keep {
 }
 
 impl<S: Service> Shared<S> {
-    /// Puts records that failed, and were first tried at `begun`, into the spool. Gives them back
-    /// when there is no room, to go on trying. Without a spool they end the delivery, unless they
-    /// were refused for good and somebody wants to know which.
-    pub(super) async fn keep(
-        &self,
-        records: Vec<Record>,
-        failure: &Failure,
-        begun: Instant,
-    ) -> Result<Vec<Record>, Failed> {
+    /// Puts records that failed into the spool. Gives them back when there is no room, to go on
+    /// trying. Without a spool they end the delivery, unless they were refused for good and
+    /// somebody wants to know which.
+    pub(super) async fn keep(&self, records: Vec<Record>, failure: &Failure) -> Result<Vec<Record>, Failed> {
+        if records.is_empty() {
+            return Ok(records);
+        }
         let Some(keep) = &self.spool else {
             let is_hopeless = matches!(failure.class(), Class::Permanent | Class::TooLarge);
             if let Some(refusals) = self.refusals.as_ref().filter(|_| is_hopeless) {
@@ -67,7 +66,8 @@ impl<S: Service> Shared<S> {
                 refusals.add(records, &Arc::new(error));
                 return Ok(Vec::new());
             }
-            let tried = begun.elapsed();
+            let begun = records.iter().filter_map(Record::first_tried).min();
+            let tried = begun.map_or(Duration::ZERO, |begun| Instant::from_std(begun).elapsed());
             let is_given_up = tried.as_secs() > 0 && failure.class() != Class::Permanent;
             let failure = failure.clone();
             return Err(self.ending.fail(match is_given_up {

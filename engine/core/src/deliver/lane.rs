@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use super::ending::Failed;
+use super::leftovers::Leftovers;
 use super::places::counted_for_rate;
 use crate::limits::kinesis::SHARD_BYTES_PER_SECOND;
 use crate::record::Record;
@@ -14,8 +15,16 @@ use crate::sink::limits::{Counted, RequestLimits};
 /// be throttled.
 const MAX_SHARE: usize = SHARD_BYTES_PER_SECOND as usize / 4;
 
-/// The full requests of a lane. Its workers take them in turn.
-pub(super) type Batches = Arc<Mutex<mpsc::Receiver<Vec<Record>>>>;
+/// What the workers of a lane take in turn.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// The full requests.
+    pub(super) batches: Mutex<mpsc::Receiver<Vec<Record>>>,
+    /// What failed of them.
+    pub(super) leftovers: Leftovers,
+    /// Whether a request must wait for what failed of the one before.
+    pub(super) in_order: bool,
+}
 
 /// A request that is being filled, and the way to the workers that send it.
 #[derive(Debug)]
@@ -29,11 +38,12 @@ pub(super) struct Lane {
 
 impl Lane {
     /// A lane, and the end of it that its workers read.
-    pub(super) fn new(request_size: usize, counted: Counted) -> (Lane, Batches) {
+    pub(super) fn new(request_size: usize, counted: Counted, in_order: bool) -> (Lane, Arc<Queue>) {
         // One waits while the others are on their way.
         let (queue, batches) = mpsc::channel(1);
         let limits = RequestLimits::with_size(request_size, counted);
-        (Lane { open: Vec::new(), limits, shares: Vec::new(), queue: Some(queue) }, Arc::new(Mutex::new(batches)))
+        let lane = Lane { open: Vec::new(), limits, shares: Vec::new(), queue: Some(queue) };
+        (lane, Arc::new(Queue { batches: Mutex::new(batches), leftovers: Leftovers::default(), in_order }))
     }
 
     /// Takes a record for that bucket. The open request goes first when the record does not fit

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! ship ──► open request ──► lane ──► worker: pace ──► put ──► each record: settled
-//!                                       ▲                         │ failed
-//!                                       └──── wait, less at once ◄─┤
+//!                            ▲          ▲                         │ failed
+//!                            │          └──── wait, less at once ◄─┤ as most did
+//!                            └──── leftovers of several requests ◄─┤ beside others
 //!                                                                  └──► spool
 //! ```
 //! Requests are filled by whoever ships and sent by workers, each with one request on the way. A
@@ -71,6 +72,7 @@ mod error;
 mod failure;
 mod keep;
 mod lane;
+mod leftovers;
 mod open;
 mod options;
 mod pace;
@@ -172,9 +174,9 @@ impl<S: Service> Delivery<S> {
         let mut workers = JoinSet::new();
         let mut lanes = Vec::with_capacity(lane_count);
         for _ in 0..lane_count {
-            let (lane, batches) = Lane::new(request_size, options.config.counted);
+            let (lane, queue) = Lane::new(request_size, options.config.counted, options.config.in_order);
             for _ in 0..concurrency / lane_count {
-                workers.spawn(worker::work(Arc::clone(&shared), Arc::clone(&batches)));
+                workers.spawn(worker::work(Arc::clone(&shared), Arc::clone(&queue)));
             }
             lanes.push(lane);
         }

@@ -1,41 +1,77 @@
 //! Sends the records of one request after the other until each of them is delivered or kept.
 
+use std::future::{pending, ready};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use super::backoff::{FIRST_WAIT, max_wait};
+use super::backoff::{FIRST_WAIT, MAX_HELD, gets_on, max_wait};
 use super::ending::{Ending, Failed};
-use super::lane::Batches;
+use super::lane::Queue;
 use super::request::Refused;
 use super::shared::Shared;
 use super::{Class, Failure, Service};
 use crate::record::Record;
+use crate::sink::limits::RequestLimits;
+
+/// For so long a worker waits for a full request before it sends what failed. Where workers are done
+/// at the same time, the next request is only being handed over.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Sends requests of a lane until there are no more.
-pub(super) async fn work<S: Service>(shared: Arc<Shared<S>>, batches: Batches) {
+pub(super) async fn work<S: Service>(shared: Arc<Shared<S>>, queue: Arc<Queue>) {
     let _ends_all = EndsAllByPanic(&shared.ending);
-    while let Some(batch) = next(&shared, &batches).await {
-        if deliver(&shared, batch).await.is_err() {
+    while let Some((records, failure)) = next(&shared, &queue).await {
+        if deliver(&shared, &queue, records, failure).await.is_err() {
             return;
         }
     }
 }
 
-async fn next<S: Service>(shared: &Shared<S>, batches: &Batches) -> Option<Vec<Record>> {
-    let mut batches = batches.lock().await;
-    tokio::select! {
-        biased;
-        () = shared.ending.failed() => None,
-        batch = batches.recv() => batch,
+/// The records to send next, and how they failed if they were tried before.
+async fn next<S: Service>(shared: &Shared<S>, queue: &Queue) -> Option<(Vec<Record>, Option<Failure>)> {
+    let mut batches = queue.batches.lock().await;
+    let leftovers = &queue.leftovers;
+    let moment = Instant::now() + MOMENT;
+    let mut may_come = true;
+    loop {
+        let limits = RequestLimits::with_size(shared.request_size.load(Ordering::Relaxed), shared.counted);
+        let when = leftovers.ready();
+        if !may_come && when.is_none() {
+            return None;
+        }
+        let is_ready = async {
+            match when {
+                Some(when) => sleep_until(when.max(moment)).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shared.ending.failed() => return None,
+            () = ready(()), if leftovers.go_first(limits.clone()) => return Some(leftovers.take(limits)),
+            batch = batches.recv(), if may_come => match batch {
+                Some(batch) => return Some((batch, None)),
+                None => may_come = false,
+            },
+            () = is_ready => return Some(leftovers.take(limits)),
+            () = leftovers.added() => {}
+        }
     }
 }
 
-async fn deliver<S: Service>(shared: &Shared<S>, batch: Vec<Record>) -> Result<(), Failed> {
-    let mut parts = vec![batch];
-    while let Some(part) = parts.pop() {
-        if let Some((first, second)) = Part::new(shared).deliver(part).await? {
+async fn deliver<S: Service>(
+    shared: &Shared<S>,
+    queue: &Queue,
+    records: Vec<Record>,
+    mut last_failure: Option<Failure>,
+) -> Result<(), Failed> {
+    let mut parts = vec![records];
+    while let Some(records) = parts.pop() {
+        let part = Part { shared, queue, failures: 0, last_failure: last_failure.take() };
+        if let Some((first, second)) = part.deliver(records).await? {
             parts.extend([second, first]);
         }
     }
@@ -57,9 +93,8 @@ impl Drop for EndsAllByPanic<'_> {
 /// Records that are tried together.
 struct Part<'a, S> {
     shared: &'a Shared<S>,
-    /// When they were first tried.
-    begun: Instant,
-    /// Tries in a row of which most failed.
+    queue: &'a Queue,
+    /// Tries in a row that did not get on.
     failures: u32,
     /// How the try before this one failed.
     last_failure: Option<Failure>,
@@ -67,19 +102,22 @@ struct Part<'a, S> {
 
 /// What came of a try.
 enum Tried {
-    /// These are neither delivered nor kept yet, for that reason.
-    Left(Vec<Record>, Failure),
+    /// These are neither delivered nor kept yet.
+    Left {
+        /// Those that may get through the next time.
+        for_now: Vec<Record>,
+        /// Those that were refused for good, and find no room in the spool.
+        unkept: Vec<Record>,
+        /// Why.
+        failure: Failure,
+    },
     /// More than one record, and more than the service takes at once.
     TooLarge(Vec<Record>),
 }
 
-impl<'a, S: Service> Part<'a, S> {
-    fn new(shared: &'a Shared<S>) -> Part<'a, S> {
-        Part { shared, begun: Instant::now(), failures: 0, last_failure: None }
-    }
-
-    /// Sends the records until each is delivered or kept. When they are too large for a request
-    /// together, their halves are given back.
+impl<S: Service> Part<'_, S> {
+    /// Sends the records until each is delivered, kept or left to another request. When they are too
+    /// large for a request together, their halves are given back.
     async fn deliver(mut self, mut records: Vec<Record>) -> Result<Option<(Vec<Record>, Vec<Record>)>, Failed> {
         while !records.is_empty() {
             // No more at once than there are tokens for: the rest would be sent only to be turned
@@ -87,62 +125,63 @@ impl<'a, S: Service> Part<'a, S> {
             let fitting = self.shared.pace.portion(self.shared.costs(&records));
             let mut rest = records.split_off(fitting);
             let count = records.len();
-            let (mut left, failure) = match self.try_once(records).await? {
-                Tried::Left(left, failure) => (left, failure),
+            let (left, mut unkept, failure) = match self.try_once(records).await? {
+                Tried::Left { for_now, unkept, failure } => (for_now, unkept, failure),
                 Tried::TooLarge(records) => {
                     let (first, mut second) = self.shared.halve(records);
                     second.append(&mut rest);
                     return Ok(Some((first, second)));
                 }
             };
-            // Where most got through, the service is there.
-            self.failures = if left.len() < count.div_ceil(2) { 0 } else { self.failures + 1 };
-            let time = self.time_left();
+            let gets_on = gets_on(count, count - left.len() - unkept.len());
+            self.failures = if gets_on { 0 } else { self.failures + 1 };
             let is_hopeless = matches!(failure.class(), Class::Permanent | Class::TooLarge);
-            let is_last = is_hopeless || time.is_some_and(|time| time < FIRST_WAIT);
-            if is_last && !left.is_empty() {
-                left = self.shared.keep(left, &failure, self.begun).await?;
-            }
-            if left.is_empty() {
+            let is_last = |record: &Record| is_hopeless || self.time_left(record).is_some_and(|time| time < FIRST_WAIT);
+            let (last, mut left) = left.into_iter().partition::<Vec<_>, _>(is_last);
+            unkept.extend(self.shared.keep(last, &failure).await?);
+            if left.is_empty() && unkept.is_empty() {
                 (records, self.failures, self.last_failure) = (rest, 0, None);
                 continue;
             }
-            let mut wait = max_wait(self.failures).mul_f64(fastrand::f64());
-            if let (false, Some(time)) = (is_last, time) {
-                // Not past the end, and with time for another try after the next one.
-                wait = wait.min(time / 2);
+            // Not past the end of any, and with time for another try after the next one.
+            let time =
+                left.iter().filter_map(|record| self.time_left(record)).min().map_or(Duration::MAX, |time| time / 2);
+            let wait = max_wait(self.failures).mul_f64(fastrand::f64()).min(time);
+            if self.failures == 0 && unkept.is_empty() && !self.queue.in_order {
+                self.queue.leftovers.add(left, failure, wait, MAX_HELD.min(time));
+                (records, self.last_failure) = (rest, None);
+                continue;
             }
-            left.append(&mut rest);
-            (records, self.last_failure) = (left, Some(failure));
+            unkept.append(&mut left);
+            unkept.append(&mut rest);
+            (records, self.last_failure) = (unkept, Some(failure));
             self.pause(wait).await?;
         }
         Ok(None)
     }
 
     /// One request, when its turn comes in time.
-    async fn try_once(&mut self, records: Vec<Record>) -> Result<Tried, Failed> {
+    async fn try_once(&mut self, mut records: Vec<Record>) -> Result<Tried, Failed> {
         let is_retry = self.last_failure.is_some();
         if !self.wait_for_turn(&records).await? {
             let failure = self.last_failure.take().unwrap_or_else(|| Failure::timeout("stopped before it was sent"));
-            return Ok(Tried::Left(records, failure));
+            return Ok(Tried::Left { for_now: records, unkept: Vec::new(), failure });
         }
-        if !is_retry {
-            // The time for trying begins with the first try.
-            self.begun = Instant::now();
-        }
+        // The time for trying begins with the first try.
+        let now = Instant::now().into_std();
+        records.iter_mut().for_each(|record| record.tried(now));
         match self.shared.send(records, is_retry).await {
-            Ok(Refused { for_now: mut left, failure, for_good }) => {
-                if let Some((records, failure)) = for_good {
-                    left.extend(self.shared.keep(records, &failure, self.begun).await?);
-                }
-                // Where no record is to be sent again, those that are left found no room in the
-                // spool.
-                Ok(Tried::Left(left, failure.unwrap_or_else(Failure::spool_full)))
+            Ok(Refused { for_now, failure, for_good }) => {
+                let unkept = match for_good {
+                    Some((records, failure)) => self.shared.keep(records, &failure).await?,
+                    None => Vec::new(),
+                };
+                Ok(Tried::Left { for_now, unkept, failure: failure.unwrap_or_else(Failure::spool_full) })
             }
             Err((records, failure)) if failure.class() == Class::TooLarge && records.len() > 1 => {
                 Ok(Tried::TooLarge(records))
             }
-            Err((records, failure)) => Ok(Tried::Left(records, failure)),
+            Err((records, failure)) => Ok(Tried::Left { for_now: records, unkept: Vec::new(), failure }),
         }
     }
 
@@ -160,10 +199,9 @@ impl<'a, S: Service> Part<'a, S> {
         }
         let now = Instant::now();
         let turn = now + wait;
-        let given_up = self.given_up().filter(|_| self.last_failure.is_some());
         // That is past for a record that finds no room in the spool, and is tried until it does.
-        let until = given_up.filter(|&given_up| given_up > now).map_or(turn, |given_up| turn.min(given_up));
-        ending.wait(until).await?;
+        let given_up = records.iter().filter_map(|record| self.given_up(record)).filter(|&given_up| given_up > now);
+        ending.wait(given_up.fold(turn, Instant::min)).await?;
         Ok(Instant::now() >= turn)
     }
 
@@ -178,13 +216,14 @@ impl<'a, S: Service> Part<'a, S> {
         }
     }
 
-    fn given_up(&self) -> Option<Instant> {
-        self.shared.give_up_after.map(|time| self.begun + time)
+    /// When a record is given up that was tried before.
+    fn given_up(&self, record: &Record) -> Option<Instant> {
+        Some(Instant::from_std(record.first_tried()?) + self.shared.give_up_after?)
     }
 
-    /// How long the records may still be tried; for ever without one.
-    fn time_left(&self) -> Option<Duration> {
-        let last = self.shared.ending.last_try(self.given_up())?;
+    /// How long the record may still be tried; for ever without one.
+    fn time_left(&self, record: &Record) -> Option<Duration> {
+        let last = self.shared.ending.last_try(self.given_up(record))?;
         Some(last.saturating_duration_since(Instant::now()))
     }
 }

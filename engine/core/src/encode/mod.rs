@@ -349,13 +349,18 @@ pub(crate) mod tests {
 
     /// A block of these lines as they are, each with its newline.
     pub(crate) fn encoded(lines: &[Vec<u8>]) -> Arc<EncodedBlock> {
+        encoded_at(lines, Instant::now())
+    }
+
+    /// The same, read at that time.
+    pub(crate) fn encoded_at(lines: &[Vec<u8>], read_at: Instant) -> Arc<EncodedBlock> {
         let mut bytes = Vec::new();
         let mut line_ends = Vec::new();
         for line in lines {
             bytes.extend_from_slice(line);
             line_ends.push(bytes.len() as u32);
         }
-        let (sources, hash_keys, read_at, pool) = (None, None, Instant::now(), BufferPool::new(0));
+        let (sources, hash_keys, pool) = (None, None, BufferPool::new(0));
         Arc::new(EncodedBlock { bytes, line_ends, sources, hash_keys, read_at, pool })
     }
 

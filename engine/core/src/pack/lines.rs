@@ -4,6 +4,9 @@
 //! filled as far as it may be, and among the last line ends before its limit the one is taken where
 //! the bytes that are billed but not used weigh least: just under a multiple of the alignment.
 //! Lines keep their order.
+//!
+//! A record that leaves before it is full, because a line has waited long enough, is cut there as
+//! well, if the lines behind the cut may wait on.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,11 +82,32 @@ impl LinesPacker {
         self.open.oldest
     }
 
-    /// Closes the open record if it has a line that was read at that time or before.
+    /// Closes the open record if it has a line that was read at that time or before. Lines that
+    /// were all read later, behind the last multiple of the alignment, begin the next record.
     pub fn flush_older(&mut self, time: Instant, emit: &mut impl FnMut(Packed)) {
         if self.open.is_as_old_as(time) {
-            self.flush(emit);
+            let count = self.lines_due(time);
+            let mut parts = std::mem::take(&mut self.open).split(count, usize::MAX).into_iter();
+            parts.next().into_iter().for_each(emit);
+            self.open = parts.next().unwrap_or_default();
+            self.len = self.open.lines.byte_len();
         }
+    }
+
+    /// How many lines of the open record go when those that were read at that time or before must.
+    fn lines_due(&self, time: Instant) -> usize {
+        let aligned = self.len - self.len % self.align;
+        let (mut count, mut len, mut old, mut fitting) = (0, 0, 0, 0);
+        for (block, lines) in self.open.lines.line_ranges() {
+            for index in lines {
+                count += 1;
+                len += block.line_len(index);
+                fitting = if len <= aligned { count } else { fitting };
+            }
+            old = if block.read_at() <= time { count } else { old };
+        }
+        // An old line behind the cut goes at once, and takes the rest with it for the same money.
+        if old <= fitting { fitting } else { count }
     }
 
     /// The line end, at most `last`, where the least is billed for each byte used. Only the last
@@ -110,11 +134,13 @@ impl LinesPacker {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::ack::Acknowledgements;
-    use crate::encode::tests::encoded;
+    use crate::encode::tests::{encoded, encoded_at};
 
     /// Packs blocks of lines of these lengths; the lengths of the lines of each record.
     fn pack(blocks: &[Vec<usize>], limit: usize, align: usize) -> Vec<Vec<usize>> {
@@ -211,7 +237,88 @@ mod tests {
         token.delivered();
     }
 
+    /// Bytes billed for each byte of a line of 870 B every `interval`, of which none waits for more
+    /// than a second, when records are flushed with that alignment.
+    fn billed(interval: Duration, align: usize) -> f64 {
+        const LINE: usize = 870;
+        let linger = Duration::from_secs(1);
+        let begun = Instant::now();
+        let all = Acknowledgements::default();
+        let mut packer = LinesPacker::new(MAX_RECORD_SIZE, align);
+        let (mut bytes, mut billed) = (0, 0);
+        for number in 0..10_000 {
+            let now = begun + interval * number;
+            let mut emit = |packed: Packed| {
+                let len = packed.lines.byte_len();
+                (bytes, billed) = (bytes + len, billed + len.next_multiple_of(DEFAULT_ALIGN));
+                packed.tokens.into_iter().for_each(AckToken::delivered);
+            };
+            while let Some(due) = packer.oldest().map(|oldest| oldest + linger).filter(|&due| due <= now) {
+                packer.flush_older(due - linger, &mut emit);
+            }
+            let token = all.token(0, u64::from(number)..u64::from(number) + 1);
+            packer.add(&encoded_at(&[vec![b'x'; LINE]], now), &token, &mut emit);
+            token.delivered();
+        }
+        billed as f64 / bytes as f64
+    }
+
+    #[test]
+    fn a_trickle_is_billed_little_more_than_its_bytes_once_it_fills_a_step() {
+        for (per_second, most) in [(2, 3.0), (5, 1.2), (7, 1.2), (10, 1.2), (15, 1.2), (30, 1.2), (100, 1.1)] {
+            let [ours, whole] = [DEFAULT_ALIGN, 1].map(|align| billed(Duration::from_secs(1) / per_second, align));
+            println!("{per_second} lines a second: {ours:.3} billed for each byte, {whole:.3} where all is flushed");
+            assert!(ours <= most && ours <= 1.01 * whole, "{per_second}: {ours}, {whole}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_flushed_is_all_that_is_old_and_fills_its_last_step(
+            // The lengths of each block's lines, and how long ago it was read.
+            blocks in prop::collection::vec((prop::collection::vec(1..700_usize, 1..12), 0..100_u64), 1..12),
+            align in prop::sample::select(vec![1_usize, 64, 512, 5_120]),
+            linger in 1..100_u64,
+        ) {
+            let all = Acknowledgements::default();
+            let mut packer = LinesPacker::new(MAX_RECORD_SIZE, align);
+            let now = Instant::now() + Duration::from_secs(1);
+            let ago = |milliseconds: u64| now - Duration::from_millis(milliseconds);
+            let mut emitted: Vec<Packed> = Vec::new();
+            for (number, (lengths, age)) in blocks.iter().enumerate() {
+                let lines: Vec<Vec<u8>> = lengths.iter().map(|&len| vec![b'x'; len]).collect();
+                let token = all.token(0, number as u64..number as u64 + 1);
+                packer.add(&encoded_at(&lines, ago(*age)), &token, &mut |_| panic!("it is not full"));
+                token.delivered();
+            }
+            packer.flush_older(ago(linger), &mut |packed| emitted.push(packed));
+
+            // The ends of all lines, and the age of each.
+            let mut lines = Vec::new();
+            for (lengths, age) in &blocks {
+                for len in lengths {
+                    lines.push((lines.last().map_or(0, |(end, _)| *end) + len, *age));
+                }
+            }
+            let total = lines.last().map_or(0, |(end, _)| *end);
+            let wanted = match lines.iter().rposition(|(_, age)| *age >= linger) {
+                None => 0,
+                Some(oldest) => {
+                    let cut = lines.iter().map(|(end, _)| *end).rfind(|end| *end <= total / align * align);
+                    cut.filter(|cut| *cut >= lines[oldest].0).unwrap_or(total)
+                }
+            };
+            prop_assert_eq!(emitted.iter().map(|packed| packed.lines.byte_len()).sum::<usize>(), wanted);
+            prop_assert!(packer.oldest().is_none_or(|oldest| oldest > ago(linger)));
+
+            packer.flush(&mut |packed| emitted.push(packed));
+            let lengths: Vec<usize> =
+                emitted.iter().flat_map(|packed| packed.lines.each_line()).map(<[u8]>::len).collect();
+            prop_assert_eq!(lengths, blocks.iter().flat_map(|(lengths, _)| lengths.clone()).collect::<Vec<_>>());
+            emitted.into_iter().flat_map(|packed| packed.tokens).for_each(AckToken::delivered);
+            prop_assert_eq!(all.position(0).offset, blocks.len() as u64);
+        }
+
         #[test]
         fn records_are_those_of_the_oracle(
             blocks in prop::collection::vec(prop::collection::vec(1..900_usize, 0..60), 0..6),

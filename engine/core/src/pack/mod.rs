@@ -111,21 +111,22 @@ impl Packed {
         block.each_source_run(lines, |bytes| own.add_lines(bytes));
     }
 
-    /// The same lines in parts of at most `max_lines`, each with tokens for its own.
-    pub(crate) fn split(self, max_lines: usize) -> Vec<Packed> {
+    /// The same lines in parts, each with tokens for its own: `first` lines, and then at most
+    /// `others` in each.
+    pub(crate) fn split(self, first: usize, others: usize) -> Vec<Packed> {
         let Packed { lines: all, tokens, key, .. } = self;
         let empty = || Packed { key: key.clone(), ..Packed::default() };
         let mut parts = vec![empty()];
-        let mut room = max_lines;
+        let mut room = first;
         for chunk in &all.chunks {
             let (block, token) = (&all.blocks[chunk.block as usize], &tokens[chunk.block as usize]);
             let mut lines = chunk.first as usize..chunk.end as usize;
             while !lines.is_empty() {
                 if room == 0 {
                     parts.push(empty());
-                    room = max_lines;
+                    room = others;
                 }
-                let end = lines.end.min(lines.start + room);
+                let end = lines.end.min(lines.start.saturating_add(room));
                 let part = parts.last_mut().expect("there is always one");
                 part.push(block, lines.start..end, token);
                 room -= end - lines.start;

@@ -127,6 +127,126 @@ async fn waits_are_short_again_where_most_records_got_through() {
     assert!(after - before <= max_wait(0) + MILLISECOND, "{:?}", after - before);
 }
 
+/// One worker, and requests of so many records of a thousand bytes.
+fn requests_of(script: &Script, records: usize) -> Options {
+    let mut options = script.options();
+    (options.config.concurrency, options.config.counted) = (one(), Counted::Data);
+    options.config.request_size = 1_000 * records;
+    options
+}
+
+/// Of each request the first record fails.
+fn first_of(records: usize) -> Reply {
+    let mut failures = vec![None; records];
+    failures[0] = Some(transient());
+    Reply::After(SECOND / 20, Box::new(Reply::Answers(failures)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_fail_beside_others_go_together() {
+    let script = Script::firehose(vec![first_of(10); 12]);
+    script.state().then = Some(Reply::After(SECOND / 20, Box::new(Reply::Accepts)));
+    let options = requests_of(&script, 10);
+    let mut test = Test::open(script, options).await;
+    test.ship(130).await.unwrap();
+    test.delivery.close().await.unwrap();
+    let requests = test.script.sent();
+    let sizes: Vec<usize> = requests.iter().map(Vec::len).collect();
+    // As soon as there are more than a request takes, before the requests that wait; and the rest
+    // at the end.
+    assert_eq!(sizes, [10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 2]);
+    assert_eq!(requests[11], [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]);
+    assert_eq!(requests[14], [100, 0]);
+    test.all_is_safe(130);
+    assert_eq!(test.delivery.shipping().requests_retried, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fifth_that_fails_costs_little_more_than_a_fifth_of_the_time() {
+    let mut took = Vec::new();
+    for failures in [vec![None], vec![None, None, Some(transient()), None, None]] {
+        let script = Script::firehose([]);
+        script.state().then = Some(Reply::After(SECOND / 10, Box::new(Reply::Cycle(failures))));
+        let mut options = requests_of(&script, 10);
+        options.config.concurrency = NonZeroUsize::new(4).unwrap();
+        let mut test = Test::open(script, options).await;
+        test.ship(8_000).await.unwrap();
+        test.delivery.close().await.unwrap();
+        test.all_is_safe(8_000);
+        took.push(test.script.times().last().unwrap().as_secs_f64());
+    }
+    let part = took[0] / took[1];
+    assert!(part >= 0.75, "{part}: {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_without_a_request_sends_what_failed_before_it_is_many() {
+    let script = Script::firehose([first_of(10)]);
+    let options = requests_of(&script, 10);
+    let mut test = Test::open(script, options).await;
+    test.ship(10).await.unwrap();
+    test.delivery.flush().await.unwrap();
+    sleep(SECOND / 20 + max_wait(0) + MILLISECOND).await;
+    assert_eq!(test.script.sent()[1..], [[0]]);
+    assert_eq!(test.acknowledged().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn busy_workers_hold_what_failed_for_a_second() {
+    let script = Script::firehose([first_of(10)]);
+    script.state().then = Some(Reply::After(SECOND / 20, Box::new(Reply::Accepts)));
+    let options = requests_of(&script, 10);
+    let mut test = Test::open(script, options).await;
+    test.ship(400).await.unwrap();
+    test.delivery.close().await.unwrap();
+    let again = test.script.sent().iter().rposition(|numbers| *numbers == [0]).expect("it goes again");
+    let at = test.script.times()[again];
+    assert!((SECOND..=SECOND + SECOND / 5).contains(&at) && test.script.sent().len() > again + 1, "{at:?}");
+    test.all_is_safe(400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_record_is_tried_for_its_own_time() {
+    let fails_late = Reply::After(SECOND, Box::new(Reply::Fails(transient())));
+    let first_fails = |records: usize| match first_of(records) {
+        Reply::After(_, reply) => Reply::After(SECOND, reply),
+        reply => reply,
+    };
+    let script = Script::firehose([first_fails(5), first_fails(5)]);
+    script.state().then = Some(fails_late);
+    let (folder, spool) = spool(u64::MAX);
+    let mut options = requests_of(&script, 5);
+    (options.spool, options.config.give_up_after) = (spool, Some(10 * SECOND));
+    let mut test = Test::open(script, options).await;
+    test.ship(10).await.unwrap();
+    test.delivery.close().await.unwrap();
+    // One was first tried at the start, the other a second later.
+    assert_eq!(spooled(folder.path()), [0, 5]);
+    let requests = test.script.state().requests.clone();
+    assert!(requests[2..].iter().any(|request| request.numbers == [0, 5]), "{requests:?}");
+    let last = |number: u64| requests.iter().rfind(|request| request.numbers.contains(&number)).unwrap().at;
+    assert!(last(0) <= 10 * SECOND && last(5) <= 11 * SECOND && last(5) >= last(0), "{requests:?}");
+    test.all_is_safe(8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_overtakes_what_failed_where_records_have_an_order() {
+    let script = Script::kinesis(1, [Reply::Answers(vec![None, Some(transient()), None])]);
+    let mut options = script.options();
+    (options.config.in_order, options.config.concurrency) = (true, one());
+    let mut test = Test::open(script, options).await;
+    for number in 0..6 {
+        let record = test.record(10, Some(1));
+        test.delivery.ship(record).await.unwrap();
+        if number == 2 {
+            test.delivery.flush().await.unwrap();
+        }
+    }
+    test.delivery.close().await.unwrap();
+    assert_eq!(test.script.sent(), [&[0, 1, 2][..], &[1], &[3, 4, 5]]);
+    test.all_is_safe(6);
+}
+
 /// Ships records of 100,000 B one by one at 1,000,000 B a second at most; the time between
 /// requests.
 async fn times_between(script: Script, count: usize) -> Vec<Duration> {
@@ -276,11 +396,11 @@ async fn a_refusal_with_a_spool_is_kept_and_the_rest_goes_on() {
     test.delivery.flush().await.unwrap();
     test.ship(2).await.unwrap();
     test.delivery.close().await.unwrap();
-    assert_eq!(test.script.sent(), [&[0, 1, 2][..], &[2], &[3, 4]]);
-    assert_eq!(spooled(folder.path()), [1, 2]);
-    test.all_is_safe(3);
+    assert_eq!(test.script.sent(), [&[0, 1, 2][..], &[3, 4], &[2]]);
+    assert_eq!(spooled(folder.path()), [1, 3, 4]);
+    test.all_is_safe(2);
     let shipping = test.delivery.shipping();
-    assert_eq!((shipping.records_spooled, shipping.bytes_spooled), (2, 2_000));
+    assert_eq!((shipping.records_spooled, shipping.bytes_spooled), (3, 3_000));
 }
 
 #[tokio::test(start_paused = true)]

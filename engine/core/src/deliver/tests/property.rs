@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::script::{Reply, Script, Test, permanent, spool, spooled, throttled, too_large, transient};
 use crate::deliver::{DeliverError, Failure, RateLimit, WhenFull};
 use crate::sink::SinkError;
+use crate::sink::limits::Counted;
 
 /// How a request, or a record within it, fares.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +131,40 @@ proptest! {
     ) {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(check(steps, replies, conditions))?;
+    }
+
+    /// However many records fail beside others, each is accepted once, and no more are in memory
+    /// than workers have, than are open and waiting, and a request of those that failed.
+    #[test]
+    fn records_that_fail_beside_others_are_accepted_once_and_stay_few(
+        fails in prop::collection::vec(prop::bool::weighted(0.2), 100..400),
+        latencies in prop::collection::vec(1..200_u64, 1..60),
+        (concurrency, of_request, records) in (1..6_usize, 2..40_usize, 100..1_000_u64),
+    ) {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            // The first record gets through, so that every request gets on.
+            let failures = [false].iter().chain(&fails).map(|&fails| fails.then(transient)).collect();
+            let reply = Reply::Cycle(failures);
+            let after = |&latency| Reply::After(Duration::from_millis(latency), Box::new(reply.clone()));
+            let script = Script::firehose(latencies.iter().map(after));
+            script.state().then = Some(Reply::After(Duration::from_millis(50), Box::new(reply.clone())));
+            let mut options = script.options();
+            options.config.concurrency = NonZeroUsize::new(concurrency).unwrap();
+            (options.config.request_size, options.config.counted) = (1_000 * of_request, Counted::Data);
+            let mut test = Test::open(script, options).await;
+            for _ in 0..records {
+                test.ship(1).await.unwrap();
+                let on_the_way = test.taken as usize - test.script.state().accepted.len();
+                prop_assert!(on_the_way <= (3 + concurrency) * of_request, "{}", on_the_way);
+            }
+            test.delivery.close().await.unwrap();
+            let mut accepted = test.script.state().accepted.clone();
+            accepted.sort_unstable();
+            prop_assert_eq!(accepted, (0..records).collect::<Vec<u64>>());
+            test.all_is_safe(records);
+            Ok(())
+        })?;
     }
 }
 

@@ -378,11 +378,15 @@ fn failures_that_do_not_depend_on_the_rate_leave_most_of_it() {
     let (with, without) = (Scenario { noise: 0.2, ..calm.clone() }.fared(), calm.fared());
     let part = with.mean_goodput() / without.mean_goodput();
     assert!(part >= 0.75, "{part}");
-    // Without a quota, requests that are sent again take most of what the latency lets through.
-    let fast = Scenario { quota: None, seconds: 40.0, ..calm };
-    let (with, without) = (Scenario { noise: 0.2, ..fast.clone() }.fared(), fast.fared());
-    let part = with.mean_goodput() / without.mean_goodput();
-    assert!(part >= 0.3, "{part}");
+    // Without a quota, all but the fifth that fails. With full records the law takes chance for a
+    // limit now and then, as an epoch has few of them.
+    for (record_size, least) in [(200_000, 0.75), (firehose::MAX_RECORD_SIZE, 0.6)] {
+        let fast = Scenario { quota: None, seconds: 40.0, record_size, ..calm.clone() };
+        let (with, without) = (Scenario { noise: 0.2, ..fast.clone() }.fared(), fast.fared());
+        let part = with.mean_goodput() / without.mean_goodput();
+        println!("{part:.3} of the throughput is left with records of {record_size} B");
+        assert!(part >= least, "{part} with records of {record_size} B");
+    }
 }
 
 #[test]
