@@ -25,7 +25,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
@@ -42,6 +42,10 @@ use crate::privacy::TreatmentId;
 /// hold: only what nobody writes to is removed, so that of the lines that wait in a full journal,
 /// half are in files that can go.
 const MAX_SEGMENT_SIZE: u64 = 32 << 20;
+/// Of a group that so many wait for, the next one is gathered for as long as its sync took.
+const MANY_SENDERS: usize = 16;
+/// But for no longer than this.
+const MAX_PAUSE: Duration = Duration::from_millis(1);
 
 /// Lines cannot be taken.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -123,6 +127,8 @@ struct Group {
     /// What must have a segment of its own.
     alone: Vec<(Label, Vec<u8>)>,
     len: u64,
+    /// Who waits for it.
+    senders: usize,
     outcome: Arc<Outcome>,
 }
 
@@ -177,7 +183,7 @@ impl Journal {
             is_closing: false,
         };
         let shared = Arc::new(Shared { folder: folder.to_owned(), state: Mutex::new(state), wake: Condvar::new() });
-        let writer = Writer { shared: Arc::clone(&shared), open: BTreeMap::new() };
+        let writer = Writer { shared: Arc::clone(&shared), open: BTreeMap::new(), pause: Duration::ZERO };
         let writer = thread::Builder::new().name("journal".to_owned()).spawn(|| writer.write()).map_err(io_error)?;
         Ok(Journal { shared, writer: Mutex::new(Some(writer)), _lock: lock })
     }
@@ -216,6 +222,7 @@ impl Journal {
             _ => group.lines.entry((kind, treatment)).or_default().extend_from_slice(lines),
         }
         group.len += len;
+        group.senders += 1;
         Ok(Pending(Arc::clone(&group.outcome)))
     }
 
@@ -306,6 +313,8 @@ impl Group {
 struct Writer {
     shared: Arc<Shared>,
     open: BTreeMap<Label, OpenSegment>,
+    /// How long to wait for more before the next group is written.
+    pause: Duration,
 }
 
 struct OpenSegment {
@@ -317,7 +326,12 @@ struct OpenSegment {
 impl Writer {
     fn write(mut self) {
         while let Some(group) = self.next() {
-            let written = self.write_group(&group).map_err(|error| {
+            let begun = Instant::now();
+            let written = self.write_group(&group);
+            // Under a load, one sync for twice as many senders costs them a little time and saves
+            // much of the machine's; a sender alone never waits.
+            self.pause = if group.senders < MANY_SENDERS { Duration::ZERO } else { begun.elapsed().min(MAX_PAUSE) };
+            let written = written.map_err(|error| {
                 let folder = self.shared.folder.clone();
                 JournalError::Io { folder, error: Arc::new(error) }
             });
@@ -335,7 +349,7 @@ impl Writer {
             }
             state = self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let gather = state.gather;
+        let gather = state.gather.max(self.pause);
         if !gather.is_zero() && !state.is_closing {
             drop(state);
             thread::sleep(gather);

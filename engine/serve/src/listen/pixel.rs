@@ -7,6 +7,7 @@
 //! <https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/real-time-logs.html> and
 //! <https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/standard-logs-reference.html>.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -123,9 +124,7 @@ impl Hit<'_> {
             Field::CsUriQuery => push_encoded(line, query.as_bytes()),
             Field::CsBytes => write(format_args!("{}", self.request_len())),
             Field::XEdgeRequestId => {
-                let mut id = [0; REQUEST_ID_LEN];
-                fill_random(&mut id);
-                line.push_str(&URL_SAFE.encode_to_string(id));
+                line.push_str(&URL_SAFE.encode_to_string(random_id()));
             }
             Field::XEdgeResultType | Field::XEdgeResponseResultType | Field::XEdgeDetailedResultType => {
                 line.push_str("Hit");
@@ -205,9 +204,20 @@ fn openssl_name(suite: &str) -> String {
     }
 }
 
-/// Fills an id with what nobody else has.
-fn fill_random(id: &mut [u8]) {
-    getrandom::fill(id).expect("the system has random bytes once it has started");
+/// An id that nobody else has.
+fn random_id() -> [u8; REQUEST_ID_LEN] {
+    thread_local! {
+        /// Each is taken once. The system is asked for many at a time, as that takes longer than
+        /// anything else here.
+        static IDS: RefCell<Vec<[u8; REQUEST_ID_LEN]>> = const { RefCell::new(Vec::new()) };
+    }
+    IDS.with_borrow_mut(|ids| {
+        ids.pop().unwrap_or_else(|| {
+            ids.resize(64, [0; REQUEST_ID_LEN]);
+            getrandom::fill(ids.as_flattened_mut()).expect("the system has random bytes once it has started");
+            ids.pop().expect("they were made above")
+        })
+    })
 }
 
 #[cfg(test)]
