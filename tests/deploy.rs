@@ -3,11 +3,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fake_aws::FakeAws;
 use pixel_engine::serve::admin::metrics::METRICS;
 use serde_json::Value;
 
 use crate::peers::{REQUIRE, read_yaml};
-use crate::support::{Workspace, run, skipped};
+use crate::support::{Workspace, ids, log, log_from, run, signal, skipped, wait_until};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(name)
@@ -31,6 +32,32 @@ fn checked(configuration: &str, variables: &[(&str, &str)]) -> String {
 fn the_example_is_accepted() {
     let said = checked(&read("deploy/example.toml"), &[]);
     assert!(said.contains("admin: http://127.0.0.1:9464/") && said.contains("to firehose://beacons"), "{said}");
+}
+
+/// As in the README, but for where its files are and which AWS it is.
+#[test]
+fn the_example_ships_what_is_logged() {
+    let (aws, workspace) = (FakeAws::start(), Workspace::new());
+    aws.delivery_stream("beacons");
+    let folder = workspace.path(".").display().to_string();
+    let example = read("deploy/example.toml").replace("/var/", &format!("{folder}/var/"));
+    let example = example.replace("listen = \"127.0.0.1:9464\"", "listen = \"127.0.0.1:0\"");
+    workspace.write("example.toml", example.as_bytes());
+    fs::create_dir_all(workspace.path("var/log/pixel")).expect("a folder");
+    let log = log("realtime-46", 500);
+    workspace.write("var/log/pixel/access.log", &log);
+    workspace.write("var/log/pixel/access.log.1", &log_from("realtime-46", 500, 100));
+    let mut command = workspace.command(&["run", "--config", "example.toml"]);
+    command.envs(aws.environment()).env_remove("AWS_PROFILE").env("PIXEL_ENGINE_REGION", aws.region());
+    let child = command.env("PIXEL_ENGINE_LINGER", "100ms").spawn().expect("it starts");
+    let arrived = || {
+        let records = aws.delivery_stream("beacons").delivered();
+        let text: Vec<u8> = records.iter().flat_map(|it| zstd::decode_all(&it.data[..]).expect("zstd")).collect();
+        ids(&text).map(<[u8]>::to_vec).collect::<BTreeSet<_>>().len()
+    };
+    wait_until("the lines arrived", || arrived() == 600);
+    signal(&child, "TERM");
+    workspace.wait(child).ok();
 }
 
 #[test]
