@@ -101,6 +101,8 @@ function show(pipeline, now) {
   set(parts.lag, bytes(pipeline.lag_bytes));
   const spool = pipeline.spool;
   set(parts.spool, spool ? `${bytes(spool.bytes)} of ${bytes(spool.size)}` : "no spool");
+  const journal = pipeline.journal;
+  set(parts.journal, journal ? `${bytes(journal.bytes)} of ${bytes(journal.size)}` : "no journal");
   set(parts.spool_age, spool ? age(spool.oldest_seconds) : "–");
   fill(parts.troubles, pipeline.troubles.join("\n"), () => pipeline.troubles.map((text) => element("li", text)));
   const failures = Object.entries(pipeline.failures);

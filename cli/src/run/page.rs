@@ -80,6 +80,7 @@ fn pipeline() -> Markup {
                 (number("written, not acknowledged", "lag"))
                 (number("in the spool", "spool"))
                 (number("oldest batch there", "spool_age"))
+                (number("in the journal", "journal"))
             }
             h3 { "Errors" }
             dl.tiles data-is="failures" {}

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::savings::Saving;
-use crate::watch::{State, Watch, Watches};
+use crate::watch::{JournalUse, State, Watch, Watches};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -102,6 +102,7 @@ struct Look<'a> {
     throttles: u64,
     failures: BTreeMap<String, u64>,
     spool: Option<SpoolLook>,
+    journal: Option<JournalLook>,
     savings: Vec<Saving>,
     bad_lines: Vec<BadLineLook>,
 }
@@ -112,6 +113,12 @@ struct SpoolLook {
     size: u64,
     batches: u64,
     oldest_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct JournalLook {
+    bytes: u64,
+    size: u64,
 }
 
 #[derive(Serialize)]
@@ -160,6 +167,7 @@ impl<'a> Look<'a> {
                 batches: spool.usage.batches,
                 oldest_seconds: spool.usage.oldest.map(|age| age.as_secs()),
             }),
+            journal: watch.journal().map(|JournalUse { bytes, size }| JournalLook { bytes, size }),
             savings: watch.rates.savings(progress.billed.get(), watch.billed_unpacked()),
             bad_lines: progress.recent_bad_lines().iter().map(|line| BadLineLook::of(line, bad_line_text)).collect(),
         }
