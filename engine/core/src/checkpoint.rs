@@ -175,16 +175,13 @@ impl Standing {
 }
 
 impl Checkpoint {
-    /// Opens the checkpoint at `path`; one that is not there is made, and its folder too.
+    /// Opens the checkpoint at `path`; one that is not there is made.
     ///
     /// # Errors
     /// It is damaged, from a later version, in use by another run, or cannot be read or written.
     pub fn open(path: impl Into<PathBuf>) -> Result<Checkpoint, CheckpointError> {
         let path = path.into();
         let io_error = |error| CheckpointError::Io { path: path.clone(), error };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            durable::make_folder(folder).map_err(io_error)?;
-        }
         // The checkpoint itself is replaced with every save, so the lock is on a file beside it.
         let lock = durable::lock(&durable::hidden(&path, "lock")).map_err(io_error)?;
         let lock = lock.ok_or_else(|| CheckpointError::Locked(path.clone()))?;

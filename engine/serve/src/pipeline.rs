@@ -1,5 +1,7 @@
 //! Keeps a pipeline up: runs it, empties its spool, and begins again after a failure.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -158,7 +160,7 @@ fn run_again_and_again(pipeline: &PipelineConfig, journals: &[Arc<Journal>], wat
 /// One run, from opening the sink on.
 fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, signal: &Stop) -> Result<Report, String> {
     let (config, stop) = (&pipeline.config, &signal.stop);
-    let checkpoint = config.checkpoint().map(Checkpoint::open).transpose().map_err(|error| error.to_string())?;
+    let checkpoint = config.checkpoint().map(open_checkpoint).transpose()?;
     let mut sink =
         sink::open(config, false, Arc::clone(&watch.progress), Arc::clone(stop)).map_err(|error| error.to_string())?;
     let mut run =
@@ -187,6 +189,15 @@ fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, sign
         }
         run.to(&mut *sink, &mut quarantine)
     }))
+}
+
+/// Opens the checkpoint. Its folder is made, as those of a spool and a journal are: a sidecar is
+/// often the first to write there.
+fn open_checkpoint(path: &Path) -> Result<Checkpoint, String> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    Checkpoint::open(path).map_err(|error| error.to_string())
 }
 
 /// Removes what is delivered from the journals, until the run has ended, and once more then.
