@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -17,25 +17,25 @@ use fake_aws::FakeAws;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Run, Workspace, files_below, gzip, id_in, ids, lines, log_from, signal, skipped, wait_until, zstd,
+    Guarded, Run, Workspace, files_below, gzip, id_in, ids, lines, log_from, signal, skipped, wait_until, zstd,
 };
 
 /// A sidecar with a pipeline to Firehose, and what its sources need.
-struct Sidecar {
-    aws: FakeAws,
-    workspace: Workspace,
-    port: u16,
+pub(crate) struct Sidecar {
+    pub(crate) aws: FakeAws,
+    pub(crate) workspace: Workspace,
+    pub(crate) port: u16,
 }
 
 /// A port that nobody listens to.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("it is bound").port()
 }
 
 impl Sidecar {
     /// `keys` are those of the HTTP source, `more` what stands behind it.
-    fn with(keys: &str, more: &str) -> Sidecar {
+    pub(crate) fn with(keys: &str, more: &str) -> Sidecar {
         Sidecar::with_settings("", keys, more)
     }
 
@@ -52,30 +52,30 @@ impl Sidecar {
         Sidecar { aws, workspace, port }
     }
 
-    fn new() -> Sidecar {
+    pub(crate) fn new() -> Sidecar {
         Sidecar::with("", "")
     }
 
-    fn start(&self) -> Child {
+    pub(crate) fn start(&self) -> Guarded {
         let mut command = self.workspace.command(&["run"]);
         command.envs(self.aws.environment()).env_remove("AWS_PROFILE");
-        let child = command.spawn().expect("it starts");
+        let child = Guarded::start(&mut command);
         wait_until("it listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
         child
     }
 
-    fn stop(&self, child: Child) -> Run {
+    pub(crate) fn stop(&self, child: Guarded) -> Run {
         signal(&child, "TERM");
-        self.workspace.wait(child)
+        self.workspace.wait(child.take())
     }
 
-    fn arrived(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn arrived(&self) -> Vec<Vec<u8>> {
         let records = self.aws.delivery_stream("beacons").delivered();
         records.iter().flat_map(|record| lines(&record.data).map(<[u8]>::to_vec).collect::<Vec<_>>()).collect()
     }
 
     /// The request ids of the lines that arrived.
-    fn arrived_ids(&self) -> BTreeSet<Vec<u8>> {
+    pub(crate) fn arrived_ids(&self) -> BTreeSet<Vec<u8>> {
         self.arrived().iter().filter_map(|line| id_in(line).map(<[u8]>::to_vec)).collect()
     }
 

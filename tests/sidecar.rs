@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fake_aws::FakeAws;
 use pixel_engine::kpl::{Decoded, decode};
 
-use crate::support::{Run, Workspace, id_in, lines, log_from, run, signal, wait_until};
+use crate::support::{Guarded, Run, Workspace, id_in, lines, log_from, run, signal, wait_until};
 
 const FILE: &str = r#"
 spool = "spool"
@@ -40,10 +40,10 @@ impl Sidecar {
         Sidecar { aws, workspace }
     }
 
-    fn start(&self) -> Child {
+    fn start(&self) -> Guarded {
         let mut command = self.workspace.command(&["run"]);
         command.envs(self.aws.environment()).env_remove("AWS_PROFILE");
-        command.spawn().expect("it starts")
+        Guarded::start(&mut command)
     }
 
     /// Adds lines with these numbers to a log.
@@ -69,9 +69,9 @@ impl Sidecar {
         wait_until("the lines arrived", || self.arrived().iter().collect::<BTreeSet<_>>().len() as u64 == count);
     }
 
-    fn stop(&self, child: Child) -> Run {
+    fn stop(&self, child: Guarded) -> Run {
         signal(&child, "TERM");
-        self.workspace.wait(child)
+        self.workspace.wait(child.take())
     }
 
     fn batches(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -493,6 +493,44 @@ pub(crate) fn ids(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
     assert!(status.expect("there is `kill`").success());
+}
+
+/// A child that does not outlive the test, whichever way that ends.
+pub(crate) struct Guarded(Option<Child>);
+
+impl Guarded {
+    /// Starts it.
+    pub(crate) fn start(command: &mut Command) -> Guarded {
+        Guarded(Some(command.spawn().expect("it starts")))
+    }
+
+    /// The child, for whoever waits for its end.
+    pub(crate) fn take(mut self) -> Child {
+        self.0.take().expect("it is taken once")
+    }
+}
+
+impl Deref for Guarded {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().expect("it is taken by value")
+    }
+}
+
+impl DerefMut for Guarded {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it is taken by value")
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// Waits until that is so.
