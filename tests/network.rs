@@ -344,6 +344,13 @@ fn a_pixel_is_a_line() {
     assert_eq!((reply.status, reply.body.len()), (204, 0));
     let reply = get("OPTIONS /pixel.gif HTTP/1.1\r\n");
     assert!(reply.status == 204 && reply.head.contains("access-control-allow-methods"), "{}", reply.head);
+    // Before a beacon with a body of JSON, which a browser sends with credentials.
+    let asked = "OPTIONS /pixel.gif HTTP/1.1\r\norigin: https://a.example\r\n\
+                 access-control-request-headers: content-type\r\naccess-control-request-method: POST\r\n";
+    let reply = get(asked);
+    for (name, value) in [("origin", "https://a.example"), ("credentials", "true"), ("headers", "content-type")] {
+        assert!(reply.head.contains(&format!("access-control-allow-{name}: {value}\r\n")), "{}", reply.head);
+    }
     let arrived = test.wait_for(3);
     let text: Vec<String> = arrived.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     let columns: Vec<&str> = text[0].trim_end().split('\t').collect();
