@@ -72,6 +72,8 @@ mod resume;
 mod secrets;
 /// `--select` and `--match`.
 mod select_match;
+/// A log shipper that others wrote, as a client.
+mod shipper;
 /// `run`: pipelines of a file that stay up.
 mod sidecar;
 /// The same output on every SIMD path.
