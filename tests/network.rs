@@ -1,5 +1,6 @@
 //! `run` with sources on the network: HTTP, TCP, unix sockets, and the journal behind them.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
@@ -7,7 +8,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,8 @@ use fake_aws::FakeAws;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Guarded, Run, Workspace, files_below, gzip, id_in, ids, lines, log_from, signal, skipped, wait_until, zstd,
+    Arrivals, Guarded, Run, Workspace, files_below, gzip, id_in, ids, lines, log_from, number_of, signal, skipped,
+    soak, wait_until, zstd,
 };
 
 /// A sidecar with a pipeline to Firehose, and what its sources need.
@@ -418,29 +420,115 @@ fn post_until(port: u16, first: u64, step: u64, end: &AtomicBool, taken: &Mutex<
     }
 }
 
+/// Connects to a sidecar that is being killed and started again.
+fn connect_again<T>(connect: impl Fn() -> std::io::Result<T>) -> T {
+    let connected = RefCell::new(None);
+    wait_until("it listens again", || {
+        *connected.borrow_mut() = connect().ok();
+        connected.borrow().is_some()
+    });
+    connected.into_inner().expect("just now")
+}
+
+/// The moment for a kill: some time in one of eleven parts, so that lines come after the last one.
+fn wait_for_moment(kill: u64, total: u64, sent: &AtomicU64) {
+    let moment = (kill * total + fastrand::u64(..total)) / 11;
+    wait_until("it is time", || sent.load(Ordering::Relaxed) >= moment);
+}
+
 #[test]
 fn what_was_answered_survives_kill_9() {
+    let total = soak(20_000, 1_000_000);
     let test = Sidecar::new();
-    let (end, taken) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
+    let arrivals = Arrivals::at(&test.aws.delivery_stream("beacons"), total);
+    let (sent, taken) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    // Each line is sent once: another attempt could make good the loss of one that was answered.
+    let post_all = || {
+        let mut client = None;
+        loop {
+            let first = sent.fetch_add(20, Ordering::Relaxed);
+            if first >= total {
+                return;
+            }
+            let mut connected = client.take().unwrap_or_else(|| connect_again(|| Client::connect(test.port)));
+            let reply = connected.send("POST /v1/logs HTTP/1.1\r\n", &log_from("realtime-46", first, 20));
+            if reply.is_ok_and(|reply| reply.status == 200) {
+                taken.lock().expect("no panic").extend(first..first + 20);
+                client = Some(connected);
+            }
+        }
+    };
     thread::scope(|scope| {
         let mut child = test.start();
-        for producer in 0..4 {
-            let (end, taken) = (&end, &taken);
-            scope.spawn(move || post_until(test.port, producer * 20, 80, end, taken));
+        for _ in 0..4 {
+            scope.spawn(post_all);
         }
-        for kill in 0..10_u64 {
-            thread::sleep(Duration::from_millis(150 + 90 * (kill % 4)));
+        for kill in 0..10 {
+            wait_for_moment(kill, total, &sent);
             child.kill().expect("it runs");
             child.wait().expect("it ends");
             child = test.start();
         }
-        thread::sleep(Duration::from_millis(200));
-        end.store(true, Ordering::Relaxed);
+        while sent.load(Ordering::Relaxed) < total {
+            thread::sleep(Duration::from_millis(5));
+        }
         let taken = || taken.lock().expect("no panic").clone();
-        wait_until("everything that was taken arrived", || taken().is_subset(&test.arrived_ids()));
-        assert!(taken().len() > 200, "{}", taken().len());
+        arrivals.wait_for(taken());
         test.stop(child).ok();
     });
+    let taken = taken.into_inner().expect("no panic");
+    arrivals.wait_for(taken.iter().copied());
+    // Four senders lose one body each, ten times.
+    assert!(taken.len() as u64 > total * 9 / 10, "{} of {total}", taken.len());
+}
+
+/// Nothing is answered over TCP, so a sender cannot know what was taken when the process dies. What
+/// stands in the journal by then is safe all the same, and no line is ever torn.
+#[test]
+fn over_tcp_what_is_in_the_journal_survives_kill_9() {
+    let (total, last) = (soak(20_000, 1_000_000), 1_000);
+    let port = free_port();
+    let source = format!("[[pipeline.beacons.source]]\ntype = \"tcp\"\nlisten = \"127.0.0.1:{port}\"\n");
+    let test = Sidecar::with("", &source);
+    let arrivals = Arrivals::at(&test.aws.delivery_stream("beacons"), total + last);
+    let connect = || TcpStream::connect(("127.0.0.1", port));
+    let sent = AtomicU64::new(0);
+    let send_all = || {
+        let mut stream = connect_again(connect);
+        let piece = total / 1_000;
+        for number in 0..1_000 {
+            // Slowly enough that lines are in the journal, and not all in the kernel.
+            thread::sleep(Duration::from_millis(1));
+            if stream.write_all(&log_from("realtime-46", number * piece, piece)).is_err() {
+                stream = connect_again(connect);
+            }
+            sent.fetch_add(piece, Ordering::Relaxed);
+        }
+    };
+    let mut held = BTreeSet::new();
+    thread::scope(|scope| {
+        let mut child = test.start();
+        let sender = scope.spawn(send_all);
+        for kill in 0..10 {
+            wait_for_moment(kill, total, &sent);
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+            for segment in files_below(&test.workspace.path("journal")) {
+                let text = fs::read(segment).expect("nobody removes it now");
+                let whole = lines(&text).filter(|line| line.ends_with(b"\n"));
+                held.extend(whole.filter_map(|line| number_of(id_in(line)?)));
+            }
+            child = test.start();
+        }
+        sender.join().expect("it sends all");
+        // Of a connection that is closed in order, while nothing dies, every line counts.
+        let mut stream = connect_again(connect);
+        stream.write_all(&log_from("realtime-46", total, last)).expect("it is sent");
+        drop(stream);
+        arrivals.wait_for(held.iter().copied().chain(total..total + last));
+        test.stop(child).ok();
+    });
+    assert!(!held.is_empty() && arrivals.count() > total / 2, "{} held, {} came", held.len(), arrivals.count());
 }
 
 #[test]
