@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -557,6 +558,89 @@ fn a_dead_endpoint_fills_spool_and_journal_and_then_senders_wait() {
     wait_until("there is room again", || test.post("/v1/logs", "", &log_from("realtime-46", sent, 1)).status == 200);
     wait_until("everything arrived", || test.arrived_ids().len() as u64 == sent + 1);
     test.stop(child).ok();
+}
+
+/// A file system of its own, which is gone with the test.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where nothing can be mounted.
+    fn mount(folder: PathBuf) -> Option<SmallDisk> {
+        fs::create_dir(&folder).expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(&folder).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success()).then_some(SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a test that fails may still have a process there.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_what_it_cannot_keep_and_recovers() {
+    let test = Sidecar::with("pixel_fields = \"realtime-46\"", "");
+    let Some(_disk) = SmallDisk::mount(test.workspace.path("disk")) else {
+        return skipped("a journal on a full disk: no tmpfs can be mounted here");
+    };
+    let file = fs::read_to_string(test.workspace.path("pixel-engine.toml")).expect("it is there");
+    // Nothing leaves the journal while Firehose is down.
+    let file = file.replace("\"journal\"", "\"disk/journal\"").replace("\"1s\"", "\"1h\"");
+    test.workspace.write("pixel-engine.toml", file.as_bytes());
+    test.aws.down();
+    let mut child = test.start();
+    let (mut sent, mut hits) = (0, 0);
+    let (mut taken, mut refused) = (BTreeSet::new(), 0);
+    let post = |number: u64| {
+        let log = log_from("realtime-46", number * 100, 100);
+        (test.post("/v1/logs", "", &log), ids(&log).map(<[u8]>::to_vec).collect::<Vec<_>>())
+    };
+    let is_refusal = |reply: &Reply| {
+        assert!([200, 429, 503].contains(&reply.status), "{} {}", reply.status, reply.text());
+        assert!(reply.status == 200 || reply.head.contains("retry-after: 1"), "{}", reply.head);
+        reply.status != 200
+    };
+    // Until it is full, and then on: 4 MB are some 7,000 lines.
+    while refused < 20 {
+        assert!(sent < 1_000, "the disk never fills");
+        let (reply, ids) = post(sent);
+        sent += 1;
+        if is_refusal(&reply) {
+            refused += 1;
+        } else {
+            taken.extend(ids);
+        }
+    }
+    // What was refused leaves no room that a single line could not fill.
+    while !is_refusal(&test.send(&format!("GET /pixel.gif?n={hits} HTTP/1.1\r\n"), b"")) {
+        hits += 1;
+        assert!(hits < 10_000, "the disk never fills");
+    }
+    assert!(child.try_wait().expect("it can be asked").is_none(), "it ended");
+    assert!(taken.len() > 1_000, "{}", taken.len());
+    test.aws.up();
+    wait_until("there is room again", || {
+        let (reply, _) = post(1_000);
+        !is_refusal(&reply)
+    });
+    taken.extend(ids(&log_from("realtime-46", 100_000, 100)).map(<[u8]>::to_vec));
+    wait_until("all that was answered arrived", || taken.is_subset(&test.arrived_ids()));
+    test.stop(child).ok();
+    // Lines of a body that was refused may come, but no half of one.
+    let (all, arrived) = (log_from("realtime-46", 0, 100_100), test.arrived());
+    let all: BTreeSet<&[u8]> = lines(&all).collect();
+    let (posted, pixels): (Vec<_>, Vec<_>) = arrived.iter().partition(|line| all.contains(&line[..]));
+    let numbers: BTreeSet<String> = pixels
+        .iter()
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .map(|line| line.split_once("?n=").expect("a pixel's").1.split('\t').next().expect("a column").to_owned())
+        .collect();
+    assert!((0..hits).all(|number| numbers.contains(&number.to_string())), "{hits} hits, {} came", numbers.len());
+    assert!(numbers.len() <= hits + 1 && posted.len() >= taken.len(), "{} hits of {hits}", numbers.len());
+    assert!(fs::read(test.workspace.path("bad.jsonl")).unwrap_or_default().is_empty());
 }
 
 #[test]
