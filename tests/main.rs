@@ -6,6 +6,8 @@ mod admin;
 mod browser;
 /// Faults of every kind and a producer that is killed again and again.
 mod campaign;
+/// A clock that jumps.
+mod clock;
 /// What each record codec delivers, read by other people's programs.
 mod compress;
 /// What may hold a log: byte order marks, UTF-16, compressors, archives, bytes behind the end.

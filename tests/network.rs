@@ -60,8 +60,13 @@ impl Sidecar {
     }
 
     pub(crate) fn start(&self) -> Guarded {
+        self.start_with(|_| ())
+    }
+
+    pub(crate) fn start_with(&self, change: impl FnOnce(&mut Command)) -> Guarded {
         let mut command = self.workspace.command(&["run"]);
         command.envs(self.aws.environment()).env_remove("AWS_PROFILE");
+        change(&mut command);
         let child = Guarded::start(&mut command);
         wait_until("it listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
         child
@@ -89,7 +94,7 @@ impl Sidecar {
     }
 
     /// Sends a request on a connection of its own.
-    fn send(&self, head: &str, body: &[u8]) -> Reply {
+    pub(crate) fn send(&self, head: &str, body: &[u8]) -> Reply {
         Client::connect(self.port).expect("it listens").send(head, body).expect("a reply")
     }
 
@@ -104,8 +109,8 @@ impl Sidecar {
     }
 }
 
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     head: String,
     body: Vec<u8>,
 }
@@ -115,7 +120,7 @@ impl Reply {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
