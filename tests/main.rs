@@ -2,8 +2,12 @@
 
 /// The admin listener: health, metrics and the page; systemd; the log.
 mod admin;
+/// A real browser as the client of the pixel.
+mod browser;
 /// Faults of every kind and a producer that is killed again and again.
 mod campaign;
+/// A clock that jumps.
+mod clock;
 /// What each record codec delivers, read by other people's programs.
 mod compress;
 /// What may hold a log: byte order marks, UTF-16, compressors, archives, bytes behind the end.
@@ -70,6 +74,8 @@ mod resume;
 mod secrets;
 /// `--select` and `--match`.
 mod select_match;
+/// A log shipper that others wrote, as a client.
+mod shipper;
 /// `run`: pipelines of a file that stay up.
 mod sidecar;
 /// The same output on every SIMD path.

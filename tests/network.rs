@@ -1,13 +1,15 @@
 //! `run` with sources on the network: HTTP, TCP, unix sockets, and the journal behind them.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,25 +19,26 @@ use fake_aws::FakeAws;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Run, Workspace, files_below, gzip, id_in, ids, lines, log_from, signal, skipped, wait_until, zstd,
+    Arrivals, Guarded, Run, Workspace, files_below, gzip, id_in, ids, lines, log_from, number_of, signal, skipped,
+    soak, wait_until, zstd,
 };
 
 /// A sidecar with a pipeline to Firehose, and what its sources need.
-struct Sidecar {
-    aws: FakeAws,
-    workspace: Workspace,
-    port: u16,
+pub(crate) struct Sidecar {
+    pub(crate) aws: FakeAws,
+    pub(crate) workspace: Workspace,
+    pub(crate) port: u16,
 }
 
 /// A port that nobody listens to.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("it is bound").port()
 }
 
 impl Sidecar {
     /// `keys` are those of the HTTP source, `more` what stands behind it.
-    fn with(keys: &str, more: &str) -> Sidecar {
+    pub(crate) fn with(keys: &str, more: &str) -> Sidecar {
         Sidecar::with_settings("", keys, more)
     }
 
@@ -52,30 +55,35 @@ impl Sidecar {
         Sidecar { aws, workspace, port }
     }
 
-    fn new() -> Sidecar {
+    pub(crate) fn new() -> Sidecar {
         Sidecar::with("", "")
     }
 
-    fn start(&self) -> Child {
+    pub(crate) fn start(&self) -> Guarded {
+        self.start_with(|_| ())
+    }
+
+    pub(crate) fn start_with(&self, change: impl FnOnce(&mut Command)) -> Guarded {
         let mut command = self.workspace.command(&["run"]);
         command.envs(self.aws.environment()).env_remove("AWS_PROFILE");
-        let child = command.spawn().expect("it starts");
+        change(&mut command);
+        let child = Guarded::start(&mut command);
         wait_until("it listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
         child
     }
 
-    fn stop(&self, child: Child) -> Run {
+    pub(crate) fn stop(&self, child: Guarded) -> Run {
         signal(&child, "TERM");
-        self.workspace.wait(child)
+        self.workspace.wait(child.take())
     }
 
-    fn arrived(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn arrived(&self) -> Vec<Vec<u8>> {
         let records = self.aws.delivery_stream("beacons").delivered();
         records.iter().flat_map(|record| lines(&record.data).map(<[u8]>::to_vec).collect::<Vec<_>>()).collect()
     }
 
     /// The request ids of the lines that arrived.
-    fn arrived_ids(&self) -> BTreeSet<Vec<u8>> {
+    pub(crate) fn arrived_ids(&self) -> BTreeSet<Vec<u8>> {
         self.arrived().iter().filter_map(|line| id_in(line).map(<[u8]>::to_vec)).collect()
     }
 
@@ -86,7 +94,7 @@ impl Sidecar {
     }
 
     /// Sends a request on a connection of its own.
-    fn send(&self, head: &str, body: &[u8]) -> Reply {
+    pub(crate) fn send(&self, head: &str, body: &[u8]) -> Reply {
         Client::connect(self.port).expect("it listens").send(head, body).expect("a reply")
     }
 
@@ -101,8 +109,8 @@ impl Sidecar {
     }
 }
 
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     head: String,
     body: Vec<u8>,
 }
@@ -112,7 +120,7 @@ impl Reply {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
@@ -344,6 +352,13 @@ fn a_pixel_is_a_line() {
     assert_eq!((reply.status, reply.body.len()), (204, 0));
     let reply = get("OPTIONS /pixel.gif HTTP/1.1\r\n");
     assert!(reply.status == 204 && reply.head.contains("access-control-allow-methods"), "{}", reply.head);
+    // Before a beacon with a body of JSON, which a browser sends with credentials.
+    let asked = "OPTIONS /pixel.gif HTTP/1.1\r\norigin: https://a.example\r\n\
+                 access-control-request-headers: content-type\r\naccess-control-request-method: POST\r\n";
+    let reply = get(asked);
+    for (name, value) in [("origin", "https://a.example"), ("credentials", "true"), ("headers", "content-type")] {
+        assert!(reply.head.contains(&format!("access-control-allow-{name}: {value}\r\n")), "{}", reply.head);
+    }
     let arrived = test.wait_for(3);
     let text: Vec<String> = arrived.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     let columns: Vec<&str> = text[0].trim_end().split('\t').collect();
@@ -411,29 +426,115 @@ fn post_until(port: u16, first: u64, step: u64, end: &AtomicBool, taken: &Mutex<
     }
 }
 
+/// Connects to a sidecar that is being killed and started again.
+fn connect_again<T>(connect: impl Fn() -> std::io::Result<T>) -> T {
+    let connected = RefCell::new(None);
+    wait_until("it listens again", || {
+        *connected.borrow_mut() = connect().ok();
+        connected.borrow().is_some()
+    });
+    connected.into_inner().expect("just now")
+}
+
+/// The moment for a kill: some time in one of eleven parts, so that lines come after the last one.
+fn wait_for_moment(kill: u64, total: u64, sent: &AtomicU64) {
+    let moment = (kill * total + fastrand::u64(..total)) / 11;
+    wait_until("it is time", || sent.load(Ordering::Relaxed) >= moment);
+}
+
 #[test]
 fn what_was_answered_survives_kill_9() {
+    let total = soak(20_000, 1_000_000);
     let test = Sidecar::new();
-    let (end, taken) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
+    let arrivals = Arrivals::at(&test.aws.delivery_stream("beacons"), total);
+    let (sent, taken) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    // Each line is sent once: another attempt could make good the loss of one that was answered.
+    let post_all = || {
+        let mut client = None;
+        loop {
+            let first = sent.fetch_add(20, Ordering::Relaxed);
+            if first >= total {
+                return;
+            }
+            let mut connected = client.take().unwrap_or_else(|| connect_again(|| Client::connect(test.port)));
+            let reply = connected.send("POST /v1/logs HTTP/1.1\r\n", &log_from("realtime-46", first, 20));
+            if reply.is_ok_and(|reply| reply.status == 200) {
+                taken.lock().expect("no panic").extend(first..first + 20);
+                client = Some(connected);
+            }
+        }
+    };
     thread::scope(|scope| {
         let mut child = test.start();
-        for producer in 0..4 {
-            let (end, taken) = (&end, &taken);
-            scope.spawn(move || post_until(test.port, producer * 20, 80, end, taken));
+        for _ in 0..4 {
+            scope.spawn(post_all);
         }
-        for kill in 0..10_u64 {
-            thread::sleep(Duration::from_millis(150 + 90 * (kill % 4)));
+        for kill in 0..10 {
+            wait_for_moment(kill, total, &sent);
             child.kill().expect("it runs");
             child.wait().expect("it ends");
             child = test.start();
         }
-        thread::sleep(Duration::from_millis(200));
-        end.store(true, Ordering::Relaxed);
+        while sent.load(Ordering::Relaxed) < total {
+            thread::sleep(Duration::from_millis(5));
+        }
         let taken = || taken.lock().expect("no panic").clone();
-        wait_until("everything that was taken arrived", || taken().is_subset(&test.arrived_ids()));
-        assert!(taken().len() > 200, "{}", taken().len());
+        arrivals.wait_for(taken());
         test.stop(child).ok();
     });
+    let taken = taken.into_inner().expect("no panic");
+    arrivals.wait_for(taken.iter().copied());
+    // Four senders lose one body each, ten times.
+    assert!(taken.len() as u64 > total * 9 / 10, "{} of {total}", taken.len());
+}
+
+/// Nothing is answered over TCP, so a sender cannot know what was taken when the process dies. What
+/// stands in the journal by then is safe all the same, and no line is ever torn.
+#[test]
+fn over_tcp_what_is_in_the_journal_survives_kill_9() {
+    let (total, last) = (soak(20_000, 1_000_000), 1_000);
+    let port = free_port();
+    let source = format!("[[pipeline.beacons.source]]\ntype = \"tcp\"\nlisten = \"127.0.0.1:{port}\"\n");
+    let test = Sidecar::with("", &source);
+    let arrivals = Arrivals::at(&test.aws.delivery_stream("beacons"), total + last);
+    let connect = || TcpStream::connect(("127.0.0.1", port));
+    let sent = AtomicU64::new(0);
+    let send_all = || {
+        let mut stream = connect_again(connect);
+        let piece = total / 1_000;
+        for number in 0..1_000 {
+            // Slowly enough that lines are in the journal, and not all in the kernel.
+            thread::sleep(Duration::from_millis(1));
+            if stream.write_all(&log_from("realtime-46", number * piece, piece)).is_err() {
+                stream = connect_again(connect);
+            }
+            sent.fetch_add(piece, Ordering::Relaxed);
+        }
+    };
+    let mut held = BTreeSet::new();
+    thread::scope(|scope| {
+        let mut child = test.start();
+        let sender = scope.spawn(send_all);
+        for kill in 0..10 {
+            wait_for_moment(kill, total, &sent);
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+            for segment in files_below(&test.workspace.path("journal")) {
+                let text = fs::read(segment).expect("nobody removes it now");
+                let whole = lines(&text).filter(|line| line.ends_with(b"\n"));
+                held.extend(whole.filter_map(|line| number_of(id_in(line)?)));
+            }
+            child = test.start();
+        }
+        sender.join().expect("it sends all");
+        // Of a connection that is closed in order, while nothing dies, every line counts.
+        let mut stream = connect_again(connect);
+        stream.write_all(&log_from("realtime-46", total, last)).expect("it is sent");
+        drop(stream);
+        arrivals.wait_for(held.iter().copied().chain(total..total + last));
+        test.stop(child).ok();
+    });
+    assert!(!held.is_empty() && arrivals.count() > total / 2, "{} held, {} came", held.len(), arrivals.count());
 }
 
 #[test]
@@ -462,6 +563,89 @@ fn a_dead_endpoint_fills_spool_and_journal_and_then_senders_wait() {
     wait_until("there is room again", || test.post("/v1/logs", "", &log_from("realtime-46", sent, 1)).status == 200);
     wait_until("everything arrived", || test.arrived_ids().len() as u64 == sent + 1);
     test.stop(child).ok();
+}
+
+/// A file system of its own, which is gone with the test.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where nothing can be mounted.
+    fn mount(folder: PathBuf) -> Option<SmallDisk> {
+        fs::create_dir(&folder).expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(&folder).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success()).then_some(SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a test that fails may still have a process there.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_what_it_cannot_keep_and_recovers() {
+    let test = Sidecar::with("pixel_fields = \"realtime-46\"", "");
+    let Some(_disk) = SmallDisk::mount(test.workspace.path("disk")) else {
+        return skipped("a journal on a full disk: no tmpfs can be mounted here");
+    };
+    let file = fs::read_to_string(test.workspace.path("pixel-engine.toml")).expect("it is there");
+    // Nothing leaves the journal while Firehose is down.
+    let file = file.replace("\"journal\"", "\"disk/journal\"").replace("\"1s\"", "\"1h\"");
+    test.workspace.write("pixel-engine.toml", file.as_bytes());
+    test.aws.down();
+    let mut child = test.start();
+    let (mut sent, mut hits) = (0, 0);
+    let (mut taken, mut refused) = (BTreeSet::new(), 0);
+    let post = |number: u64| {
+        let log = log_from("realtime-46", number * 100, 100);
+        (test.post("/v1/logs", "", &log), ids(&log).map(<[u8]>::to_vec).collect::<Vec<_>>())
+    };
+    let is_refusal = |reply: &Reply| {
+        assert!([200, 429, 503].contains(&reply.status), "{} {}", reply.status, reply.text());
+        assert!(reply.status == 200 || reply.head.contains("retry-after: 1"), "{}", reply.head);
+        reply.status != 200
+    };
+    // Until it is full, and then on: 4 MB are some 7,000 lines.
+    while refused < 20 {
+        assert!(sent < 1_000, "the disk never fills");
+        let (reply, ids) = post(sent);
+        sent += 1;
+        if is_refusal(&reply) {
+            refused += 1;
+        } else {
+            taken.extend(ids);
+        }
+    }
+    // What was refused leaves no room that a single line could not fill.
+    while !is_refusal(&test.send(&format!("GET /pixel.gif?n={hits} HTTP/1.1\r\n"), b"")) {
+        hits += 1;
+        assert!(hits < 10_000, "the disk never fills");
+    }
+    assert!(child.try_wait().expect("it can be asked").is_none(), "it ended");
+    assert!(taken.len() > 1_000, "{}", taken.len());
+    test.aws.up();
+    wait_until("there is room again", || {
+        let (reply, _) = post(1_000);
+        !is_refusal(&reply)
+    });
+    taken.extend(ids(&log_from("realtime-46", 100_000, 100)).map(<[u8]>::to_vec));
+    wait_until("all that was answered arrived", || taken.is_subset(&test.arrived_ids()));
+    test.stop(child).ok();
+    // Lines of a body that was refused may come, but no half of one.
+    let (all, arrived) = (log_from("realtime-46", 0, 100_100), test.arrived());
+    let all: BTreeSet<&[u8]> = lines(&all).collect();
+    let (posted, pixels): (Vec<_>, Vec<_>) = arrived.iter().partition(|line| all.contains(&line[..]));
+    let numbers: BTreeSet<String> = pixels
+        .iter()
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .map(|line| line.split_once("?n=").expect("a pixel's").1.split('\t').next().expect("a column").to_owned())
+        .collect();
+    assert!((0..hits).all(|number| numbers.contains(&number.to_string())), "{hits} hits, {} came", numbers.len());
+    assert!(numbers.len() <= hits + 1 && posted.len() >= taken.len(), "{} hits of {hits}", numbers.len());
+    assert!(fs::read(test.workspace.path("bad.jsonl")).unwrap_or_default().is_empty());
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! `run`: pipelines of a file that stay up.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fake_aws::FakeAws;
 use pixel_engine::kpl::{Decoded, decode};
 
-use crate::support::{Run, Workspace, id_in, lines, log_from, run, signal, wait_until};
+use crate::support::{Arrivals, Guarded, Run, Workspace, id_in, lines, log_from, run, signal, soak, wait_until};
 
 const FILE: &str = r#"
 spool = "spool"
@@ -40,10 +41,10 @@ impl Sidecar {
         Sidecar { aws, workspace }
     }
 
-    fn start(&self) -> Child {
+    fn start(&self) -> Guarded {
         let mut command = self.workspace.command(&["run"]);
         command.envs(self.aws.environment()).env_remove("AWS_PROFILE");
-        command.spawn().expect("it starts")
+        Guarded::start(&mut command)
     }
 
     /// Adds lines with these numbers to a log.
@@ -69,9 +70,9 @@ impl Sidecar {
         wait_until("the lines arrived", || self.arrived().iter().collect::<BTreeSet<_>>().len() as u64 == count);
     }
 
-    fn stop(&self, child: Child) -> Run {
+    fn stop(&self, child: Guarded) -> Run {
         signal(&child, "TERM");
-        self.workspace.wait(child)
+        self.workspace.wait(child.take())
     }
 
     fn batches(&self) -> usize {
@@ -167,25 +168,66 @@ fn an_endpoint_that_is_dead_from_the_start_is_no_reason_to_end() {
 
 #[test]
 fn killed_at_any_moment_it_loses_nothing() {
+    let total = soak(20_000, 1_000_000);
     let test = Sidecar::new();
-    let mut written = 0;
-    for kill in 0..10 {
-        let mut child = test.start();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(150 + 137 * (kill % 5)) {
-            test.append("app.log", written, 25);
-            written += 25;
-            if written % 400 == 0 {
-                test.rename("app.log", &format!("app.log.{written}"));
+    let arrivals = Arrivals::at(&test.aws.delivery_stream("beacons"), total);
+    let (written, piece) = (AtomicU64::new(0), total / 400);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..400 {
+                test.append("app.log", number * piece, piece);
+                written.fetch_add(piece, Ordering::Relaxed);
+                if number % 8 == 7 {
+                    test.rename("app.log", &format!("app.log.{number}"));
+                }
+                thread::sleep(Duration::from_millis(10));
             }
-            thread::sleep(Duration::from_millis(10));
+        });
+        for kill in 0..10 {
+            let mut child = test.start();
+            let moment = (kill * total + fastrand::u64(..total)) / 11;
+            wait_until("it is time", || written.load(Ordering::Relaxed) >= moment);
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
         }
-        child.kill().expect("it runs");
-        child.wait().expect("it ends");
-    }
+    });
     let child = test.start();
-    test.wait_for(written);
+    arrivals.wait_for(0..total);
     test.stop(child).ok();
+}
+
+/// The writer and the sidecar know nothing of each other's moments.
+#[test]
+fn rotations_of_every_kind_lose_nothing() {
+    let (rotations, each) = (soak(60, 1_000), 50);
+    let test = Sidecar::new();
+    let arrivals = Arrivals::at(&test.aws.delivery_stream("beacons"), rotations * each);
+    let logs = test.workspace.path("logs");
+    let child = test.start();
+    let mut name = "app.log".to_owned();
+    for rotation in 0..rotations {
+        for first in (rotation * each..(rotation + 1) * each).step_by(10) {
+            test.append(&name, first, 10);
+            if fastrand::bool() {
+                thread::sleep(Duration::from_millis(fastrand::u64(..60)));
+            }
+        }
+        let old = format!("{name}.{rotation}");
+        match rotation % 3 {
+            0 => test.rename(&name, &old),
+            1 => {
+                // As `copytruncate` of logrotate does it. The patterns match the copy: without
+                // that, what is written just before is lost, as is documented.
+                fs::copy(logs.join(&name), logs.join(old)).expect("it is there");
+                File::options().write(true).truncate(true).open(logs.join(&name)).expect("it is there");
+            }
+            _ => name = format!("app-{rotation}.log"),
+        }
+    }
+    arrivals.wait_for(0..rotations * each);
+    test.stop(child).ok();
+    // A copy is known by its content.
+    assert_eq!(arrivals.duplicates(), 0);
 }
 
 #[test]

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read, Write};
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use fake_aws::Fault;
+use fake_aws::{DeliveryStream, Fault};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -490,9 +492,134 @@ pub(crate) fn ids(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// How often to do something: normally, or with `PIXEL_ENGINE_SOAK=1`.
+pub(crate) fn soak(normal: u64, long: u64) -> u64 {
+    if std::env::var("PIXEL_ENGINE_SOAK").is_ok_and(|value| value == "1") { long } else { normal }
+}
+
+/// Which of the first lines of a `realtime-46` log arrive at a stream. The lines themselves are not
+/// kept, so that a million of them need little memory.
+pub(crate) struct Arrivals(Arc<Mutex<Noted>>);
+
+struct Noted {
+    /// Of each line as it was written.
+    hashes: Vec<u64>,
+    /// How often each came.
+    times: Vec<u64>,
+    /// The first one that nobody wrote.
+    strange: Option<String>,
+}
+
+impl Arrivals {
+    /// From now on, the stream keeps nothing itself.
+    pub(crate) fn at(stream: &DeliveryStream, count: u64) -> Arrivals {
+        let chunk = |first: u64| log_from("realtime-46", first, (count - first).min(10_000));
+        let chunks = (0..count).step_by(10_000).map(chunk);
+        let hashes: Vec<u64> = chunks.flat_map(|text| lines(&text).map(hash_of).collect::<Vec<_>>()).collect();
+        let noted = Arc::new(Mutex::new(Noted { times: vec![0; hashes.len()], hashes, strange: None }));
+        let to = Arc::clone(&noted);
+        stream.hand_over(move |arrival| to.lock().expect("no panic").note(arrival.data));
+        Arrivals(noted)
+    }
+
+    /// How many different lines came.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.lock().expect("no panic").times.iter().filter(|times| **times > 0).count() as u64
+    }
+
+    /// How many lines came beyond those.
+    pub(crate) fn duplicates(&self) -> u64 {
+        self.0.lock().expect("no panic").times.iter().map(|times| times.saturating_sub(1)).sum()
+    }
+
+    /// Waits for the lines with these numbers, as long as more of them come, and holds that nothing
+    /// came that nobody wrote.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, numbers: impl IntoIterator<Item = u64>) {
+        let mut missing: Vec<u64> = numbers.into_iter().collect();
+        let mut last = Instant::now();
+        while !missing.is_empty() {
+            let before = missing.len();
+            {
+                let noted = self.0.lock().expect("no panic");
+                missing.retain(|number| noted.times[*number as usize] == 0);
+            }
+            if missing.len() < before {
+                last = Instant::now();
+            }
+            let is_quiet = last.elapsed() > Duration::from_secs(30);
+            assert!(!is_quiet, "{} lines are missing, and none came for 30 s; line {}", missing.len(), missing[0]);
+            thread::sleep(Duration::from_millis(20));
+        }
+        let strange = self.0.lock().expect("no panic").strange.clone();
+        assert_eq!(strange, None, "nobody wrote that line");
+    }
+}
+
+impl Noted {
+    fn note(&mut self, record: &[u8]) {
+        for line in lines(record) {
+            let number = id_in(line).and_then(number_of).map(|number| number as usize);
+            match number {
+                Some(number) if self.hashes.get(number) == Some(&hash_of(line)) => self.times[number] += 1,
+                _ => self.strange = Some(String::from_utf8_lossy(line).into_owned()),
+            }
+        }
+    }
+}
+
+/// The number of the line with that id.
+pub(crate) fn number_of(id: &[u8]) -> Option<u64> {
+    request_id::decode(id).filter(|(seed, _)| *seed == SEED).map(|(_, number)| number)
+}
+
+fn hash_of(line: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(line);
+    hasher.finish()
+}
+
 pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
     assert!(status.expect("there is `kill`").success());
+}
+
+/// A child that does not outlive the test, whichever way that ends.
+pub(crate) struct Guarded(Option<Child>);
+
+impl Guarded {
+    /// Starts it.
+    pub(crate) fn start(command: &mut Command) -> Guarded {
+        Guarded(Some(command.spawn().expect("it starts")))
+    }
+
+    /// The child, for whoever waits for its end.
+    pub(crate) fn take(mut self) -> Child {
+        self.0.take().expect("it is taken once")
+    }
+}
+
+impl Deref for Guarded {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().expect("it is taken by value")
+    }
+}
+
+impl DerefMut for Guarded {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it is taken by value")
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// Waits until that is so.

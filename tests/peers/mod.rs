@@ -368,8 +368,14 @@ fn installed(peer: &str, programs: &[&str], packages: &str) -> Result<bool, Stri
     if std::env::var(REQUIRE).is_ok_and(|value| !matches!(value.as_str(), "" | "0")) {
         return Err(format!("{peer} cannot run, and {REQUIRE} is set: {reason}"));
     }
-    note(&format!("skipped, comparison with {peer}: {reason}"));
+    note(&format!("skipped, {peer}: {reason}"));
     Ok(false)
+}
+
+/// Whether programs that need no preparation are there, which says the same of them.
+#[track_caller]
+pub(crate) fn is_installed(peer: &str, programs: &[&str], packages: &str) -> bool {
+    installed(peer, programs, packages).unwrap_or_else(|message| panic!("{message}"))
 }
 
 fn on_path(program: &str) -> bool {

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, AUTHORIZATION,
+    CACHE_CONTROL, CONTENT_TYPE, HeaderValue, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use pixel_engine_core::journal::{BodyError, JournalError, Kind};
@@ -82,7 +83,7 @@ impl Server {
 
     async fn pixel(&self, request: &Parts, connection: &Connection, begun: Instant) -> Reply {
         let mut reply = match (&request.method, self.config.pixel_reply) {
-            (&Method::OPTIONS, _) => return preflight(),
+            (&Method::OPTIONS, _) => return preflight(&request.headers),
             (&Method::GET | &Method::HEAD, PixelReply::Gif) => {
                 let mut reply = Response::new(Full::new(Bytes::from_static(GIF)));
                 reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
@@ -99,7 +100,7 @@ impl Server {
         let headers = reply.headers_mut();
         headers
             .insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache, must-revalidate, private, max-age=0"));
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        allow_origin(&request.headers, headers);
         let has_body = reply.status() == StatusCode::OK && request.method != Method::HEAD;
         let body_len = if has_body { GIF.len() } else { 0 };
         let (viewer, port) = self.config.proxies.viewer(connection.peer, &request.headers);
@@ -182,18 +183,30 @@ impl Server {
 /// `HTTP/1.1 200 OK` and the `Date` header.
 const REPLY_LINE_LEN: usize = 17 + 37;
 
-fn preflight() -> Reply {
+fn preflight(request: &HeaderMap) -> Reply {
     let mut reply = status(StatusCode::NO_CONTENT);
-    let allowed: [(HeaderName, &'static str); 4] = [
-        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
-        (ACCESS_CONTROL_ALLOW_HEADERS, "*"),
-        (ACCESS_CONTROL_MAX_AGE, "86400"),
-    ];
-    for (name, value) in allowed {
-        reply.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    let headers = reply.headers_mut();
+    allow_origin(request, headers);
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
+    // By name: with credentials, `*` is no wildcard.
+    let asked_for = request.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked_for.unwrap_or(HeaderValue::from_static("*")));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     reply
+}
+
+/// Lets every page send hits, and read a reply that tells nothing.
+///
+/// `sendBeacon` sends credentials, and with a body of JSON it asks first. A browser does not take `*`
+/// for an answer then, and the beacon would be lost: <https://fetch.spec.whatwg.org/#cors-protocol-and-credentials>.
+fn allow_origin(request: &HeaderMap, reply: &mut HeaderMap) {
+    let Some(origin) = request.get(ORIGIN) else {
+        reply.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        return;
+    };
+    reply.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    reply.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    reply.insert(VARY, HeaderValue::from_static("origin"));
 }
 
 fn status_of(refusal: &Refusal) -> StatusCode {
