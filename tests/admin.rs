@@ -96,7 +96,8 @@ impl Running {
     fn address(&self) -> SocketAddr {
         let address = || {
             let said = self.said();
-            let line = said.lines().find_map(|line| line.strip_prefix("admin: http://"))?;
+            // The last one, as it may have changed.
+            let line = said.lines().rev().find_map(|line| line.strip_prefix("admin: http://"))?;
             line.trim_end_matches('/').parse().ok()
         };
         wait_until("it listens", || address().is_some());
@@ -155,6 +156,30 @@ fn adds_up(running: &Running) {
         name => running.metric(&format!("pixel_engine_lines_{name}_total")),
     };
     assert_eq!(total("in"), LINES.into_iter().map(total).sum::<f64>(), "{}", running.get("/metrics").1);
+}
+
+#[test]
+fn counts_go_on_when_the_file_is_changed() {
+    let test = Sidecar::new(FILE);
+    let running = test.start();
+    test.append_lines(0, 50);
+    running.wait_for("pixel_engine_lines_shipped_total", 50.0);
+    let old = running.address();
+    // Another pipeline by its linger, and another address.
+    let file = FILE.replace("linger = \"100ms\"", "linger = \"150ms\"").replace("127.0.0.1:0", "127.0.0.2:0");
+    test.workspace.write("pixel-engine.toml", file.as_bytes());
+    signal(&running.child, "HUP");
+    wait_until("it listens elsewhere", || running.said().contains("admin: http://127.0.0.2:"));
+    assert!(running.address() != old && TcpStream::connect(old).is_err());
+    running.wait_for("pixel_engine_pipeline_starts_total", 2.0);
+    test.append_lines(50, 30);
+    running.wait_for("pixel_engine_lines_shipped_total", 80.0);
+    // A wrong one changes neither.
+    test.workspace.write("pixel-engine.toml", file.replace("127.0.0.2:0", "nowhere").as_bytes());
+    signal(&running.child, "HUP");
+    wait_until("it says so", || running.said().contains("the configuration stays as it was"));
+    assert!(running.address().ip().to_string() == "127.0.0.2" && running.get("/readyz").0 == 200);
+    running.stop();
 }
 
 #[test]
