@@ -385,6 +385,9 @@ fn to_partitions(has_failures: bool) {
     finishes_though_it_is_killed(&target, false);
 }
 
+/// The last run of a campaign is of some 80 requests, and has to see failures of several kinds.
+const FAILED_REQUESTS: f64 = 0.2;
+
 /// Half of the failed records are throttles; from a high rate, the way back up is short.
 const LARGE: [&str; 4] = ["--record-size", "20KiB", "--rate-limit", "1GB"];
 const PLAIN: [&str; 4] = ["--record-size", "20KiB", "--rate-limit", "6MB"];
@@ -434,7 +437,7 @@ fn nothing_is_lost_on_the_way_to_firehose() {
     let mut random = random();
     let aws = FakeAws::start();
     let beacons = aws.delivery_stream("beacons");
-    beacons.fail_records(0.2, random.u64(..)).fail_requests(0.05, random.u64(..), &faults());
+    beacons.fail_records(0.2, random.u64(..)).fail_requests(FAILED_REQUESTS, random.u64(..), &faults());
     Campaign {
         target: Target {
             aws: &aws,
@@ -456,7 +459,7 @@ fn nothing_is_lost_on_the_way_to_kinesis_while_it_is_resharded() {
     let aws = FakeAws::start();
     let hits = aws.stream("hits", 3);
     hits.quota(ShardQuota::UNLIMITED);
-    hits.fail_records(0.2, random.u64(..)).fail_requests(0.05, random.u64(..), &faults());
+    hits.fail_records(0.2, random.u64(..)).fail_requests(FAILED_REQUESTS, random.u64(..), &faults());
     Campaign {
         target: Target {
             aws: &aws,
