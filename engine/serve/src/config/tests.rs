@@ -163,7 +163,11 @@ fn what_is_wrong_with_a_service_is_said_with_its_place() {
     for (from, to, expected) in [
         ("journal = \"site.journal\"\njournal_size", "size", "unknown key `size`"),
         ("2GiB", "2KiB", "run.toml:2:11: pipeline site: journal_size: 2048 bytes are too few"),
-        ("2GiB", "2 apples", "journal_size: not a size"),
+        (
+            "2GiB",
+            "2 apples",
+            "journal_size: invalid value: string \"2 apples\", expected bytes, as a number or with a unit",
+        ),
         ("127.0.0.1:8080", "localhost", "run.toml:10:10: listen: \"localhost\": invalid socket address"),
         ("access_key", "acces_key", "run.toml:11:1: unknown key `acces_key` of a source; did you mean `access_key`?"),
         ("\"192.0.2.1\"", "\"here\"", "\"here\" is no network"),
