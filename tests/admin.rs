@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use pixel_engine::serve::admin::metrics::METRICS;
 use serde_json::Value;
 
 use crate::peers::{MetricFamily, REQUIRE, read_metrics};
-use crate::support::{Workspace, id_in, lines, log, log_from, run, signal, skipped, wait_until};
+use crate::support::{Guarded, Workspace, id_in, lines, log, log_from, run, signal, skipped, wait_until};
 
 const FILE: &str = r#"
 give_up_after = "500ms"
@@ -42,7 +42,7 @@ struct Sidecar {
 
 /// A program that runs, and what it has said so far.
 struct Running {
-    child: Child,
+    child: Guarded,
     stderr: Arc<Mutex<String>>,
 }
 
@@ -78,7 +78,7 @@ impl Sidecar {
 
 impl Running {
     fn start(mut command: Command) -> Running {
-        let mut child = command.spawn().expect("it starts");
+        let mut child = Guarded::start(&mut command);
         let stderr = Arc::new(Mutex::new(String::new()));
         let (lines, all) = (BufReader::new(child.stderr.take().expect("piped")), Arc::clone(&stderr));
         thread::spawn(move || {

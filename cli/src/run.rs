@@ -89,8 +89,8 @@ impl RunPipelines {
             }
         };
         // Not before all pipelines can be seen.
-        let (told, stopped) = (Arc::clone(&running.watches), Arc::clone(&stop));
-        thread::spawn(move || service_manager::tell(&told, &stopped));
+        let told = Arc::clone(&running.watches);
+        thread::spawn(move || service_manager::tell(&told));
         let mut looked_at = Instant::now();
         while !stop.load(Ordering::Relaxed) && !running.sidecar.has_ended() {
             thread::sleep(STOP_INTERVAL);

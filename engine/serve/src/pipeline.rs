@@ -12,7 +12,6 @@ use pixel_engine_core::checkpoint::Checkpoint;
 use pixel_engine_core::config::{Config, SpoolConfig, Stream};
 use pixel_engine_core::deliver::Drained;
 use pixel_engine_core::journal::Journal;
-use pixel_engine_core::privacy::Privacy;
 use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run::{Report, Run, Unfinished};
 use pixel_engine_core::sink::Sink;
@@ -73,8 +72,7 @@ impl Stop {
     /// The journal as a source.
     fn journal(&self, journal: &Journal, config: &Config) -> JournalSource {
         self.reading.fetch_add(1, Ordering::AcqRel);
-        let treatment = Privacy::of(config).map(|privacy| privacy.id());
-        let follow = Follow::of_journal(journal.folder(), treatment, Arc::clone(&self.journals_are_closed));
+        let follow = Follow::of_journal(journal.folder(), config.treatment_id(), Arc::clone(&self.journals_are_closed));
         JournalSource { follow, _reading: Reading(Arc::clone(&self.reading)) }
     }
 }

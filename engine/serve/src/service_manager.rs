@@ -1,6 +1,5 @@
 //! Tells systemd how the pipelines are, where it wants to know: `NOTIFY_SOCKET` names its socket.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,24 +9,20 @@ use crate::watch::{State, Watches};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Says `READY=1` once every pipeline has begun, `STOPPING=1` once `stop` is set, and `WATCHDOG=1`
-/// twice in each interval of the watchdog unless a pipeline is stuck. Returns only where nobody
-/// wants to know: it is meant for a thread that ends with the program.
-pub fn tell(watches: &Watches, stop: &AtomicBool) {
+/// Says `READY=1` once every pipeline has begun, and `WATCHDOG=1` twice in each interval of the
+/// watchdog unless a pipeline is stuck. Returns only where nobody wants to know more: it is meant for
+/// a thread that ends with the program.
+pub fn tell(watches: &Watches) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
     let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
-    let (mut is_ready, mut is_stopping, mut fed_at) = (false, false, Instant::now());
-    loop {
+    let (mut is_ready, mut fed_at) = (false, Instant::now());
+    while !is_ready || watchdog.is_some() {
         let pipelines = watches.all();
         if !is_ready && pipelines.iter().all(|watch| matches!(watch.state(), State::Running | State::Ended)) {
             is_ready = true;
             say(NotifyState::Ready);
-        }
-        if !is_stopping && stop.load(Ordering::Relaxed) {
-            is_stopping = true;
-            say(NotifyState::Stopping);
         }
         if watchdog.is_some_and(|interval| fed_at.elapsed() >= interval) {
             fed_at = Instant::now();
@@ -40,7 +35,7 @@ pub fn tell(watches: &Watches, stop: &AtomicBool) {
     }
 }
 
-/// Says `STOPPING=1`, where the pipelines have ended before [`tell`] could.
+/// Says `STOPPING=1`.
 pub fn stopping() {
     say(NotifyState::Stopping);
 }

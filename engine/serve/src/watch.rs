@@ -11,6 +11,7 @@ use pixel_engine_core::progress::{Count, Progress};
 use pixel_engine_core::record::Delivered;
 use pixel_engine_core::sink::limits::Api;
 use pixel_engine_core::spool::{self, Usage};
+use serde::Serialize;
 
 use crate::config::PipelineConfig;
 use crate::savings::Rates;
@@ -43,7 +44,7 @@ pub struct Watch {
     pub spool_lines_shipped: Count,
     pub(crate) rates: Rates,
     spool: Option<SpoolConfig>,
-    journal: Option<(Arc<Journal>, u64)>,
+    journal: Option<Arc<Journal>>,
     linger: Linger,
     state: Mutex<State>,
     last_change: Mutex<([u64; 4], Instant)>,
@@ -73,7 +74,7 @@ pub struct SpoolUse {
 }
 
 /// What is in the journal of a pipeline, of how many bytes that there may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct JournalUse {
     /// Bytes in it.
     pub bytes: u64,
@@ -117,7 +118,6 @@ impl Watches {
 impl Watch {
     fn new(pipeline: &PipelineConfig, journal: Option<Arc<Journal>>, before: Option<&Watch>) -> Watch {
         let PipelineConfig { name, config, .. } = pipeline;
-        let size = pipeline.journal.as_ref().map_or(0, |journal| journal.size);
         Watch {
             name: name.clone(),
             target: config.target().clone(),
@@ -127,7 +127,7 @@ impl Watch {
             spool_lines_shipped: before.map(|before| Count::from(before.spool_lines_shipped.get())).unwrap_or_default(),
             rates: Rates::of(config),
             spool: config.spool().cloned(),
-            journal: journal.map(|journal| (journal, size)),
+            journal,
             linger: config.linger(),
             state: Mutex::new(State::Starting),
             last_change: Mutex::new(([0; 4], Instant::now())),
@@ -147,8 +147,8 @@ impl Watch {
 
     /// What is in the journal that it writes to, if it does.
     pub fn journal(&self) -> Option<JournalUse> {
-        let (journal, size) = self.journal.as_ref()?;
-        Some(JournalUse { bytes: journal.bytes(), size: *size })
+        let journal = self.journal.as_ref()?;
+        Some(JournalUse { bytes: journal.bytes(), size: journal.limit() })
     }
 
     /// What the lines that have arrived would have been billed as records of their own: each as the

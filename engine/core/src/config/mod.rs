@@ -35,7 +35,7 @@ pub use stream::{Stream, StreamError};
 pub use units::{UnitError, parse_duration, parse_size};
 
 use crate::compress::Codec;
-use crate::privacy::Treatment;
+use crate::privacy::{Treatment, TreatmentId};
 use crate::sink::limits::{Api, Counted};
 use crate::source::Format;
 use crate::spool::Contents;
@@ -299,6 +299,11 @@ impl Config {
     /// What becomes of personal data; `None` when nothing does.
     pub(crate) fn treatment(&self) -> Option<&Arc<Treatment>> {
         self.treatment.as_ref()
+    }
+
+    /// Which treatment of personal data that is.
+    pub fn treatment_id(&self) -> Option<TreatmentId> {
+        self.treatment.as_ref().map(|treatment| treatment.id())
     }
 
     /// What to do with lines that cannot be shipped.

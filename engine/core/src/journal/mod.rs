@@ -194,6 +194,11 @@ impl Journal {
         (state.limit, state.gather) = (limit, gather);
     }
 
+    /// From that many bytes on, it takes no lines.
+    pub fn limit(&self) -> u64 {
+        self.shared.lock().limit
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.shared.folder

@@ -36,6 +36,7 @@ use crate::source::{BlockReader, Evidence, Format, JsonLines, fields_header, wit
 #[derive(Debug)]
 pub struct Privacy {
     treatment: Arc<Treatment>,
+    id: TreatmentId,
     checks: Checks,
     standard_schema: Option<Arc<Schema>>,
     query_encoding: Option<QueryEncoding>,
@@ -52,6 +53,7 @@ impl Privacy {
     pub fn of(config: &Config) -> Option<Privacy> {
         Some(Privacy {
             treatment: Arc::clone(config.treatment()?),
+            id: config.treatment_id()?,
             checks: Checks {
                 schemas: config.schemas().clone(),
                 matcher: Matcher::default(),
@@ -66,7 +68,7 @@ impl Privacy {
 
     /// Which treatment it is.
     pub fn id(&self) -> TreatmentId {
-        self.treatment.id()
+        self.id
     }
 
     /// Appends the lines of `text` to `out` as they are after their treatment, each with a newline.
@@ -82,6 +84,7 @@ impl Privacy {
         };
         let (origin, schema) = (Arc::new(Origin::new(0, "")), self.standard_schema.clone());
         let (all, stop) = (Acknowledgements::default(), Arc::default());
+        let (mut scratch, mut query_encoding) = (Scratch::default(), self.query_encoding);
         // A single hit, or a few: a reader would take a hundred times as long.
         if format == Format::RealTime && text.len() < BLOCK_SIZE && text.ends_with(b"\n") {
             let mut block = Block {
@@ -96,24 +99,27 @@ impl Privacy {
                 cut: None,
                 token: all.token(0, 0..text.len() as u64),
             };
-            let query_encoding = self.query_encoding.or_else(|| Evidence::of(&self.checks, &block).majority());
-            block.query_encoding = query_encoding.unwrap_or_default();
-            self.treat_block(&block, &mut Scratch::default(), out);
-            return;
+            return self.treat_block(&mut block, &mut query_encoding, &mut scratch, out);
         }
         let input = Box::new(JsonLines::new(Cursor::new(text.to_vec()), format));
         let mut reader = BlockReader::new(input, origin, false, format, schema, self.buffers.clone(), all, stop);
-        let (mut scratch, mut query_encoding) = (Scratch::default(), self.query_encoding);
         // An error is of JSON that is not closed; every line before was given out.
         while let Ok(Some(mut block)) = reader.next_block() {
-            query_encoding = query_encoding.or_else(|| Evidence::of(&self.checks, &block).majority());
-            block.query_encoding = query_encoding.unwrap_or_default();
-            self.treat_block(&block, &mut scratch, out);
+            self.treat_block(&mut block, &mut query_encoding, &mut scratch, out);
             self.buffers.give(block.bytes);
         }
     }
 
-    fn treat_block(&self, block: &Block, scratch: &mut Scratch, out: &mut Vec<u8>) {
+    /// Treats a block; `query_encoding` is what the text is known to have, from then on.
+    fn treat_block(
+        &self,
+        block: &mut Block,
+        query_encoding: &mut Option<QueryEncoding>,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) {
+        *query_encoding = query_encoding.or_else(|| Evidence::of(&self.checks, block).majority());
+        block.query_encoding = query_encoding.unwrap_or_default();
         let is_json = block.layout == Layout::Json;
         let unreadable = if is_json { UNREADABLE_JSON } else { UNREADABLE };
         if let Some(Cut::TooLong { last, .. }) = block.cut {

@@ -102,7 +102,7 @@ struct Look<'a> {
     throttles: u64,
     failures: BTreeMap<String, u64>,
     spool: Option<SpoolLook>,
-    journal: Option<JournalLook>,
+    journal: Option<JournalUse>,
     savings: Vec<Saving>,
     bad_lines: Vec<BadLineLook>,
 }
@@ -113,12 +113,6 @@ struct SpoolLook {
     size: u64,
     batches: u64,
     oldest_seconds: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct JournalLook {
-    bytes: u64,
-    size: u64,
 }
 
 #[derive(Serialize)]
@@ -167,7 +161,7 @@ impl<'a> Look<'a> {
                 batches: spool.usage.batches,
                 oldest_seconds: spool.usage.oldest.map(|age| age.as_secs()),
             }),
-            journal: watch.journal().map(|JournalUse { bytes, size }| JournalLook { bytes, size }),
+            journal: watch.journal(),
             savings: watch.rates.savings(progress.billed.get(), watch.billed_unpacked()),
             bad_lines: progress.recent_bad_lines().iter().map(|line| BadLineLook::of(line, bad_line_text)).collect(),
         }

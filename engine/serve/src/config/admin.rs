@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::read::{ADMIN, MASK, Reader, Setting, Table, VARIABLE, Variables, json, nearest};
+use super::read::{ADMIN, Reader, Setting, Table, VARIABLE, Variables, nearest};
 use super::{From, Given};
 use crate::admin::{AdminConfig, Token};
 
@@ -68,11 +68,7 @@ impl Reader<'_> {
             return None;
         }
         let bad_line_text = self.switch(&settings)?;
-        let given = |(&key, setting): (&&'static str, &Setting)| {
-            let value = if key == TOKEN { MASK.to_owned() } else { setting.value.to_string() };
-            (key, Given { value, from: setting.from.clone() })
-        };
-        let given = settings.iter().map(given).collect();
+        let given = settings.iter().map(|(&key, setting)| (key, setting.given(key == TOKEN))).collect();
         Some(AdminFileConfig { config: AdminConfig { listen: address, token, bad_line_text }, given })
     }
 
@@ -84,12 +80,9 @@ impl Reader<'_> {
                 self.error(Some(name.span()), &format!("unknown key `{}` of admin{nearest}", name.get_ref()));
                 continue;
             };
-            let Some(value) = json(item.get_ref()) else {
-                self.error(Some(item.span()), &format!("{key}: a table where a value is expected"));
-                continue;
-            };
-            let from = From::Line(self.place(name.span().start).0);
-            settings.insert(key, Setting { value, at: Some(item.span()), from });
+            if let Some(setting) = self.setting(name, item) {
+                settings.insert(key, setting);
+            }
         }
         settings
     }

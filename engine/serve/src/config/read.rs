@@ -28,7 +28,7 @@ pub(super) const ADMIN: &str = "admin";
 const SOURCE: &str = "source";
 const ACCESS_KEY: &str = "access_key";
 /// In place of a secret.
-pub(super) const MASK: &str = "\"***\"";
+const MASK: &str = "\"***\"";
 pub(super) const VARIABLE: &str = "PIXEL_ENGINE_";
 /// Those of sources.
 const TYPES: &str = "follow, http, journal, stdin, tcp, unix";
@@ -71,6 +71,13 @@ pub(super) struct Setting {
     pub(super) value: Value,
     pub(super) at: Option<Range<usize>>,
     pub(super) from: From,
+}
+
+impl Setting {
+    /// What others may see of it.
+    pub(super) fn given(&self, is_secret: bool) -> Given {
+        Given { value: if is_secret { MASK.to_owned() } else { self.value.to_string() }, from: self.from.clone() }
+    }
 }
 
 type Set = BTreeMap<Key, Setting>;
@@ -146,11 +153,7 @@ impl Reader<'_> {
             self.error(Some(name.span()), &message);
             return None;
         }
-        let given = |(&key, setting): (&Key, &Setting)| {
-            let value = if key.is_secret() { MASK.to_owned() } else { setting.value.to_string() };
-            (key, Given { value, from: setting.from.clone() })
-        };
-        let given = set.iter().map(given).collect();
+        let given = set.iter().map(|(&key, setting)| (key, setting.given(key.is_secret()))).collect();
         Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, config, given, parts })
     }
 
@@ -217,14 +220,20 @@ impl Reader<'_> {
                 self.error(Some(name.span()), &format!("unknown key `{}`{nearest}", name.get_ref()));
                 continue;
             };
-            let Some(value) = json(item.get_ref()) else {
-                self.error(Some(item.span()), &format!("{key}: a table where a value is expected"));
-                continue;
-            };
-            let from = From::Line(self.place(name.span().start).0);
-            self.set(&mut set, key, Setting { value, at: Some(item.span()), from });
+            if let Some(setting) = self.setting(name, item) {
+                self.set(&mut set, key, setting);
+            }
         }
         set
+    }
+
+    /// What stands behind a key in the file.
+    pub(super) fn setting(&mut self, name: &Name<'_>, item: &Item<'_>) -> Option<Setting> {
+        let value = json(item.get_ref());
+        if value.is_none() {
+            self.error(Some(item.span()), &format!("{}: a table where a value is expected", name.get_ref()));
+        }
+        Some(Setting { value: value?, at: Some(item.span()), from: From::Line(self.place(name.span().start).0) })
     }
 
     fn variables(&mut self, variables: &Variables) -> Set {
@@ -365,7 +374,7 @@ impl Reader<'_> {
             } else {
                 continue;
             };
-            part.given.insert(key.name, Given { value: setting.value.to_string(), from: setting.from.clone() });
+            part.given.insert(key.name, setting.given(false));
             match settings_of::<JournalSettings>([(key.name, &setting.value)]) {
                 Ok(_) => values.push((key.name, setting.value)),
                 Err(error) => self.error_of(&setting, &format!("{}: {error}", key.name)),
