@@ -114,11 +114,14 @@
 //! | [`config`] to [`spool`] | `pixel-engine-core` | from a source to delivered records, generic over the service |
 //! | `aws` | `pixel-engine-aws` | Firehose and Kinesis as services, with the feature `aws` |
 //! | `serve` | `pixel-engine-serve` | the sidecar: pipelines of a file that stay up, with the feature `serve` |
+//! | `consume` | `pixel-engine-consume` | a Lambda runtime and a child of the Kinesis Client Library, with the feature `consume` |
 //! | [`plan`] | `pixel-engine-plan` | capacity and cost before anyone buys a shard |
 //! | [`simd`] | `pixel-engine-simd` | which instruction set is in use |
 
 #[cfg(feature = "aws")]
 pub use pixel_engine_aws as aws;
+#[cfg(feature = "consume")]
+pub use pixel_engine_consume as consume;
 pub use pixel_engine_core::{
     billing, checkpoint, compress, config, deliver, journal, limits, observe, privacy, progress, quarantine, record,
     run, sink, source, spool,

@@ -1,0 +1,1 @@
+//! A child of the MultiLangDaemon of the Kinesis Client Library.

@@ -1,0 +1,1 @@
+//! A custom runtime of Lambda.
