@@ -10,7 +10,6 @@ use clap::Args;
 use pixel_engine::checkpoint::{Checkpoint, CheckpointError, Standing};
 use pixel_engine::config::{Config, Settings, Target};
 use pixel_engine::progress::Progress;
-use pixel_engine::quarantine::Quarantine;
 use pixel_engine::run::{Error, Report, Run};
 use pixel_engine::serve::sink::{self, OpenError};
 use pixel_engine::sink::Sink;
@@ -86,7 +85,8 @@ impl Ingest {
         let checkpoint = checkpoint(config, &inputs).map_err(|error| error.to_string())?;
         let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
         let mut sink = self.sink(config, &inputs, &stop)?;
-        let mut quarantine = Quarantine::new(config.quarantine());
+        let quarantine = sink::open_quarantine(config, Arc::clone(&stop));
+        let mut quarantine = quarantine.map_err(|error| format!("quarantine: {}", of_open(error)))?;
         let progress = Arc::new(Progress::default());
         let total = match &checkpoint {
             Some(checkpoint) => Some(self.tell_where(checkpoint, &inputs)),
@@ -186,11 +186,7 @@ impl Ingest {
         }
         // What the format leaves open, the first file decides.
         let is_json = matches!(inputs, [file @ Input::File(_), ..] if file.begins_with(b'{'));
-        sink::open(config, is_json, Arc::default(), Arc::clone(stop)).map_err(|error| match error {
-            OpenError::Aws(error) => of_aws(&error),
-            OpenError::Sink(error) => of_sink(&error),
-            error => error.to_string(),
-        })
+        sink::open(config, is_json, Arc::default(), Arc::clone(stop)).map_err(of_open)
     }
 
     /// Prints what happened; returns whether it went well.
@@ -239,13 +235,22 @@ impl Ingest {
                 eprintln!("{lines} lines are in the spool: pixel-engine ship {folder} --to {stream}");
             }
             if let (Some(first), 1..) = (&report.first_bad_line, report.summary.lines_quarantined) {
-                eprintln!("bad lines in {}, the first: {first}", config.quarantine().display());
+                eprintln!("bad lines in {}, the first: {first}", config.quarantine());
             }
         }
         if let (Some(first), true) = (&report.first_bad_line, report.summary.has_only_bad_lines()) {
             eprintln!("pixel-engine: {}", only_bad_lines(first));
         }
         good
+    }
+}
+
+/// A sink cannot be opened, with the flags that would mend it.
+fn of_open(error: OpenError) -> String {
+    match error {
+        OpenError::Aws(error) => of_aws(&error),
+        OpenError::Sink(error) => of_sink(&error),
+        error => error.to_string(),
     }
 }
 

@@ -92,9 +92,9 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "WHAT", value_parser = choice::<OnBadLine>())]
     on_bad_line: Option<OnBadLine>,
 
-    /// Where bad lines go, as JSON lines; an existing file is added to
-    /// [default: pixel-engine-quarantine.jsonl]
-    #[arg(long, value_name = "PATH")]
+    /// Where bad lines go, as JSON lines: a file, which is added to, `firehose://STREAM` or
+    /// `kinesis://STREAM`, or `log:` for standard error [default: pixel-engine-quarantine.jsonl]
+    #[arg(long, value_name = "PATH|STREAM|log:")]
     quarantine: Option<PathBuf>,
 
     /// Keep in this file how far each input is delivered, and go on there: after a stop or a crash,

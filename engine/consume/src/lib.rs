@@ -6,5 +6,7 @@
 //! [`Run`](pixel_engine_core::run::Run), as everywhere; what is acknowledged goes back to where the
 //! records came from.
 
+pub mod batch;
 pub mod kcl;
 pub mod lambda;
+pub mod open_run;

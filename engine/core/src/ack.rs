@@ -67,6 +67,14 @@ impl Acknowledged {
         self.ahead.last().map_or(self.position.offset, |last| last.end)
     }
 
+    /// The first byte that is not acknowledged.
+    pub fn gap(&self) -> u64 {
+        match self.ahead.first() {
+            Some(first) if first.start == self.position.offset => first.end,
+            _ => self.position.offset,
+        }
+    }
+
     /// Bytes of the lines ahead.
     pub fn bytes_ahead(&self) -> u64 {
         self.ahead.iter().map(|range| range.end - range.start).sum()
@@ -252,7 +260,9 @@ impl Progress {
             && let Some((end, waiting)) = self.end.take()
         {
             let outcome = match self.position {
-                position if position.offset < end => Outcome::Failed { position },
+                position if position.offset < end => {
+                    Outcome::Failed(Acknowledged { position: self.line_start(), ahead: self.lines.to_vec() })
+                }
                 _ if self.kept => Outcome::Kept,
                 _ => Outcome::Delivered,
             };

@@ -42,7 +42,7 @@ pub enum Layout {
     Json,
 }
 
-/// Why the last line of a block is not whole.
+/// Why the last line of a block is not whole, or there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// The input broke off, by an error such as a truncated gzip member.
@@ -55,6 +55,15 @@ pub enum Cut {
         part: u32,
         /// Whether it ends the line.
         last: bool,
+    },
+    /// There are no lines in it that could be read: all of it, newlines included, is what one bad
+    /// line is elsewhere.
+    Unreadable {
+        /// What is wrong with it.
+        why: String,
+        /// For a piece of something longer than a block: its number from 1, and whether it is the
+        /// last.
+        part: Option<(u32, bool)>,
     },
 }
 
@@ -77,7 +86,7 @@ pub struct Block {
     pub query_encoding: QueryEncoding,
     /// Whether its lines were treated before they were read: see [`privacy`](crate::privacy).
     pub is_treated: bool,
-    /// Set when the last line is not whole and must not be shipped as if it were.
+    /// Set when the last line is not whole, or nothing is, and must not be shipped as if it were.
     pub cut: Option<Cut>,
     /// Said once every line of the block is safe.
     pub token: AckToken,

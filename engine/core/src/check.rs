@@ -106,7 +106,8 @@ impl Checks {
     pub(crate) fn check(&self, block: &Block, scratch: &mut Scratch, take: &mut impl Take) -> Checked {
         let mut run = Checking { checks: self, block, take, checked: Checked::default() };
         match block.cut {
-            Some(Cut::TooLong { part, last }) => run.piece_of_long_line(part, last),
+            Some(Cut::TooLong { part, last }) => run.without_lines(Reason::TooLong, Some((part, last))),
+            Some(Cut::Unreadable { ref why, part }) => run.without_lines(Reason::Unreadable(why.clone()), part),
             _ => run.lines(scratch),
         }
         let mut checked = run.checked;
@@ -169,7 +170,7 @@ impl<T: Take> Checking<'_, T> {
             let cut_here = cut.as_ref().filter(|_| index + 1 == line_count);
             let viewed = match cut_here {
                 Some(Cut::Broken(error)) => Err(Reason::Broken(error.clone())),
-                Some(Cut::Stopped | Cut::TooLong { .. }) => Err(Reason::Stopped),
+                Some(Cut::Stopped | Cut::TooLong { .. } | Cut::Unreadable { .. }) => Err(Reason::Stopped),
                 None if positions.has_nul() && memchr::memchr(0, text).is_some() => Err(Reason::Nul),
                 None => view(bytes, text_start, ends, &layout, &self.checks.schemas, json),
             };
@@ -207,18 +208,20 @@ impl<T: Take> Checking<'_, T> {
         }
     }
 
-    /// A line longer than a block counts as one line, when its last piece comes or no more are
-    /// wanted.
-    fn piece_of_long_line(&mut self, part: u32, last: bool) {
+    /// What is no line, or a piece of one that is longer than a block, counts as one line: when its
+    /// last piece comes or no more are wanted.
+    fn without_lines(&mut self, reason: Reason, part: Option<(u32, bool)>) {
+        let last = part.is_none_or(|(_, last)| last);
         self.take.leave_out(0);
         let bytes = self.block.bytes.as_slice();
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         self.checked.stopped = self.checks.stop_at_bad_line;
         let counts = last || self.checked.stopped;
         self.checked.counts.lines_in += u64::from(counts);
-        self.bad_line(Reason::TooLong, 0, text, None, Some((part, last)));
+        let newlines = self.checked.counts.newlines;
+        self.bad_line(reason, 0, text, None, part);
         self.checked.counts.bad -= u64::from(!counts);
-        self.checked.counts.newlines += u64::from(last);
+        self.checked.counts.newlines = newlines + u64::from(last);
     }
 
     /// Counts the line and keeps it: as it was treated, or as it came where lines are not.

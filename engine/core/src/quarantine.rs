@@ -1,16 +1,19 @@
-//! Where lines go that cannot be shipped: a file of JSON lines that holds each of them to the byte.
+//! Where lines go that cannot be shipped: JSON lines, in a file, a log or a stream, that hold each of
+//! them to the byte.
 //!
 //! ```json
 //! {"reason":"3 columns; accepted: 40, 46; nearest list: pixel-4 with 4","source":"a.log","line":7,"offset":5120,"line_text":"x\ty\tz"}
 //! ```
 //! A line that is not UTF-8 stands in `line_base64` instead of `line_text`. A line longer than a
 //! block comes in several entries with `part` 1, 2, ... and `last_part`: the pieces joined are the
-//! line. Where lines are treated ([`privacy`](crate::privacy)), one that cannot be read has its
+//! line. In a stream, an entry that is larger than a record is cut: `cut` and `last_cut` number the
+//! pieces of its bytes. Where lines are treated ([`privacy`](crate::privacy)), one that cannot be read has its
 //! `length` in place of its text.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +21,11 @@ use base64_simd::STANDARD;
 use pixel_engine_log::json_line::JsonLineError;
 use serde::Serialize;
 
+use crate::ack::AckToken;
 use crate::block::{BLOCK_SIZE, Origin};
+use crate::pack::lines;
+use crate::record::Record;
+use crate::sink::{Sink, SinkError};
 
 /// Why a line cannot be shipped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +82,9 @@ pub enum Reason {
     /// The input broke off in the middle of the line.
     #[error("the input broke off in this line: {0}")]
     Broken(String),
+    /// A record of a stream in which no lines can be found, such as a damaged aggregate.
+    #[error("no lines can be read: {0}")]
+    Unreadable(String),
     /// The run was stopped in the middle of the line.
     #[error("stopped in the middle of this line")]
     Stopped,
@@ -138,6 +148,10 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_part: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_cut: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line_text: Option<&'a str>,
@@ -145,75 +159,205 @@ struct Entry<'a> {
     line_base64: Option<String>,
 }
 
-/// The quarantine cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("quarantine {path}: {error}")]
-pub struct QuarantineError {
-    /// The file.
-    pub path: PathBuf,
-    /// What the system says.
-    #[source]
-    pub error: io::Error,
+impl<'a> Entry<'a> {
+    fn new(line: &'a BadLine) -> Entry<'a> {
+        let bytes = line.bytes.as_deref();
+        let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        Entry {
+            reason: line.reason.to_string(),
+            source: &line.origin.name,
+            line: line.line,
+            offset: line.offset,
+            part: line.part.map(|(part, _)| part),
+            last_part: line.part.map(|(_, last)| last),
+            cut: None,
+            last_cut: None,
+            length: bytes.is_none().then_some(line.len),
+            line_text: text,
+            line_base64: bytes.filter(|_| text.is_none()).map(|bytes| STANDARD.encode_to_string(bytes)),
+        }
+    }
+
+    /// As JSON with a newline.
+    fn append_to(&self, out: &mut Vec<u8>) {
+        serde_json::to_writer(&mut *out, self).expect("memory takes it, and it has only strings and numbers");
+        out.push(b'\n');
+    }
 }
 
-/// The quarantine file; made when the first line goes there, and added to when it exists.
-#[derive(Debug)]
-pub struct Quarantine {
-    path: PathBuf,
-    file: Option<BufWriter<File>>,
+/// The quarantine cannot keep lines.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuarantineError {
+    /// The file cannot be opened or written.
+    #[error("quarantine {path}: {error}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The log cannot be written.
+    #[error("quarantine log: {0}")]
+    Log(#[source] io::Error),
+    /// The stream does not take them.
+    #[error("quarantine {0}")]
+    Sink(#[source] SinkError),
 }
+
+/// Keeps lines that cannot be shipped: in a file, in a log, or in a stream.
+pub struct Quarantine {
+    place: Place,
+    /// Lines that are safe, where the place does not count them.
+    lines: u64,
+    /// Entries that are being written.
+    buffer: Vec<u8>,
+}
+
+enum Place {
+    /// Made when the first line goes there, and added to when it exists.
+    File {
+        path: PathBuf,
+        file: Option<File>,
+    },
+    Log(Box<dyn Write + Send>),
+    Sink(Box<dyn Sink>),
+}
+
+/// The most bytes of a record of entries: what every stream takes.
+const MAX_RECORD_SIZE: usize = lines::MAX_RECORD_SIZE;
 
 impl Quarantine {
-    /// A quarantine at that path; nothing is opened yet.
+    /// A file at that path; nothing is opened yet.
     pub fn new(path: impl Into<PathBuf>) -> Quarantine {
-        Quarantine { path: path.into(), file: None }
+        Quarantine::at(Place::File { path: path.into(), file: None })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// A log, such as standard error: an entry that was written there is safe.
+    pub fn log(output: impl Write + Send + 'static) -> Quarantine {
+        Quarantine::at(Place::Log(Box::new(output)))
     }
 
-    /// Writes the lines and waits until the disk has them.
+    /// A sink that takes entries, many in a record. A line is safe when its record has arrived.
+    pub fn sink(sink: Box<dyn Sink>) -> Quarantine {
+        Quarantine::at(Place::Sink(sink))
+    }
+
+    fn at(place: Place) -> Quarantine {
+        Quarantine { place, lines: 0, buffer: Vec::new() }
+    }
+
+    /// Lines that are safe.
+    pub fn lines(&self) -> u64 {
+        match &self.place {
+            Place::Sink(sink) => sink.delivered().lines,
+            Place::File { .. } | Place::Log(_) => self.lines,
+        }
+    }
+
+    /// Takes bad lines of a block, which count as `count` lines; `token` is their share in its
+    /// acknowledgement. A file or a log has them when this returns, a sink may hold them back.
     ///
     /// # Errors
-    /// The file cannot be opened or written.
-    pub fn write(&mut self, lines: &[BadLine]) -> Result<(), QuarantineError> {
-        self.try_write(lines).map_err(|error| QuarantineError { path: self.path.clone(), error })
+    /// They cannot be kept there.
+    pub fn write(&mut self, lines: &[BadLine], count: u64, token: AckToken) -> Result<(), QuarantineError> {
+        let Quarantine { place, buffer, .. } = self;
+        buffer.clear();
+        match place {
+            Place::Sink(sink) => return ship(&mut **sink, buffer, lines, count, token).map_err(QuarantineError::Sink),
+            Place::File { path, file } => {
+                lines.iter().for_each(|line| Entry::new(line).append_to(buffer));
+                let written = append(path, file, buffer);
+                written.map_err(|error| QuarantineError::File { path: path.clone(), error })?;
+            }
+            Place::Log(output) => {
+                lines.iter().for_each(|line| Entry::new(line).append_to(buffer));
+                output.write_all(buffer).and_then(|()| output.flush()).map_err(QuarantineError::Log)?;
+            }
+        }
+        self.lines += count;
+        token.delivered();
+        Ok(())
     }
 
-    fn try_write(&mut self, lines: &[BadLine]) -> io::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => {
-                let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-                none.insert(BufWriter::with_capacity(64 << 10, file))
-            }
-        };
-        for line in lines {
-            let bytes = line.bytes.as_deref();
-            let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
-            let entry = Entry {
-                reason: line.reason.to_string(),
-                source: &line.origin.name,
-                line: line.line,
-                offset: line.offset,
-                part: line.part.map(|(part, _)| part),
-                last_part: line.part.map(|(_, last)| last),
-                length: bytes.is_none().then_some(line.len),
-                line_text: text,
-                line_base64: bytes.filter(|_| text.is_none()).map(|bytes| STANDARD.encode_to_string(bytes)),
-            };
-            serde_json::to_writer(&mut *file, &entry)?;
-            file.write_all(b"\n")?;
-        }
-        file.flush()?;
-        match file.get_ref().sync_data() {
-            // A pipe or a device such as /dev/null has nothing to sync.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            other => other,
+    /// Sends what is held back.
+    ///
+    /// # Errors
+    /// It cannot be kept there.
+    pub fn flush(&mut self) -> Result<(), QuarantineError> {
+        match &mut self.place {
+            Place::Sink(sink) => sink.flush().map_err(QuarantineError::Sink),
+            Place::File { .. } | Place::Log(_) => Ok(()),
         }
     }
+
+    /// Waits until everything has arrived. No line comes after this.
+    ///
+    /// # Errors
+    /// As for [`Quarantine::flush`].
+    pub fn close(&mut self) -> Result<(), QuarantineError> {
+        match &mut self.place {
+            Place::Sink(sink) => sink.close().map_err(QuarantineError::Sink),
+            Place::File { .. } | Place::Log(_) => Ok(()),
+        }
+    }
+}
+
+/// Adds entries to the file and waits until the disk has them. All are written at once, so that
+/// other programs may add to the same file.
+fn append(path: &Path, file: &mut Option<File>, entries: &[u8]) -> io::Result<()> {
+    let file = match file {
+        Some(file) => file,
+        none => none.insert(OpenOptions::new().create(true).append(true).open(path)?),
+    };
+    file.write_all(entries)?;
+    match file.sync_data() {
+        // A pipe or a device such as /dev/null has nothing to sync.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}
+
+/// Ships entries in records, the last of which carries the count of the lines.
+fn ship(
+    sink: &mut dyn Sink,
+    record: &mut Vec<u8>,
+    lines: &[BadLine],
+    count: u64,
+    token: AckToken,
+) -> Result<(), SinkError> {
+    let mut ship = |data: Vec<u8>, lines: u64, token: AckToken| {
+        sink.ship(Record::from_bytes(data, lines as usize, None, vec![token]))
+    };
+    let mut entry = Vec::new();
+    for line in lines {
+        let mut add = |entry: &mut Vec<u8>| {
+            if record.len() + entry.len() > MAX_RECORD_SIZE {
+                ship(mem::take(record), 0, token.of_rest())?;
+            }
+            record.append(entry);
+            Ok::<(), SinkError>(())
+        };
+        let whole = Entry::new(line);
+        whole.append_to(&mut entry);
+        if entry.len() <= MAX_RECORD_SIZE {
+            add(&mut entry)?;
+            continue;
+        }
+        // Its base64 and what stands beside it fit well.
+        let bytes = line.bytes.as_deref().unwrap_or_default();
+        let cuts = bytes.chunks(MAX_RECORD_SIZE / 2);
+        let last = cuts.len();
+        for (number, bytes) in (1..).zip(cuts) {
+            entry.clear();
+            let line_base64 = Some(STANDARD.encode_to_string(bytes));
+            let (cut, last_cut) = (Some(number), Some(number == last));
+            Entry { cut, last_cut, line_text: None, line_base64, ..Entry::new(line) }.append_to(&mut entry);
+            add(&mut entry)?;
+        }
+    }
+    ship(mem::take(record), count, token)
 }
 
 #[cfg(test)]
@@ -221,14 +365,25 @@ mod tests {
     use std::fs;
 
     use proptest::prelude::*;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::ack::Acknowledgements;
+    use crate::sink::each::Each;
 
     fn bad_line(bytes: &[u8]) -> BadLine {
         let origin = Arc::new(Origin::new(0, "a \"b\".log".to_owned()));
         let (len, bytes) = (bytes.len(), Some(bytes.to_vec()));
         BadLine { reason: Reason::Nul, origin, line: 7, offset: 5_120, len, bytes, part: None }
+    }
+
+    /// The quarantine has these lines, and what they are of is acknowledged.
+    fn keep(quarantine: &mut Quarantine, lines: &[BadLine]) {
+        let all = Acknowledgements::default();
+        let token = all.token(0, 0..100);
+        quarantine.write(lines, lines.len() as u64, token.of_rest()).unwrap();
+        token.delivered();
+        assert_eq!(all.position(0).offset, 100);
     }
 
     fn entries(path: &Path) -> Vec<Value> {
@@ -242,8 +397,9 @@ mod tests {
         let mut quarantine = Quarantine::new(&path);
         assert!(!path.exists(), "nothing is made for nothing");
         let part = BadLine { part: Some((2, true)), ..bad_line(b"x") };
-        quarantine.write(&[bad_line("a\tb\0\"\u{e9}".as_bytes()), bad_line(b"\xff\x00")]).unwrap();
-        quarantine.write(&[part]).unwrap();
+        keep(&mut quarantine, &[bad_line("a\tb\0\"\u{e9}".as_bytes()), bad_line(b"\xff\x00")]);
+        keep(&mut quarantine, &[part]);
+        assert_eq!(quarantine.lines(), 3);
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             "{\"reason\":\"NUL byte in the line\",\"source\":\"a \\\"b\\\".log\",\"line\":7,\"offset\":5120,\
@@ -260,7 +416,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bad.jsonl");
         let reason = Reason::Timestamp { field: "timestamp", text: "secret".to_owned() }.without_content();
-        Quarantine::new(&path).write(&[BadLine { reason, bytes: None, ..bad_line(b"secret\t1") }]).unwrap();
+        keep(&mut Quarantine::new(&path), &[BadLine { reason, bytes: None, ..bad_line(b"secret\t1") }]);
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             "{\"reason\":\"unparsable timestamp `...`\",\"source\":\"a \\\"b\\\".log\",\"line\":7,\"offset\":5120,\
@@ -269,18 +425,82 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_gets_entries_in_records_and_one_that_is_too_large_in_pieces() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let sink = Each::new(move |record: Record| {
+            sender.send((record.chunks().collect::<Vec<_>>().concat(), record.lines())).unwrap();
+            Ok(Some(record))
+        });
+        let mut quarantine = Quarantine::sink(Box::new(sink));
+        let long: Vec<u8> = (0..BLOCK_SIZE).map(|at| (at % 251) as u8).collect();
+        keep(&mut quarantine, &[bad_line(b"a"), bad_line(&long), bad_line(b"b")]);
+        quarantine.close().unwrap();
+        assert_eq!(quarantine.lines(), 3);
+        drop(quarantine);
+        let records: Vec<(Vec<u8>, usize)> = receiver.iter().collect();
+        assert!(records.len() > 1 && records.iter().all(|(data, _)| data.len() <= MAX_RECORD_SIZE));
+        assert_eq!(records.iter().map(|(_, lines)| lines).sum::<usize>(), 3, "the count stands with the last record");
+        let entries: Vec<Value> = records
+            .iter()
+            .flat_map(|(data, _)| data.split_inclusive(|&byte| byte == b'\n'))
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        assert_eq!((&entries[0]["line_text"], &entries[entries.len() - 1]["line_text"]), (&json!("a"), &json!("b")));
+        let pieces = &entries[1..entries.len() - 1];
+        for (number, piece) in (1..).zip(pieces) {
+            assert_eq!((&piece["cut"], &piece["last_cut"]), (&json!(number), &json!(number == pieces.len())));
+        }
+        let joined: Vec<u8> = pieces
+            .iter()
+            .flat_map(|piece| STANDARD.decode_to_vec(piece["line_base64"].as_str().unwrap()).unwrap())
+            .collect();
+        assert!(joined == long);
+    }
+
+    #[test]
+    fn what_a_stream_does_not_take_is_not_acknowledged() {
+        let mut quarantine = Quarantine::sink(Box::new(Each::new(|_| Ok(None))));
+        let all = Acknowledgements::default();
+        quarantine.write(&[bad_line(b"a")], 1, all.token(0, 0..100)).unwrap();
+        assert_eq!((quarantine.lines(), all.position(0).offset), (0, 0));
+    }
+
+    #[test]
+    fn a_log_gets_an_entry_a_line() {
+        #[derive(Clone, Default)]
+        struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl Write for Shared {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = Shared::default();
+        keep(&mut Quarantine::log(log.clone()), &[bad_line(b"x")]);
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let entry: Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(entry["line_text"], "x");
+    }
+
+    #[test]
     fn what_is_there_already_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bad.jsonl");
         for line in [b"1", b"2"] {
-            Quarantine::new(&path).write(&[bad_line(line)]).unwrap();
+            keep(&mut Quarantine::new(&path), &[bad_line(line)]);
         }
         assert_eq!(entries(&path).len(), 2);
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_an_error_that_names_the_file() {
-        let error = Quarantine::new("/no/such/folder/bad.jsonl").write(&[bad_line(b"x")]).unwrap_err();
+        let all = Acknowledgements::default();
+        let mut quarantine = Quarantine::new("/no/such/folder/bad.jsonl");
+        let error = quarantine.write(&[bad_line(b"x")], 1, all.token(0, 0..100)).unwrap_err();
+        assert_eq!((quarantine.lines(), all.position(0).offset), (0, 0));
         assert!(error.to_string().starts_with("quarantine /no/such/folder/bad.jsonl: "), "{error}");
     }
 
@@ -294,7 +514,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("bad.jsonl");
             let bad: Vec<BadLine> = lines.iter().map(|line| bad_line(line)).collect();
-            Quarantine::new(&path).write(&bad).unwrap();
+            keep(&mut Quarantine::new(&path), &bad);
             let found: Vec<Vec<u8>> = entries(&path).iter().map(|entry| match entry.get("line_text") {
                 Some(text) => text.as_str().unwrap().as_bytes().to_vec(),
                 None => STANDARD.decode_to_vec(entry["line_base64"].as_str().unwrap()).unwrap(),

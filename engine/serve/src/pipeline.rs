@@ -12,7 +12,6 @@ use pixel_engine_core::checkpoint::Checkpoint;
 use pixel_engine_core::config::{Config, SpoolConfig, Stream};
 use pixel_engine_core::deliver::Drained;
 use pixel_engine_core::journal::Journal;
-use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run::{Report, Run, Unfinished};
 use pixel_engine_core::sink::Sink;
 use pixel_engine_core::source::{Closed, Feed, Files, Follow, Input, Source};
@@ -176,9 +175,10 @@ fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, sign
     for journal in journals {
         run = run.source(signal.journal(journal, config));
     }
+    let quarantine = sink::open_quarantine(config, Arc::clone(stop));
+    let mut quarantine = quarantine.map_err(|error| format!("quarantine: {error}"))?;
     watch.starts.add(1);
     watch.set(State::Running);
-    let mut quarantine = Quarantine::new(config.quarantine());
     Ok(thread::scope(|scope| {
         // Dropped when the run has ended.
         let (_running, ended) = mpsc::channel();

@@ -1,13 +1,16 @@
-//! Opens the sink that a configuration names.
+//! Opens the sink and the quarantine that a configuration names.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pixel_engine_aws as aws;
-use pixel_engine_core::config::{Config, Container, SpoolConfig, Stream, Target};
+use pixel_engine_core::config::{
+    Config, Container, DeliveryConfig, OnBadLine, QuarantinePlace, SpoolConfig, Stream, Target,
+};
 use pixel_engine_core::deliver::{DeliverySink, Options};
 use pixel_engine_core::progress::Progress;
+use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::sink::dir::{Dir, ObjectFormat};
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::sink::requests::Requests;
@@ -56,6 +59,26 @@ pub fn open(
             Box::new(Dir::new(folder, extension, format)?)
         }
         Target::Stream(stream) => Box::new(deliver(stream, config, progress, stop)?),
+    })
+}
+
+/// Opens the quarantine of the configuration: a file only when the first bad line comes, a stream at
+/// once.
+///
+/// # Errors
+/// There is no way to the stream, or it does not take records.
+pub fn open_quarantine(config: &Config, stop: Arc<AtomicBool>) -> Result<Quarantine, OpenError> {
+    Ok(match config.quarantine() {
+        QuarantinePlace::Stream(stream) if config.on_bad_line() == OnBadLine::Quarantine => {
+            let mut options = Options::new(stream.api());
+            let DeliveryConfig { give_up_after, grace, .. } = *config.delivery();
+            (options.config.give_up_after, options.config.grace) = (give_up_after, grace);
+            options.stop = stop;
+            Quarantine::sink(Box::new(aws::open(stream, config.connection(), options)?))
+        }
+        // Nothing will come.
+        QuarantinePlace::Stream(_) | QuarantinePlace::Log => Quarantine::log(io::stderr()),
+        QuarantinePlace::File(path) => Quarantine::new(path),
     })
 }
 

@@ -112,10 +112,11 @@ fn what_is_lost_is_told_with_the_place_from_where_on() {
             .position(|line| arrived.binary_search_by(|other| other.as_slice().cmp(line)).is_err());
         match (outcome, first_lost) {
             (Outcome::Delivered, None) => {}
-            (Outcome::Failed { position }, Some(first_lost)) => {
+            (Outcome::Failed(acknowledged), Some(first_lost)) => {
                 failed += 1;
                 // Everything before it has arrived.
-                assert!(position.lines <= first_lost as u64, "{name}: {position:?}, {first_lost}");
+                let before: usize = text.split_inclusive(|&byte| byte == b'\n').take(first_lost).map(<[u8]>::len).sum();
+                assert!(acknowledged.gap() <= before as u64, "{name}: {acknowledged:?}, {first_lost}");
             }
             other => panic!("{name}: {other:?}"),
         }

@@ -4,9 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::Position;
+use super::Acknowledged;
 
 /// Resolves when the fate of every line of an [inlet](crate::source::Inlet) that has ended is
 /// known. It can be awaited, on any runtime, or waited for.
@@ -21,7 +21,7 @@ pub struct Completion {
 
 /// What became of all the lines of an inlet. Filtered lines, and bad ones that the quarantine has,
 /// are safe as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// Everything has arrived.
@@ -29,10 +29,7 @@ pub enum Outcome {
     /// Nothing is lost, but some of it is kept in the spool.
     Kept,
     /// Not everything is safe, usually because the sink failed, and it never will be.
-    Failed {
-        /// Everything before this is safe.
-        position: Position,
-    },
+    Failed(Acknowledged),
 }
 
 impl Completion {
@@ -47,7 +44,16 @@ impl Completion {
     /// # Panics
     /// On a thread that drives a tokio runtime: await the completion there.
     pub fn wait(self) -> Outcome {
-        self.outcome.blocking_recv().unwrap_or(NOTHING_KNOWN)
+        self.outcome.blocking_recv().unwrap_or_else(|_| nothing_known())
+    }
+
+    /// The outcome, if it is known already. It is told once.
+    pub fn try_outcome(&mut self) -> Option<Outcome> {
+        match self.outcome.try_recv() {
+            Ok(outcome) => Some(outcome),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(nothing_known()),
+        }
     }
 }
 
@@ -55,9 +61,11 @@ impl Future for Completion {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        Pin::new(&mut self.outcome).poll(context).map(|outcome| outcome.unwrap_or(NOTHING_KNOWN))
+        Pin::new(&mut self.outcome).poll(context).map(|outcome| outcome.unwrap_or_else(|_| nothing_known()))
     }
 }
 
 /// The run has gone without a word, in a panic: only what was safe before counts.
-const NOTHING_KNOWN: Outcome = Outcome::Failed { position: Position { offset: 0, lines: 0 } };
+fn nothing_known() -> Outcome {
+    Outcome::Failed(Acknowledged::default())
+}

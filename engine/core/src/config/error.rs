@@ -83,6 +83,11 @@ pub enum Problem {
         /// The other one.
         other: Key,
     },
+    /// The stream is also used for something else.
+    SameStream {
+        /// The other one.
+        other: Key,
+    },
     /// Not the name of a place to deliver to.
     Target(TargetError),
     /// Not a codec, or a level that it does not have.
@@ -145,6 +150,9 @@ impl ConfigError {
             }
             Problem::Alone { needs, value, why } => format!("{key} needs {}: {why}", spell(*needs, *value)),
             Problem::SameFile { other } => format!("{key} is also the file of {}: name another", spell(*other, None)),
+            Problem::SameStream { other } => {
+                format!("{key} is also the stream of {}: name another", spell(*other, None))
+            }
             Problem::Target(error) => format!("{key}: {error}"),
             Problem::Codec(error) => format!("{key}: {error}"),
             Problem::Fields(error @ SchemaError::UnknownField { suggestion: None, .. }) => {

@@ -27,7 +27,7 @@ impl Config {
             Key::Format => quoted(self.format.name()),
             Key::QueryEncoding => quoted(self.query_encoding.name()),
             Key::OnBadLine => quoted(self.on_bad_line.name()),
-            Key::Quarantine => quoted(&self.quarantine.display().to_string()),
+            Key::Quarantine => quoted(&self.quarantine.to_string()),
             Key::Encode => quoted(match self.encoding {
                 Encoding::Json(_) => EncodingKind::Jsonl.name(),
                 _ => EncodingKind::Raw.name(),

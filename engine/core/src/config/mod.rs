@@ -55,7 +55,7 @@ pub struct Config {
     dedup_window: Option<NonZeroUsize>,
     treatment: Option<Arc<Treatment>>,
     on_bad_line: OnBadLine,
-    quarantine: PathBuf,
+    quarantine: QuarantinePlace,
     encoding: Encoding,
     container: Container,
     linger: Linger,
@@ -129,6 +129,37 @@ pub enum TargetError {
     /// The name of the stream cannot be one.
     #[error(transparent)]
     Stream(StreamError),
+}
+
+/// Where lines go that cannot be shipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuarantinePlace {
+    /// A file, which is made when the first line goes there.
+    File(PathBuf),
+    /// `log:`, which is standard error: for a function of Lambda, say, whose files do not last.
+    Log,
+    /// A stream of Firehose or Kinesis.
+    Stream(Stream),
+}
+
+impl QuarantinePlace {
+    /// The file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            QuarantinePlace::File(path) => Some(path),
+            QuarantinePlace::Log | QuarantinePlace::Stream(_) => None,
+        }
+    }
+}
+
+impl Display for QuarantinePlace {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            QuarantinePlace::File(path) => path.display().fmt(formatter),
+            QuarantinePlace::Log => formatter.write_str("log:"),
+            QuarantinePlace::Stream(stream) => stream.fmt(formatter),
+        }
+    }
 }
 
 /// How long a line may wait for its record to be filled.
@@ -311,8 +342,8 @@ impl Config {
         self.on_bad_line
     }
 
-    /// The file for lines that cannot be shipped.
-    pub fn quarantine(&self) -> &Path {
+    /// Where lines go that cannot be shipped.
+    pub fn quarantine(&self) -> &QuarantinePlace {
         &self.quarantine
     }
 

@@ -13,7 +13,8 @@ use super::error::{ConfigError, Problem};
 use super::units::format_duration;
 use super::{
     Choice, Config, Connection, Container, ContainerKind, DeliveryConfig, EncodingKind, HashFunction, Key, Linger,
-    OnBadLine, QueryEncodingKind, RateLimit, Secret, SpoolConfig, Stream, Target, WhenFull, privacy, read,
+    OnBadLine, QuarantinePlace, QueryEncodingKind, RateLimit, Secret, SpoolConfig, Stream, Target, TargetError,
+    WhenFull, privacy, read,
 };
 use crate::compress::Codec;
 use crate::duplicates::DuplicateWindow;
@@ -83,7 +84,8 @@ pub struct Settings {
     /// What to do with a line that cannot be shipped. Default: quarantine.
     #[serde(deserialize_with = "read::choice")]
     pub on_bad_line: Option<OnBadLine>,
-    /// The file for lines that cannot be shipped. Default: [`Config::DEFAULT_QUARANTINE`].
+    /// Where lines go that cannot be shipped: a file, `firehose://STREAM`, `kinesis://STREAM`, or
+    /// `log:` for standard error. Default: [`Config::DEFAULT_QUARANTINE`].
     pub quarantine: Option<PathBuf>,
     /// What a line becomes. Default: the line as it came.
     #[serde(deserialize_with = "read::choice")]
@@ -196,7 +198,13 @@ impl Settings {
             .unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let (schemas, standard_schema) = self.schemas()?;
         let conditions = self.matches.iter().map(String::as_str);
-        let (quarantine, checkpoint) = self.files()?;
+        let (quarantine, checkpoint) = (self.quarantine(&target)?, self.checkpoint()?);
+        if let (Some(quarantine), Some(checkpoint)) = (quarantine.file(), &checkpoint)
+            && quarantine == checkpoint
+        {
+            let value = checkpoint.display().to_string();
+            return Err(ConfigError::new(Key::Resume, value, Problem::SameFile { other: Key::Quarantine }));
+        }
         Ok(Config {
             format: self.format.unwrap_or_default(),
             schemas,
@@ -327,16 +335,24 @@ impl Settings {
         }
     }
 
-    /// The quarantine and the checkpoint.
-    fn files(&self) -> Result<(PathBuf, Option<PathBuf>), ConfigError> {
-        let quarantine = path(Key::Quarantine, self.quarantine.as_deref())?;
-        let quarantine = quarantine.unwrap_or_else(|| Config::DEFAULT_QUARANTINE.into());
-        let checkpoint = path(Key::Resume, self.resume.as_deref())?;
-        if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| **checkpoint == quarantine) {
-            let value = checkpoint.display().to_string();
-            return Err(ConfigError::new(Key::Resume, value, Problem::SameFile { other: Key::Quarantine }));
+    fn quarantine(&self, target: &Target) -> Result<QuarantinePlace, ConfigError> {
+        let given = path(Key::Quarantine, self.quarantine.as_deref())?;
+        let given = given.unwrap_or_else(|| Config::DEFAULT_QUARANTINE.into());
+        let text = match given.to_str() {
+            Some("log:") => return Ok(QuarantinePlace::Log),
+            Some(text) if text.starts_with("firehose://") || text.starts_with("kinesis://") => text,
+            _ => return Ok(QuarantinePlace::File(given)),
+        };
+        let refused = |problem| ConfigError::new(Key::Quarantine, text.to_owned(), problem);
+        let stream = text.parse().map_err(|error| refused(Problem::Target(TargetError::Stream(error))))?;
+        if target.stream() == Some(&stream) {
+            return Err(refused(Problem::SameStream { other: Key::To }));
         }
-        Ok((quarantine, checkpoint))
+        Ok(QuarantinePlace::Stream(stream))
+    }
+
+    fn checkpoint(&self) -> Result<Option<PathBuf>, ConfigError> {
+        path(Key::Resume, self.resume.as_deref())
     }
 
     fn delivery(

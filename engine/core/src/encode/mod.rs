@@ -183,7 +183,7 @@ impl Rules {
         scratch.encoder = Some(encoder);
         let Block { bytes, origin, source_bytes, read_at, cut, token, .. } = block;
         let (mut bytes, mut line_ends, mut sources) = output.finish(bytes);
-        if stopped || matches!(cut, Some(Cut::TooLong { .. })) {
+        if stopped || matches!(cut, Some(Cut::TooLong { .. } | Cut::Unreadable { .. })) {
             // Only whole lines count by themselves, and only those that were looked at.
             token.count_lines(counts.newlines);
         } else {

@@ -158,7 +158,12 @@ impl<'run> Run<'run> {
                 scope.spawn(move || save_until(&ended, checkpoint, acknowledgements))
             });
             let reader = scope.spawn(read);
-            let writer = scope.spawn(|| writer.write(from_packer));
+            let writer = scope.spawn(|| {
+                let written = writer.write(from_packer);
+                // The packer would notice with the next record only.
+                closed.store(true, Ordering::Release);
+                written
+            });
             let incoming = Incoming { items: from_sources, closed: &closed };
             let packed = packer.pack(&incoming.items);
             drop(incoming);

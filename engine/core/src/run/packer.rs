@@ -141,6 +141,11 @@ impl<'a> Packer<'a> {
                 }
                 Ok(ToPacker::Error(error)) => self.packed.errors.push(error),
                 Ok(ToPacker::Ended(origin)) => drop(self.newlines_before.remove(&origin)),
+                Ok(ToPacker::Flush) => {
+                    self.flush()?;
+                    self.send_group()?;
+                    self.output.send(ToWriter::Flush)?;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

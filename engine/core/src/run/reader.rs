@@ -20,6 +20,8 @@ pub(super) enum ToPacker {
     Ended(usize),
     /// An input cannot be read, or not to its end.
     Error(Error),
+    /// What came before this should not wait for more.
+    Flush,
 }
 
 /// The way from the sources to the packer.
@@ -63,5 +65,13 @@ impl Output for ToPool<'_> {
 
     fn ended(&self, origin: usize) -> Result<(), Closed> {
         self.send(ToPacker::Ended(origin))
+    }
+
+    fn flush(&self) -> Result<(), Closed> {
+        self.send(ToPacker::Flush)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 }

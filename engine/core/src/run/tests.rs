@@ -356,15 +356,15 @@ fn whoever_asks_is_told_what_became_of_the_lines() {
         Run::new(&settings.validate().expect("they go together"))
             .source(Batch(100, Arc::clone(&outcome)))
             .to(&mut sink, &mut quarantine);
-        let outcome = *outcome.lock().unwrap();
+        let outcome = outcome.lock().unwrap().clone();
         match place {
             0 => assert_eq!(outcome, Some(Outcome::Delivered)),
             1 => assert_eq!(outcome, Some(Outcome::Kept)),
             // The source may not even have come to the end of its batch when the run closed.
             _ => {
                 if let Some(outcome) = outcome {
-                    let Outcome::Failed { position } = outcome else { panic!("{outcome:?}") };
-                    assert!(position.offset < 100 * len as u64, "case {place}: {position:?}");
+                    let Outcome::Failed(acknowledged) = outcome else { panic!("{outcome:?}") };
+                    assert!(acknowledged.gap() < 100 * len as u64, "case {place}: {acknowledged:?}");
                 }
             }
         }

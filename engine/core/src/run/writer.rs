@@ -23,12 +23,13 @@ pub(super) enum ToWriter {
     Pending(Receiver<io::Result<Vec<Record>>>),
     /// Bad lines of a block, how many lines they count as, and their share in its acknowledgement.
     BadLines(Vec<BadLine>, u64, AckToken),
+    /// What came before this should not wait for more.
+    Flush,
 }
 
 pub(super) struct Writer<'a> {
     sink: &'a mut dyn Sink,
     quarantine: &'a mut Quarantine,
-    quarantined: u64,
     /// How long a line may wait for its request to fill up.
     linger: Option<Duration>,
     /// When the oldest line was read that the sink may still hold back.
@@ -52,18 +53,18 @@ impl<'a> Writer<'a> {
         linger: Option<Duration>,
         progress: &'a Arc<Progress>,
     ) -> Writer<'a> {
-        Writer { sink, quarantine, quarantined: 0, linger, oldest: None, progress }
+        Writer { sink, quarantine, linger, oldest: None, progress }
     }
 
     /// Writes until the packer ends, or something cannot be written.
     pub(super) fn write(mut self, input: Receiver<ToWriter>) -> Written {
         let error = self.write_all(input).err();
-        let Writer { sink, quarantined, .. } = self;
+        let Writer { sink, quarantine, .. } = self;
         Written {
             delivered: sink.delivered(),
             requests: sink.requests(),
             shipping: sink.shipping(),
-            quarantined,
+            quarantined: quarantine.lines(),
             error,
         }
     }
@@ -90,12 +91,20 @@ impl<'a> Writer<'a> {
                 && due.is_some_and(|due| due <= Instant::now())
                 && (is_idle || flushed_at.elapsed() >= linger)
             {
-                self.sink.flush()?;
-                self.oldest = None;
+                self.flush()?;
                 flushed_at = Instant::now();
             }
         }
-        Ok(self.sink.close()?)
+        // Both, whatever becomes of the other.
+        let (closed, kept) = (self.sink.close(), self.quarantine.close());
+        closed?;
+        Ok(kept?)
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.oldest = None;
+        self.sink.flush()?;
+        Ok(self.quarantine.flush()?)
     }
 
     fn write_one(&mut self, item: ToWriter) -> Result<(), Error> {
@@ -112,11 +121,12 @@ impl<'a> Writer<'a> {
                 }
             }
             ToWriter::BadLines(lines, count, token) => {
-                self.quarantine.write(&lines)?;
-                self.quarantined += count;
+                self.quarantine.write(&lines, count, token)?;
                 self.progress.lines_quarantined.add(count);
-                token.delivered();
+                // It may hold them back as the sink does records.
+                self.oldest.get_or_insert_with(Instant::now);
             }
+            ToWriter::Flush => self.flush()?,
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pixel_engine_log::query::QueryEncoding;
 use pixel_engine_log::schema::Schema;
@@ -14,7 +14,7 @@ use super::evidence::QueryEncodingDetector;
 use super::json::JsonLines;
 use super::{BlockReader, Format, InputError, ReadError};
 use crate::ack::{Acknowledged, Acknowledgements, Completion};
-use crate::block::{Block, BufferPool, Origin};
+use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Origin};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::progress::Progress;
 
@@ -28,6 +28,12 @@ pub(crate) trait Output: Sync {
 
     /// There are no more blocks of that origin.
     fn ended(&self, origin: usize) -> Result<(), Closed>;
+
+    /// What was taken should not wait for more.
+    fn flush(&self) -> Result<(), Closed>;
+
+    /// Whether no more is taken.
+    fn is_closed(&self) -> bool;
 }
 
 /// Why an input is not read to its end.
@@ -172,15 +178,55 @@ impl<'run> Feed<'run> {
         Inlet { feeds, is_treated: self.is_treated, blocks: None, origin, query_encoding, ended: false }
     }
 
+    /// Hands over what has no lines that could be read, such as a damaged aggregate: all of it is
+    /// kept where bad lines are, as one. `why` says what is wrong with it.
+    ///
+    /// # Errors
+    /// The run takes no more.
+    pub fn unreadable(&self, name: impl Into<String>, bytes: &[u8], why: &str) -> Result<Completion, Closed> {
+        let inlet = self.open(name);
+        let pieces = bytes.chunks(BLOCK_SIZE);
+        let count = pieces.len() as u32;
+        for (number, piece) in (1..).zip(pieces) {
+            let (offset, source_bytes) = (self.feeds.origins.offset(inlet.origin.number), piece.len() as u64);
+            let token = self.feeds.acknowledgements.token(inlet.origin.number, offset..offset + source_bytes);
+            let part = (count > 1).then_some((number, number == count));
+            let block = Block {
+                bytes: [piece, b"\n"].concat(),
+                origin: Arc::clone(&inlet.origin),
+                offset,
+                source_bytes,
+                read_at: Instant::now(),
+                layout: Layout::RealTime,
+                query_encoding: QueryEncoding::default(),
+                is_treated: self.is_treated,
+                cut: Some(Cut::Unreadable { why: why.to_owned(), part }),
+                token,
+            };
+            self.feeds.origins.read_up_to(inlet.origin.number, offset + source_bytes);
+            self.feeds.output.block(block)?;
+        }
+        inlet.end()
+    }
+
+    /// Sends everything that this source has handed over, and what waits with it, without waiting
+    /// for records and requests to fill up.
+    ///
+    /// # Errors
+    /// The run takes no more.
+    pub fn flush(&self) -> Result<(), Closed> {
+        self.feeds.output.flush()
+    }
+
     /// What the lines are said to be.
     pub(super) fn format(&self) -> Format {
         self.feeds.format
     }
 
-    /// Whether the run is being stopped: a source should return soon. Reading through an inlet
-    /// already notices.
+    /// Whether the run is being stopped, or has failed: a source should return soon. Reading through
+    /// an inlet already notices.
     pub fn is_stopping(&self) -> bool {
-        self.feeds.stop.load(Ordering::Relaxed)
+        self.feeds.stop.load(Ordering::Relaxed) || self.feeds.output.is_closed()
     }
 
     /// The flag behind [`Feed::is_stopping`], for whoever waits elsewhere.
@@ -234,6 +280,25 @@ impl Inlet<'_> {
                 blocks
             }
             None => self.reader(input, false, self.feeds.format),
+        };
+        let read = self.read_blocks(&mut blocks);
+        self.blocks = Some(blocks);
+        read
+    }
+
+    /// As [`Inlet::push`], of text that is known to be of that format and has a line for each object
+    /// if it is JSON: offsets are those of `lines`. An inlet takes lines of one format.
+    ///
+    /// # Errors
+    /// The run takes no more.
+    pub fn push_lines(&mut self, format: Format, lines: Vec<u8>) -> Result<(), Closed> {
+        let lines = Cursor::new(lines);
+        let mut blocks = match self.blocks.take() {
+            Some(mut blocks) => {
+                blocks.go_on_with(Box::new(lines));
+                blocks
+            }
+            None => self.reader_of_lines(lines, false, format),
         };
         let read = self.read_blocks(&mut blocks);
         self.blocks = Some(blocks);

@@ -203,7 +203,7 @@ fn with_defaults(settings: Settings, name: Option<&str>) -> Settings {
 /// The files that a pipeline writes, which no other one may write too.
 fn own_files(pipeline: &PipelineConfig) -> impl Iterator<Item = (&'static str, PathBuf)> {
     let config = &pipeline.config;
-    let quarantine = [(Key::Quarantine.name(), config.quarantine().to_owned())];
+    let quarantine = config.quarantine().file().map(|path| (Key::Quarantine.name(), path.to_owned()));
     let checkpoint = config.checkpoint().map(|path| (Key::Resume.name(), path.to_owned()));
     let spool = config.spool().map(|spool| (Key::Spool.name(), spool.folder.clone()));
     let journal = pipeline.journal.iter().map(|journal| ("journal", journal.folder.clone()));
