@@ -15,6 +15,7 @@ use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run::{Report, Run};
 use pixel_engine_core::sink::Sink;
 use pixel_engine_core::source::{Closed, Completion, Feed, Outcome, Source};
+use pixel_engine_serve::sink::{self, OpenError};
 use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Part, Place};
@@ -31,13 +32,10 @@ const STOP_INTERVAL: Duration = Duration::from_millis(50);
 /// use pixel_engine_consume::batch::Batch;
 /// use pixel_engine_consume::open_run::{Fate, OpenRun};
 /// use pixel_engine_core::config::Settings;
-/// use pixel_engine_core::quarantine::Quarantine;
-/// use pixel_engine_core::sink::null::Null;
 /// use pixel_engine_core::source::Format;
 ///
 /// let config = Settings { to: Some("null:".to_owned()), ..Settings::default() }.validate()?;
-/// let sink = Box::new(Null::new(config.api()));
-/// let run = OpenRun::start(config, sink, Quarantine::new("bad.jsonl"));
+/// let run = OpenRun::start(config, Default::default())?;
 /// let mut batch = Batch::new(Format::Auto);
 /// batch.add(b"1.5\t203.0.113.9\tcurl/8.0\te=a");
 /// let taken = run.take("a batch".to_owned(), batch).wait()?;
@@ -49,7 +47,6 @@ const STOP_INTERVAL: Duration = Duration::from_millis(50);
 pub struct OpenRun {
     messages: Sender<Message>,
     stop: Arc<AtomicBool>,
-    progress: Arc<Progress>,
     run: JoinHandle<Report>,
 }
 
@@ -59,19 +56,38 @@ enum Message {
 }
 
 impl OpenRun {
-    /// A run of that configuration into that sink.
+    /// A run to where the configuration says, whose lines and requests are counted in `progress`.
+    ///
+    /// # Errors
+    /// The target or the quarantine cannot be used.
     ///
     /// # Panics
     /// The system has no thread to give.
-    pub fn start(config: Config, mut sink: Box<dyn Sink>, mut quarantine: Quarantine) -> OpenRun {
+    pub fn start(config: Config, progress: Arc<Progress>) -> Result<OpenRun, OpenError> {
+        let stop = Arc::<AtomicBool>::default();
+        let sink = sink::open(&config, false, Arc::clone(&progress), Arc::clone(&stop))?;
+        let quarantine = sink::open_quarantine(&config, Arc::clone(&stop))?;
+        Ok(OpenRun::into(config, sink, quarantine, progress, stop))
+    }
+
+    /// A run into that sink, which may have been told of the flag that stops it.
+    ///
+    /// # Panics
+    /// The system has no thread to give.
+    pub fn into(
+        config: Config,
+        mut sink: Box<dyn Sink>,
+        mut quarantine: Quarantine,
+        progress: Arc<Progress>,
+        stop: Arc<AtomicBool>,
+    ) -> OpenRun {
         let (messages, queue) = unbounded();
-        let (stop, progress) = (Arc::<AtomicBool>::default(), Arc::<Progress>::default());
         let (stopped, counts) = (Arc::clone(&stop), Arc::clone(&progress));
         let run = thread::spawn(move || {
             let run = Run::new(&config).source(Queue(queue)).progress(counts).stop(stopped);
             run.to(&mut *sink, &mut quarantine)
         });
-        OpenRun { messages, stop, progress, run }
+        OpenRun { messages, stop, run }
     }
 
     /// Hands over a batch; `name` is what messages call it. The answer comes when the run has all
@@ -87,11 +103,6 @@ impl OpenRun {
     pub fn flush(&self) {
         // Nothing waits in a run that has ended.
         let _ = self.messages.send(Message::Flush);
-    }
-
-    /// Counts of what it has done.
-    pub fn progress(&self) -> &Arc<Progress> {
-        &self.progress
     }
 
     /// Whether it takes more; otherwise [`OpenRun::close`] says why not.
@@ -299,7 +310,8 @@ mod tests {
             linger: Some(pixel_engine_core::config::Linger::Never),
             ..Settings::default()
         };
-        OpenRun::start(settings.validate().unwrap(), Box::new(Takes(records, Delivered::default())), quarantine)
+        let sink = Box::new(Takes(records, Delivered::default()));
+        OpenRun::into(settings.validate().unwrap(), sink, quarantine, Arc::default(), Arc::default())
     }
 
     /// A batch of so many records of 100 bytes.
