@@ -8,3 +8,4 @@
 
 pub mod kcl;
 pub mod lambda;
+pub mod settings;
