@@ -30,6 +30,8 @@ mod emulators;
 mod errors;
 /// The server that stands for AWS, against AWS's own SDK.
 mod fake_aws;
+/// What stands for Lambda: its Runtime API, with faults.
+mod fake_lambda;
 /// Delivery to Firehose.
 mod firehose;
 /// The generator as a command.
@@ -44,6 +46,10 @@ mod jsonl;
 mod kinesis;
 /// The `kpl` container, in both directions, with other people's code.
 mod kpl;
+/// The runtime of Lambda: every call of its API, and every fault.
+mod lambda_runtime;
+/// Firehose's data transformation, against `ingest` and under AWS's emulator.
+mod lambda_transform;
 /// The `lines` container: limits, alignment, billed bytes.
 mod lines;
 /// How long lines wait: `--linger`.

@@ -6,6 +6,7 @@ mod completions;
 mod decode;
 mod generate;
 mod ingest;
+mod lambda;
 mod log;
 mod man;
 mod only_bad_lines;
@@ -48,6 +49,7 @@ struct Cli {
 enum Command {
     Ingest(Box<ingest::Ingest>),
     Run(run::RunPipelines),
+    Lambda(lambda::Lambda),
     Ship(Box<ship::Ship>),
     Check(check::Check),
     Decode(decode::Decode),
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Ingest(ingest) => ingest.run(),
         Command::Run(run) => run.run(),
+        Command::Lambda(lambda) => lambda.run(),
         Command::Ship(ship) => ship.run(),
         Command::Check(check) => check.run(),
         Command::Decode(decode) => decode.run(),

@@ -321,6 +321,27 @@ fn kcl() -> Option<Command> {
     Some(command)
 }
 
+/// AWS's runtime interface emulator: Lambda without Lambda, built from the service's own code; `None`
+/// without Go.
+pub(crate) fn lambda_emulator() -> Option<PathBuf> {
+    static PREPARED: OnceLock<Result<Option<PathBuf>, String>> = OnceLock::new();
+    let prepared = PREPARED.get_or_init(|| {
+        if !installed("the runtime interface emulator", &["go"], "golang-go, 1.26.6 or later")? {
+            return Ok(None);
+        }
+        let files = [("go.mod", include_str!("lambda/go.mod")), ("go.sum", include_str!("lambda/go.sum"))];
+        prepare("lambda", &files, "", |folder| {
+            let module = "github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie";
+            let mut build = Command::new("go");
+            build.args(["build", "-mod=readonly", "-o", "aws-lambda-rie", module]);
+            try_run(build.current_dir(folder), b"")
+        })
+        .map(Some)
+    });
+    let folder = prepared.as_ref().unwrap_or_else(|message| panic!("{message}")).as_ref()?;
+    Some(folder.join("aws-lambda-rie"))
+}
+
 /// A folder below `target/peers` that holds `files` and what `set_up` makes of them.
 ///
 /// It is made anew when the files or the `version` of the tool change. The lock is the file

@@ -10,3 +10,4 @@ pub mod batch;
 pub mod kcl;
 pub mod lambda;
 pub mod open_run;
+pub mod settings;

@@ -158,8 +158,16 @@ pub mod kinesis {
     }
 }
 
-/// AWS Lambda, as a reader of a Kinesis stream.
+/// AWS Lambda.
 pub mod lambda {
+    use super::MIB;
+
+    /// The largest reply of a function that is waited for: "6 MB", which is 6 MiB.
+    ///
+    /// Source: Lambda quotas. AWS's own runtime interface emulator allows 100 bytes more
+    /// (`MaxPayloadSize`), and so do the service's messages; nobody promises them.
+    pub const MAX_REPLY_SIZE: usize = 6 * MIB;
+
     /// The most records in a batch from a Kinesis stream.
     ///
     /// Source: `BatchSize` of an event source mapping in the Lambda API reference.

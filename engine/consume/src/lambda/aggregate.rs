@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pixel_engine_core::config::{Config, Settings};
+use pixel_engine_core::config::{Config, Key, Linger, Settings, Target};
 use pixel_engine_core::progress::Progress;
 use pixel_engine_core::run::Report;
 use tokio::task::spawn_blocking;
@@ -17,6 +17,53 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::kinesis_event::KinesisEvent;
 use super::runtime::{Handler, HandlerError, Invocation};
 use crate::open_run::{Fate, OpenRun, Taken};
+use crate::settings::{Accepted, VariableErrors, read};
+
+const REPORT: &str = "report_batch_item_failures";
+
+/// What the function can be told. An invocation waits for its records and for nothing else, and its
+/// deadline says how long they are tried; what is not delivered is still in the stream, and needs
+/// neither a spool nor a checkpoint.
+pub const ACCEPTED: Accepted = Accepted {
+    command: "aggregate",
+    keys: &[
+        Key::Format,
+        Key::Fields,
+        Key::QueryEncoding,
+        Key::Match,
+        Key::DedupWindow,
+        Key::MaskIp,
+        Key::Hash,
+        Key::HashWith,
+        Key::HashKey,
+        Key::HashKeyFile,
+        Key::Drop,
+        Key::Replace,
+        Key::OnBadLine,
+        Key::Quarantine,
+        Key::Encode,
+        Key::Select,
+        Key::To,
+        Key::Container,
+        Key::PartitionBy,
+        Key::RecordSize,
+        Key::Align,
+        Key::Reorder,
+        Key::Compress,
+        Key::Threads,
+        Key::Concurrency,
+        Key::RequestSize,
+        Key::CountRequestSize,
+        Key::RateLimit,
+        Key::GiveUpAfter,
+        Key::Region,
+        Key::Profile,
+        Key::EndpointUrl,
+        Key::RoleArn,
+        Key::RequestTimeout,
+    ],
+    others: &[REPORT],
+};
 
 /// How long requests on the way may still take when there is no time for new ones.
 const GRACE: Duration = Duration::from_millis(500);
@@ -35,6 +82,39 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
+    /// The function that is told so by variables.
+    ///
+    /// # Errors
+    /// Variables that do not exist, or have no use here; values that cannot be read, or do not go
+    /// together.
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Aggregate, VariableErrors> {
+        let told = read(ACCEPTED, variables)?;
+        let reports_item_failures = match told.others.get(REPORT).map(String::as_str) {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(_) => return Err(VariableErrors::of(REPORT, "true or false")),
+        };
+        if told.settings.to.is_none() {
+            return Err(VariableErrors::of(
+                Key::To.name(),
+                "where do records go? kinesis://STREAM or firehose://STREAM",
+            ));
+        }
+        let config = Settings {
+            linger: Some(Linger::Never),
+            grace: Some(GRACE),
+            quarantine: told.settings.quarantine.or_else(|| Some("log:".into())),
+            ..told.settings
+        };
+        let config = config.validate()?;
+        if matches!(config.target(), Target::Dir(_) | Target::Stdout(_)) {
+            let message = "kinesis://STREAM or firehose://STREAM: an invocation is answered when its records are safe, \
+                           and no file of a function is";
+            return Err(VariableErrors::of(Key::To.name(), message));
+        }
+        Ok(Aggregate::new(config, reports_item_failures))
+    }
+
     /// A function of that configuration. With `reports_item_failures`, an invocation that delivers
     /// some records and not others is answered with the first of the others, else it fails as a
     /// whole.
@@ -43,18 +123,6 @@ impl Aggregate {
         let (to, counts) = (config.clone(), Arc::clone(&progress));
         let open = move || OpenRun::start(to.clone(), Arc::clone(&counts)).map_err(|error| error.to_string());
         Aggregate { config, reports_item_failures, progress, open: Arc::new(open), run: None }
-    }
-
-    /// Settings as they are meant here: an invocation waits for its records and nothing else, and
-    /// its deadline bounds how long they are tried.
-    pub fn settings(settings: Settings) -> Settings {
-        use pixel_engine_core::config::Linger;
-        Settings {
-            linger: Some(Linger::Never),
-            grace: Some(GRACE),
-            quarantine: settings.quarantine.or_else(|| Some("log:".into())),
-            ..settings
-        }
     }
 
     /// Connects and looks at the stream, so that the first invocation need not. A stream that does
@@ -88,8 +156,8 @@ impl Aggregate {
 
     async fn aggregate(&mut self, event: &mut [u8], deadline: SystemTime) -> Result<Vec<u8>, HandlerError> {
         let begun = Instant::now();
-        let event = KinesisEvent::read(event)
-            .map_err(|message| HandlerError { kind: "Function.UnexpectedEvent", message })?;
+        let event =
+            KinesisEvent::read(event).map_err(|message| HandlerError { kind: "Function.UnexpectedEvent", message })?;
         if event.len() == 0 {
             return Ok(answer(None));
         }

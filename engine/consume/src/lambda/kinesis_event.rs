@@ -2,61 +2,38 @@
 //!
 //! Source: "Process Amazon Kinesis Data Streams records with Lambda" in the Lambda developer guide.
 
-use serde::Deserialize;
-
-use crate::batch::{Batch, Place};
 use pixel_engine_core::source::Format;
 
+use super::json::{Nodes, elements, member, members, text};
+use super::transformation_event::kind_of;
+use crate::batch::{Batch, Place};
+
 /// The records of one shard, at most 10,000.
-pub(super) struct KinesisEvent<'a> {
-    records: Vec<EventRecord<'a>>,
+pub(super) struct KinesisEvent<'event> {
+    records: Vec<EventRecord<'event>>,
 }
 
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(rename = "Records", borrow)]
-    records: Option<Vec<EventRecord<'a>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EventRecord<'a> {
-    #[serde(borrow, default)]
-    event_source: &'a str,
-    #[serde(rename = "eventSourceARN", borrow, default)]
-    event_source_arn: &'a str,
+/// A record, and where it comes from.
+#[derive(Default)]
+struct EventRecord<'event> {
+    event_source_arn: &'event str,
     /// `shardId-000000000000:49590338271490256608559692538361571095921575989136588898`.
-    #[serde(rename = "eventID", borrow, default)]
-    event_id: &'a str,
-    #[serde(borrow)]
-    kinesis: Option<KinesisRecord<'a>>,
+    event_id: &'event str,
+    sequence_number: &'event str,
+    data: &'event str,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KinesisRecord<'a> {
-    #[serde(borrow)]
-    data: &'a str,
-    #[serde(borrow)]
-    sequence_number: &'a str,
-}
-
-impl<'a> KinesisEvent<'a> {
+impl<'event> KinesisEvent<'event> {
     /// Reads the event in place.
     ///
     /// # Errors
     /// It is none of Kinesis: what it is instead.
-    pub(super) fn read(json: &'a mut [u8]) -> Result<KinesisEvent<'a>, String> {
-        const WANTED: &str = "this function takes events of a Kinesis stream";
-        let event: Event<'a> =
-            simd_json::serde::from_slice(json).map_err(|error| format!("{WANTED}; this is none: {error}"))?;
-        let records = event.records.ok_or_else(|| format!("{WANTED}; this one has no `Records`"))?;
-        for record in &records {
-            if record.event_source != "aws:kinesis" || record.kinesis.is_none() {
-                return Err(format!("{WANTED}; a record of this one has the event source `{}`", record.event_source));
-            }
-        }
-        Ok(KinesisEvent { records })
+    pub(super) fn read(json: &'event mut [u8]) -> Result<KinesisEvent<'event>, String> {
+        let refused = |found: String| format!("this is {found}, and not an event of a Kinesis stream");
+        let tape = simd_json::to_tape(json).map_err(|error| refused(format!("no JSON ({error})")))?;
+        let records = member(&tape.0, "Records").and_then(elements).ok_or_else(|| refused(kind_of(&tape.0)))?;
+        let records = records.map(|record| record_of(record).ok_or_else(|| refused(kind_of(&tape.0))));
+        Ok(KinesisEvent { records: records.collect::<Result<_, _>>()? })
     }
 
     /// How many records there are.
@@ -73,13 +50,13 @@ impl<'a> KinesisEvent<'a> {
     }
 
     /// The sequence number of a record.
-    pub(super) fn sequence_number(&self, index: usize) -> &'a str {
-        self.kinesis(index).sequence_number
+    pub(super) fn sequence_number(&self, index: usize) -> &'event str {
+        self.records[index].sequence_number
     }
 
     /// The lines of all records, and where those of each end.
     pub(super) fn batch(&self, format: Format) -> (Batch, Vec<Place>) {
-        let data = || (0..self.len()).map(|index| self.kinesis(index).data);
+        let data = || self.records.iter().map(|record| record.data);
         // A newline more each, and the padding of base64 less.
         let mut batch = Batch::with_capacity(format, data().map(|data| data.len() / 4 * 3 + 1).sum());
         let ends = data().map(|data| {
@@ -89,10 +66,31 @@ impl<'a> KinesisEvent<'a> {
         let ends = ends.collect();
         (batch, ends)
     }
+}
 
-    fn kinesis(&self, index: usize) -> &KinesisRecord<'a> {
-        self.records[index].kinesis.as_ref().expect("it was looked at when the event was read")
+/// A record of Kinesis; `None` if it is something else.
+fn record_of<'event>(record: Nodes<'_, 'event>) -> Option<EventRecord<'event>> {
+    let mut read = EventRecord::default();
+    let (mut event_source, mut data, mut sequence_number) = (None, None, None);
+    for (key, value) in members(record) {
+        match key {
+            "eventSource" => event_source = text(value),
+            "eventSourceARN" => read.event_source_arn = text(value).unwrap_or_default(),
+            "eventID" => read.event_id = text(value).unwrap_or_default(),
+            "kinesis" => {
+                for (key, value) in members(value) {
+                    match key {
+                        "data" => data = text(value),
+                        "sequenceNumber" => sequence_number = text(value),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
     }
+    (event_source? == "aws:kinesis").then_some(())?;
+    Some(EventRecord { data: data?, sequence_number: sequence_number?, ..read })
 }
 
 #[cfg(test)]
@@ -124,14 +122,15 @@ mod tests {
     #[test]
     fn what_is_no_event_of_kinesis_is_said() {
         for (event, said) in [
-            (r#"{"Records":[{"eventSource":"aws:sqs","body":"x"}]}"#, "the event source `aws:sqs`"),
-            (r#"{"Records":[{"EventSource":"aws:sns","Sns":{}}]}"#, "the event source ``"),
-            (r#"{"records":{"topic-0":[]},"eventSource":"aws:kafka"}"#, "has no `Records`"),
-            (r#"{"Records":[{"eventSource":"aws:kinesis"}]}"#, "the event source `aws:kinesis`"),
-            ("[1]", "this is none"),
-            ("null", "this is none"),
-            ("", "this is none"),
-            (r#"{"Records":[{"eventSource":"aws:kinesis","kinesis":{"data":5,"sequenceNumber":"1"}}]}"#, "this is none"),
+            (r#"{"Records":[{"eventSource":"aws:sqs","body":"x"}]}"#, "an event of aws:sqs"),
+            (r#"{"Records":[{"EventSource":"aws:sns","Sns":{}}]}"#, "an event of aws:sns"),
+            (r#"{"records":{"topic-0":[]},"eventSource":"aws:kafka"}"#, "an event of aws:kafka"),
+            (r#"{"deliveryStreamArn":"x","records":[]}"#, "an object of deliveryStreamArn, records"),
+            (r#"{"Records":[{"eventSource":"aws:kinesis"}]}"#, "an event of aws:kinesis"),
+            ("[1]", "JSON without a name in it"),
+            ("null", "JSON without a name in it"),
+            ("", "no JSON"),
+            (r#"{"Records":[{"eventSource":"aws:kinesis","kinesis":{"data":5,"sequenceNumber":"1"}}]}"#, "aws:kinesis"),
         ] {
             let error = read(event).unwrap_err();
             assert!(error.contains(said), "{event}: {error}");

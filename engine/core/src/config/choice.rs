@@ -51,7 +51,7 @@ pub enum QueryEncodingKind {
 
 impl QueryEncodingKind {
     /// The same for every input; `None` when each is to show it.
-    pub(crate) fn known(self) -> Option<QueryEncoding> {
+    pub fn known(self) -> Option<QueryEncoding> {
         match self {
             QueryEncodingKind::Twice => Some(QueryEncoding::Twice),
             QueryEncodingKind::Once => Some(QueryEncoding::Once),

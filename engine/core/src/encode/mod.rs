@@ -23,6 +23,7 @@ use crate::ack::AckToken;
 use crate::billing::Billed;
 use crate::block::{Block, BufferPool, Cut, Layout, Origin};
 use crate::check::{self, Checked, Checks, LineCounts, Take, Taken, Unfit};
+use crate::config::{Config, OnBadLine};
 use crate::duplicates::DuplicateWindow;
 use crate::observe::{Observe, ObserveBlock};
 use crate::privacy::{Treater, Treatment};
@@ -100,6 +101,11 @@ impl EncodedBlock {
         &self.bytes[self.line_start(range.start)..self.line_start(range.end)]
     }
 
+    /// Where line `index` begins in the source block.
+    pub fn source_start(&self, index: usize) -> usize {
+        self.sources.as_ref().map_or_else(|| self.line_start(index), |sources| sources[index].start as usize)
+    }
+
     /// Calls `each` with the bytes of the source block that the lines are, each line once and
     /// neighbours together.
     #[inline]
@@ -158,6 +164,27 @@ impl Scratch {
 }
 
 impl Rules {
+    /// What a configuration says of lines.
+    pub fn new(config: &Config, observers: Vec<Arc<dyn Observe>>, pool: BufferPool) -> Rules {
+        let container = config.container();
+        Rules {
+            checks: Checks {
+                schemas: config.schemas().clone(),
+                matcher: config.matcher().clone(),
+                stop_at_bad_line: config.on_bad_line() == OnBadLine::Fail,
+                withhold: config.treatment().is_some(),
+            },
+            duplicates: config.dedup_window().map(DuplicateWindow::new),
+            treatment: config.treatment().cloned(),
+            encoding: config.encoding().clone(),
+            max_line_len: container.max_line_len(),
+            observers,
+            reorder_for: container.reorder_for(),
+            partition_by: container.partition_by().cloned(),
+            pool,
+        }
+    }
+
     /// Encodes every line of the block.
     pub fn encode(&self, block: Block, scratch: &mut Scratch) -> Encoded {
         let treatment = self.treatment.as_deref().filter(|_| !block.is_treated);

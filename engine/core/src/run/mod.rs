@@ -31,10 +31,8 @@ pub use report::{Error, Report, SourceCounts, Summary, Unfinished};
 
 use crate::ack::Acknowledgements;
 use crate::block::BufferPool;
-use crate::check::Checks;
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::config::{Config, OnBadLine, QueryEncodingKind};
-use crate::duplicates::DuplicateWindow;
+use crate::config::{Config, QueryEncodingKind};
 use crate::encode::Rules;
 use crate::observe::Observe;
 use crate::progress::Progress;
@@ -119,7 +117,7 @@ impl<'run> Run<'run> {
         let writer = writer::Writer::new(sink, quarantine, linger, &progress);
         let (format, standard_schema) = (config.format(), config.standard_schema().cloned());
         let output = ToPool {
-            rules: Arc::new(rules(config, observers, buffers.clone())),
+            rules: Arc::new(Rules::new(config, observers, buffers.clone())),
             pool: &pool,
             output: to_packer,
             closed: &closed,
@@ -243,26 +241,6 @@ const LINES_MEMORY: usize = 32 << 20;
 /// Groups of records that the channel to the writer holds, finished or not.
 fn groups_in_flight(threads: usize) -> usize {
     1 + threads
-}
-
-fn rules(config: &Config, observers: Vec<Arc<dyn Observe>>, pool: BufferPool) -> Rules {
-    let container = config.container();
-    Rules {
-        checks: Checks {
-            schemas: config.schemas().clone(),
-            matcher: config.matcher().clone(),
-            stop_at_bad_line: config.on_bad_line() == OnBadLine::Fail,
-            withhold: config.treatment().is_some(),
-        },
-        duplicates: config.dedup_window().map(DuplicateWindow::new),
-        treatment: config.treatment().cloned(),
-        encoding: config.encoding().clone(),
-        max_line_len: container.max_line_len(),
-        observers,
-        reorder_for: container.reorder_for(),
-        partition_by: container.partition_by().cloned(),
-        pool,
-    }
 }
 
 impl<T> From<SendError<T>> for Closed {

@@ -507,7 +507,7 @@ pub(super) fn json(value: &DeValue<'_>) -> Option<Value> {
 }
 
 /// `, did you mean ...?` with the most similar of these names, if one is.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
     let scored = names.map(|other| (strsim::jaro_winkler(name, other), other));
     let best = scored.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(score, _)| *score > 0.8);
     best.map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))

@@ -1,0 +1,172 @@
+//! The event of Firehose's data transformation, and the reply to it.
+//!
+//! ```text
+//! {"deliveryStreamArn":…,"records":[{"recordId":"1","data":"BASE64",…},…],…}
+//! {"records":[{"recordId":"1","result":"Ok","data":"BASE64","metadata":{"partitionKeys":{…}}},…]}
+//! ```
+//! Source: "Transform source data" in the Firehose developer guide. It says of `data` that every
+//! record of a reply must have it, so every one does. A record that failed has the data that came:
+//! nobody says whether Firehose keeps that or what it sent. This takes no room that the event did
+//! not have, as `"result":"ProcessingFailed"` is shorter than `"approximateArrivalTimestamp"` and
+//! its number: a reply in which every record failed is smaller than its event.
+
+use std::fmt::Display;
+
+use base64_simd::STANDARD;
+
+use super::json::{Nodes, elements, member, members, text};
+use super::runtime::HandlerError;
+
+/// A record that is to be transformed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming<'event> {
+    pub(super) record_id: &'event str,
+    /// Base64, as it should be; `None` if there is no text at all.
+    pub(super) data: Option<&'event str>,
+}
+
+/// The records of an event, or of what is no JSON.
+pub(super) fn records<'event>(
+    event: Result<Nodes<'_, 'event>, impl Display>,
+) -> Result<Vec<Incoming<'event>>, HandlerError> {
+    let refused = |found: String| HandlerError {
+        kind: "Function.UnexpectedEvent",
+        message: format!("this is {found}, and not an event of Firehose's data transformation"),
+    };
+    let event = event.map_err(|error| refused(format!("no JSON ({error})")))?;
+    let (Some(records), Some(_)) = (member(event, "records").and_then(elements), member(event, "deliveryStreamArn"))
+    else {
+        return Err(refused(kind_of(event)));
+    };
+    let record = |(index, record)| {
+        let record_id = member(record, "recordId").and_then(text);
+        let record_id = record_id.ok_or_else(|| refused(format!("a list whose record {index} has no recordId")))?;
+        Ok(Incoming { record_id, data: member(record, "data").and_then(text) })
+    };
+    records.enumerate().map(record).collect()
+}
+
+/// What an event is instead, as far as it shows.
+pub(super) fn kind_of(event: Nodes<'_, '_>) -> String {
+    // Kinesis, SQS, S3, SNS and others have the service in each record; Kafka beside its records,
+    // EventBridge in one word.
+    let first = member(event, "Records").and_then(elements).and_then(|mut records| records.next());
+    let of_record = first.and_then(|first| members(first).find(|it| matches!(it.0, "eventSource" | "EventSource")));
+    let service = of_record.map(|member| member.1).or(member(event, "eventSource")).or(member(event, "source"));
+    if let Some(service) = service.and_then(text) {
+        return format!("an event of {service}");
+    }
+    let keys: Vec<&str> = members(event).map(|member| member.0).take(10).collect();
+    match keys.as_slice() {
+        [] => "JSON without a name in it".to_owned(),
+        keys => format!("an object of {}", keys.join(", ")),
+    }
+}
+
+/// A reply that grows record by record, and keeps room for those that are still to come.
+pub(super) struct Reply {
+    bytes: Vec<u8>,
+    /// What is left when each record that is still to come has failed.
+    room: usize,
+}
+
+impl Reply {
+    /// A reply of at most so many bytes. If even the answers that take least would not fit, it has
+    /// those.
+    pub(super) fn new(records: &[Incoming<'_>], limit: usize) -> Reply {
+        let least: usize = records.iter().map(failed_len).sum();
+        let mut reply = Reply { bytes: Vec::with_capacity(2 * least), room: 0 };
+        reply.text(r#"{"records":["#);
+        reply.room = limit.saturating_sub(reply.bytes.len() + END.len() + least);
+        reply
+    }
+
+    /// The record has become that data. `false` if there is no room for it: then it has failed.
+    pub(super) fn ok(&mut self, record: &Incoming<'_>, data: &[u8], partition_keys: Option<&str>) -> bool {
+        let keys_len = partition_keys.map_or(0, |keys| METADATA.len() + keys.len() + METADATA_END.len());
+        let len = head_len(record, "Ok") + STANDARD.encoded_length(data.len()) + keys_len + TAIL.len();
+        // The least that it could take is not in the room.
+        let Some(room) = (self.room + failed_len(record)).checked_sub(len) else {
+            self.failed(record);
+            return false;
+        };
+        self.room = room;
+        self.head(record, "Ok");
+        STANDARD.encode_append(data, &mut self.bytes);
+        self.text("\"");
+        if let Some(keys) = partition_keys {
+            self.text(METADATA);
+            self.text(keys);
+            self.text(METADATA_END);
+        }
+        self.text("}");
+        true
+    }
+
+    /// Nothing of the record is to be delivered.
+    pub(super) fn dropped(&mut self, record: &Incoming<'_>) {
+        self.room += failed_len(record).saturating_sub(head_len(record, "Dropped") + TAIL.len());
+        self.head(record, "Dropped");
+        self.text(TAIL);
+    }
+
+    /// The record could not be transformed: it is given back as it came.
+    pub(super) fn failed(&mut self, record: &Incoming<'_>) {
+        self.head(record, FAILED);
+        // What is no base64 may be any text.
+        let start = self.bytes.len() - 1;
+        self.bytes.truncate(start);
+        self.json(record.data.unwrap_or_default());
+        self.text("}");
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        if self.bytes.ends_with(b",") {
+            self.bytes.pop();
+        }
+        self.text(END);
+        self.bytes
+    }
+
+    /// Everything up to the data.
+    fn head(&mut self, record: &Incoming<'_>, result: &str) {
+        if self.bytes.ends_with(b"}") {
+            self.text(",");
+        }
+        self.text(r#"{"recordId":"#);
+        self.json(record.record_id);
+        self.text(r#","result":""#);
+        self.text(result);
+        self.text(r#"","data":""#);
+    }
+
+    fn json(&mut self, text: &str) {
+        serde_json::to_writer(&mut self.bytes, text).expect("text can be written to memory");
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+}
+
+const FAILED: &str = "ProcessingFailed";
+/// Behind the data.
+const TAIL: &str = "\"}";
+const METADATA: &str = r#","metadata":{"partitionKeys":"#;
+const METADATA_END: &str = "}";
+const END: &str = "]}";
+
+/// What the answer to a record that failed takes, at most, with the comma before it.
+fn failed_len(record: &Incoming<'_>) -> usize {
+    head_len(record, FAILED) + json_len(record.data.unwrap_or_default()) + TAIL.len()
+}
+
+fn head_len(record: &Incoming<'_>, result: &str) -> usize {
+    r#",{"recordId":"","result":"","data":""#.len() + json_len(record.record_id) + result.len()
+}
+
+/// The bytes of a text as JSON has it, or a little more.
+fn json_len(text: &str) -> usize {
+    let escaped = text.bytes().filter(|&byte| byte < b' ' || byte == b'"' || byte == b'\\').count();
+    text.len() + escaped * (r"\u0000".len() - 1)
+}
