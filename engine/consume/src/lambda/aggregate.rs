@@ -77,7 +77,7 @@ pub struct Aggregate {
     config: Config,
     reports_item_failures: bool,
     progress: Arc<Progress>,
-    open: Arc<dyn Fn() -> Result<OpenRun, String> + Send + Sync>,
+    open: Arc<dyn Fn(Arc<Progress>) -> Result<OpenRun, String> + Send + Sync>,
     run: Option<OpenRun>,
 }
 
@@ -119,10 +119,18 @@ impl Aggregate {
     /// some records and not others is answered with the first of the others, else it fails as a
     /// whole.
     pub fn new(config: Config, reports_item_failures: bool) -> Aggregate {
-        let progress = Arc::<Progress>::default();
-        let (to, counts) = (config.clone(), Arc::clone(&progress));
-        let open = move || OpenRun::start(to.clone(), Arc::clone(&counts)).map_err(|error| error.to_string());
-        Aggregate { config, reports_item_failures, progress, open: Arc::new(open), run: None }
+        let to = config.clone();
+        let open = move |progress| OpenRun::start(to.clone(), progress).map_err(|error| error.to_string());
+        Aggregate::with_runs(config, reports_item_failures, open)
+    }
+
+    /// A function whose runs are opened by `open`, which are more than one only after failures.
+    pub fn with_runs(
+        config: Config,
+        reports_item_failures: bool,
+        open: impl Fn(Arc<Progress>) -> Result<OpenRun, String> + Send + Sync + 'static,
+    ) -> Aggregate {
+        Aggregate { config, reports_item_failures, progress: Arc::default(), open: Arc::new(open), run: None }
     }
 
     /// Connects and looks at the stream, so that the first invocation need not. A stream that does
@@ -139,8 +147,8 @@ impl Aggregate {
     }
 
     async fn open(&self) -> Result<OpenRun, String> {
-        let open = Arc::clone(&self.open);
-        spawn_blocking(move || open()).await.unwrap_or_else(|error| Err(error.to_string()))
+        let (open, progress) = (Arc::clone(&self.open), Arc::clone(&self.progress));
+        spawn_blocking(move || open(progress)).await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// The run that takes the batch, which is a new one after a failure.

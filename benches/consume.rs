@@ -1,0 +1,175 @@
+//! Consumers of Kinesis: what a batch of Lambda costs, beside AWS's own aggregation modules.
+//!
+//! The event is one that Lambda would invoke a function with, a line a record. Ours is the function
+//! `aggregate` as it is, up to and with the bodies of its requests, which are not sent. The modules
+//! decode the same event and aggregate it; nothing is sent either. What is measured is CPU time of
+//! the process, all threads. The modules are those that `cargo test` installs below `target/peers`.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64_simd::STANDARD;
+use pixel_engine::config::{Linger, Settings};
+use pixel_engine::consume::lambda::aggregate::Aggregate;
+use pixel_engine::consume::lambda::runtime::{Handler, Invocation};
+use pixel_engine::consume::open_run::OpenRun;
+use pixel_engine::quarantine::Quarantine;
+use pixel_engine::sink::limits::Api;
+use pixel_engine::sink::requests::Requests;
+use pixel_engine_benches::{Row, Stage, Target, data, is_quick};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Deserialize;
+
+/// As in the program `pixel-engine`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Records of an event, the most that Lambda gives at a time.
+const RECORDS: usize = 10_000;
+/// About as long as lines of a tracking pixel are.
+const LINE: usize = 500;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut stage = Stage::new(
+        "consume",
+        "An event of Lambda with 10,000 records of one line of 500 B each (realtime-46, shorter lines repeated): decoded, \
+         checked, packed into aggregates of 51,200 B, hashed, and written as requests of PutRecords that are not sent. CPU \
+         time of the process, the best of the rounds.",
+    );
+    if stage.is_measuring() {
+        let event = event();
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), &event)?;
+        let rounds = if is_quick() { 2 } else { 30 };
+        let ours = ours(&event, rounds)?;
+        let mut row = |what: &str, unit: &str, ours: f64, rival: Option<(&str, f64)>, target, checked: &str| {
+            stage.row(Row {
+                what: what.to_owned(),
+                path: "every".to_owned(),
+                unit: unit.to_owned(),
+                ours,
+                rival: rival.map(|rival| rival.0.to_owned()),
+                rival_value: rival.map(|rival| rival.1),
+                ratio: rival.map(|rival| ours / rival.1),
+                median_ratio: None,
+                target: Some(target),
+                correct: true,
+                checked: checked.to_owned(),
+            });
+        };
+        let milliseconds = ours.cpu_seconds * 1e3;
+        row("aggregate, a batch", "ms of CPU", milliseconds, None, Target::AtMost(20.0), "every line is packed");
+        for (name, command, times) in [
+            ("aws_kinesis_agg, Python", python(), 30.0),
+            ("aws-kinesis-agg, Node", node(), 15.0),
+        ] {
+            let Some(mut command) = command else { continue };
+            let output = command.arg(file.path()).arg(rounds.min(5).to_string()).output()?;
+            if !output.status.success() {
+                return Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr)).into());
+            }
+            let theirs: Work = serde_json::from_slice(&output.stdout)?;
+            assert_eq!(theirs.lines, ours.lines, "the same event");
+            let what = "aggregate, beside AWS's module";
+            let checked = format!("{} aggregates of theirs, {} of ours", theirs.aggregates, ours.aggregates);
+            row(what, "lines/CPU-s", ours.speed(), Some((name, theirs.speed())), Target::Times(times), &checked);
+        }
+    }
+    stage.finish()
+}
+
+/// What was done with the event.
+#[derive(Deserialize)]
+struct Work {
+    lines: u64,
+    aggregates: u64,
+    cpu_seconds: f64,
+}
+
+impl Work {
+    /// Lines for each second of CPU time.
+    fn speed(&self) -> f64 {
+        self.lines as f64 / self.cpu_seconds
+    }
+}
+
+/// An event as Lambda sends it.
+fn event() -> Vec<u8> {
+    let log = data::log("realtime-46", 2 * RECORDS * LINE);
+    let mut records = Vec::with_capacity(RECORDS);
+    let lines = log.split_inclusive(|&byte| byte == b'\n').filter(|line| line.len() <= LINE);
+    for (number, line) in lines.cycle().take(RECORDS).enumerate() {
+        // Made longer at its end, in a query that nobody reads.
+        let data = STANDARD.encode_to_string(line);
+        let sequence_number = format!("4959033827149025660855969253836157109592157598913{number:07}");
+        records.push(format!(
+            r#"{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"{number}","sequenceNumber":"{sequence_number}","data":"{data}","approximateArrivalTimestamp":1767600000.068}},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:{sequence_number}","eventName":"aws:kinesis:record","invokeIdentityArn":"arn:aws:iam::123456789012:role/lambda-role","awsRegion":"eu-west-1","eventSourceARN":"arn:aws:kinesis:eu-west-1:123456789012:stream/hits"}}"#
+        ));
+    }
+    format!(r#"{{"Records":[{}]}}"#, records.join(",")).into_bytes()
+}
+
+fn cpu_seconds() -> f64 {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
+}
+
+fn ours(event: &[u8], rounds: usize) -> Result<Work, Box<dyn Error>> {
+    let settings = Settings {
+        to: Some("kinesis://hits".to_owned()),
+        linger: Some(Linger::Never),
+        ..Settings::default()
+    };
+    let config = settings.validate()?;
+    let to = config.clone();
+    let (counts, counted) = std::sync::mpsc::channel();
+    let open = move |progress: Arc<_>| {
+        let _ = counts.send(Arc::clone(&progress));
+        let sink = Box::new(Requests::new(io::sink(), Api::PutRecords, None));
+        Ok(OpenRun::into(to.clone(), sink, Quarantine::log(io::sink()), progress, Arc::default()))
+    };
+    let mut aggregate = Aggregate::with_runs(config, true, open);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut best = f64::INFINITY;
+    for _ in 0..rounds {
+        let deadline = SystemTime::now() + Duration::from_secs(60);
+        let mut invocation = Invocation { request_id: String::new(), deadline, event: event.to_vec() };
+        let begun = cpu_seconds();
+        let reply = runtime.block_on(aggregate.handle(&mut invocation))?;
+        best = best.min(cpu_seconds() - begun);
+        assert_eq!(reply, br#"{"batchItemFailures":[]}"#);
+    }
+    let progress: Arc<pixel_engine::progress::Progress> = counted.recv()?;
+    let (lines, aggregates) = (progress.lines_shipped.get(), progress.records.get());
+    assert_eq!(lines, (rounds * RECORDS) as u64, "every line is packed");
+    Ok(Work { lines: RECORDS as u64, aggregates: aggregates / rounds as u64, cpu_seconds: best })
+}
+
+/// A file of those that the tests install.
+fn peers(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers").join(path)
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
+
+/// `None` where the tests have not installed the module.
+fn python() -> Option<Command> {
+    let program = std::fs::read_dir(peers("")).ok()?.flatten().map(|entry| entry.path().join("bin/python"));
+    let mut command = Command::new(program.into_iter().find(|python| python.exists())?);
+    command.arg(script("aggregate.py"));
+    Some(command)
+}
+
+fn node() -> Option<Command> {
+    let found = std::fs::read_dir(peers("")).ok()?.flatten().map(|entry| entry.path().join("node_modules"));
+    let modules = found.into_iter().find(|modules| modules.join("aws-kinesis-agg").exists())?;
+    let mut command = Command::new("node");
+    command.arg(script("aggregate.js")).env("NODE_PATH", modules);
+    Some(command)
+}
