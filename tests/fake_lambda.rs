@@ -115,13 +115,7 @@ impl FakeLambda {
     /// The binary as the runtime of a function with these variables.
     pub(crate) fn function(&self, workspace: &Workspace, variables: &[(&str, &str)]) -> Command {
         let mut command = workspace.command(&["lambda"]);
-        // Of the tests themselves.
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("PIXEL_ENGINE_") && name != "PIXEL_ENGINE_SIMD") {
-                command.env_remove(name);
-            }
-        }
-        command.env("AWS_LAMBDA_RUNTIME_API", self.address.to_string());
+        without_own_variables(&mut command).env("AWS_LAMBDA_RUNTIME_API", self.address.to_string());
         command.envs(variables.iter().copied());
         command
     }
@@ -196,6 +190,16 @@ impl FakeLambda {
             state = self.shared.changed.wait_timeout(state, PATIENCE).expect("no panic").0;
         }
     }
+}
+
+/// The command without the variables of the tests, which are no settings of a function.
+pub(crate) fn without_own_variables(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("PIXEL_ENGINE_") && name != "PIXEL_ENGINE_SIMD") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 impl Drop for FakeLambda {

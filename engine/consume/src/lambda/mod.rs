@@ -3,7 +3,6 @@
 //! [`runtime`] asks the Runtime API for one invocation after the other; [`transform`] answers those
 //! of Firehose's data transformation.
 
-mod json;
 mod partition_keys;
 pub mod runtime;
 pub mod transform;
