@@ -7,8 +7,9 @@ use fake_aws::FakeAws;
 use pixel_engine::serve::admin::metrics::METRICS;
 use serde_json::Value;
 
+use crate::fake_lambda::FakeLambda;
 use crate::peers::{REQUIRE, read_yaml};
-use crate::support::{Workspace, ids, log, log_from, run, signal, skipped, wait_until};
+use crate::support::{Guarded, Workspace, ids, log, log_from, run, signal, skipped, wait_until};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(name)
@@ -97,6 +98,38 @@ fn the_task_runs_what_there_is() {
     }
     let said = String::from_utf8(run(&mut command, b"").ok().stdout).expect("UTF-8");
     assert!(said.contains("admin: http://0.0.0.0:9464/") && said.contains("token = \"***\""), "{said}");
+}
+
+#[test]
+fn the_functions_are_what_lambda_and_firehose_take() {
+    let template = read_yaml(&read("deploy/lambda/function.yaml")).remove(0);
+    let resources = template["Resources"].as_object().expect("resources");
+    let functions: Vec<(&String, &Value)> =
+        resources.iter().filter(|(_, it)| it["Type"] == "AWS::Lambda::Function").collect();
+    let names: Vec<&str> = functions.iter().map(|function| function.0.as_str()).collect();
+    assert_eq!(names, ["Aggregate", "Transform"]);
+    for (name, function) in functions {
+        let properties = &function["Properties"];
+        assert_eq!((&properties["Runtime"], &properties["Handler"]), (&"provided.al2023".into(), &"bootstrap".into()));
+        let variables = properties["Environment"]["Variables"].as_object().expect("variables");
+        assert_eq!(variables["PIXEL_ENGINE_LAMBDA"], name.to_lowercase());
+    }
+    // Every variable is one that the function takes: it asks for an event.
+    let (lambda, workspace) = (FakeLambda::start(), Workspace::new());
+    let variables = resources["Transform"]["Properties"]["Environment"]["Variables"].as_object().expect("variables");
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (name.as_str(), value.as_str().expect("text"))).collect();
+    let _function = Guarded::start(&mut lambda.function(&workspace, &variables));
+    lambda.wait_until_asked();
+    // And every key in the prefix is one that it gives.
+    let destination = &resources["Beacons"]["Properties"]["ExtendedS3DestinationConfiguration"];
+    let prefix = destination["Prefix"].as_str().expect("a prefix");
+    let keys = prefix.split("!{partitionKeyFromLambda:").skip(1).map(|rest| rest.split('}').next().unwrap_or_default());
+    let given = variables.iter().find(|variable| variable.0 == "PIXEL_ENGINE_PARTITION_KEYS").expect("keys");
+    assert_eq!(keys.collect::<Vec<_>>().join(","), given.1);
+    let mapping = &resources["AggregateBatches"]["Properties"];
+    assert_eq!(mapping["FunctionResponseTypes"][0], "ReportBatchItemFailures");
+    assert_eq!(mapping["BisectBatchOnFunctionError"], true);
 }
 
 /// What `systemd-analyze` says of the unit; `None` without it.

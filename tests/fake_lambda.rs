@@ -16,6 +16,8 @@ use crate::support::Workspace;
 
 /// The largest reply: 6 MiB and 100 bytes.
 pub(crate) const MAX_REPLY_SIZE: usize = 6 * 1_024 * 1_024 + 100;
+/// How long a function may take that no test has given another time.
+const TIMEOUT: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A Runtime API on a free port.
@@ -45,6 +47,8 @@ struct State {
     calls: Vec<Call>,
     connections: u64,
     is_closed: bool,
+    /// How long the function may take.
+    timeout: Option<Duration>,
 }
 
 /// What came of an invocation, or of the start.
@@ -115,15 +119,14 @@ impl FakeLambda {
     /// The binary as the runtime of a function with these variables.
     pub(crate) fn function(&self, workspace: &Workspace, variables: &[(&str, &str)]) -> Command {
         let mut command = workspace.command(&["lambda"]);
-        // Of the tests themselves.
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("PIXEL_ENGINE_") && name != "PIXEL_ENGINE_SIMD") {
-                command.env_remove(name);
-            }
-        }
-        command.env("AWS_LAMBDA_RUNTIME_API", self.address.to_string());
+        without_own_variables(&mut command).env("AWS_LAMBDA_RUNTIME_API", self.address.to_string());
         command.envs(variables.iter().copied());
         command
+    }
+
+    /// Invocations end after that time from here on.
+    pub(crate) fn timeout(&self, timeout: Duration) {
+        self.shared.lock().timeout = Some(timeout);
     }
 
     /// What comes of an invocation with that event.
@@ -196,6 +199,16 @@ impl FakeLambda {
             state = self.shared.changed.wait_timeout(state, PATIENCE).expect("no panic").0;
         }
     }
+}
+
+/// The command without the variables of the tests, which are no settings of a function.
+pub(crate) fn without_own_variables(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("PIXEL_ENGINE_") && name != "PIXEL_ENGINE_SIMD") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 impl Drop for FakeLambda {
@@ -320,7 +333,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             Call::Next => {
                 let Some((number, event)) = next(shared, fault == Some(Fault::CutOff)) else { return Ok(()) };
                 let deadline = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-                let deadline = deadline.as_millis() + 60_000;
+                let deadline = (deadline + shared.lock().timeout.unwrap_or(TIMEOUT)).as_millis();
                 let headers = [
                     ("Lambda-Runtime-Aws-Request-Id", request_id(number)),
                     ("Lambda-Runtime-Deadline-Ms", deadline.to_string()),

@@ -48,13 +48,16 @@ fn errors_of_the_function_are_reported_and_the_next_event_is_answered() {
     for (event, found) in [
         (json!({ "Records": [{ "eventSource": "aws:kinesis", "kinesis": {} }] }), "an event of aws:kinesis"),
         (json!({ "Records": [{ "EventSource": "aws:sns" }] }), "an event of aws:sns"),
-        (json!({ "Records": [{ "what": 1 }] }), "an object of Records,"),
+        (json!({ "Records": [{ "what": 1 }] }), "an object of Records (missing field"),
         (json!({ "eventSource": "aws:kafka", "records": { "t-0": [] } }), "an event of aws:kafka"),
         (json!({ "source": "aws.events", "detail": {} }), "an event of aws.events"),
-        (json!({ "key1": "value1", "key2": "value2" }), "an object of key1, key2,"),
-        (json!({ "records": [] }), "an object of records,"),
+        (json!({ "key1": "value1", "key2": "value2" }), "an object of key1, key2 (missing field"),
+        (json!({ "records": [] }), "an object of records (missing field `deliveryStreamArn`"),
         (json!([1, 2]), "JSON without a name in it"),
-        (json!({ "deliveryStreamArn": "arn", "records": [{ "data": "" }] }), "record 0 has no recordId"),
+        (
+            json!({ "deliveryStreamArn": "arn", "records": [{ "data": "" }] }),
+            "an object of deliveryStreamArn, records (missing field `recordId`",
+        ),
     ] {
         let Answer::Error(error) = lambda.invoke(event.to_string()) else { panic!("no error: {event}") };
         assert_eq!(error.kind, "Function.UnexpectedEvent");
@@ -112,6 +115,20 @@ fn settings_that_are_wrong_are_an_error_of_the_start() {
         }
         assert_eq!((lambda.calls(), lambda.violations()), (vec![Call::InitError], vec![]));
     }
+}
+
+#[test]
+fn a_reply_that_lambda_does_not_take_is_said_and_the_next_event_is_answered() {
+    let (lambda, workspace) = (FakeLambda::start(), Workspace::new());
+    let function = Guarded::start(&mut lambda.function(&workspace, &TRANSFORM));
+    // An event larger than any of Lambda's: there is no other way to such a reply.
+    let bad = "A".repeat(7_000_001);
+    let event = json!({ "deliveryStreamArn": "arn", "records": [{ "recordId": "1", "data": bad }] });
+    assert_eq!(lambda.invoke(event.to_string()), Answer::TooLarge);
+    assert_eq!(lambda.invoke(EMPTY), empty_reply());
+    assert_eq!((lambda.connections(), lambda.violations()), (1, vec![]));
+    drop(lambda);
+    ended(&workspace, function).says(&["/response: the reply is too large for Lambda", "413"]);
 }
 
 #[test]

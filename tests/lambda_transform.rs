@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
@@ -10,9 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::fake_lambda::{Answer, FakeLambda};
-use crate::peers::lambda_emulator;
-use crate::support::{Guarded, OUT, Seen, Workspace, lines, log, without_headers};
+use crate::fake_lambda::{Answer, FakeLambda, without_own_variables};
+use crate::peers::lambda_emulators;
+use crate::support::{Guarded, OUT, Seen, Workspace, lines, log, wait_until, without_headers};
 
 /// The event with these records.
 fn event<T: AsRef<[u8]>>(records: &[T]) -> Vec<u8> {
@@ -64,7 +64,7 @@ const TRANSFORM: (&str, &str) = ("PIXEL_ENGINE_LAMBDA", "transform");
 fn lines_become_what_ingest_makes_of_them() {
     for (shape, variables) in [
         ("realtime-46", vec![]),
-        ("realtime-4", vec![]),
+        ("pixel-4", vec![]),
         ("json", vec![]),
         ("realtime-40", vec![("PIXEL_ENGINE_SELECT", "timestamp,c-ip,query.e,query.url")]),
         ("realtime-46", vec![("PIXEL_ENGINE_MATCH", "sc-status=200"), ("PIXEL_ENGINE_ENCODE", "raw")]),
@@ -188,42 +188,66 @@ fn it_is_soon_ready_and_stays_small() {
     assert!(ready < Duration::from_secs(2) && peak < 90_000, "{ready:?}, {peak} kB");
 }
 
-/// What the function answers to an event under AWS's runtime interface emulator, which is asked as
-/// the Invoke API is.
-#[test]
-fn it_is_a_function_to_the_runtime_interface_emulator() {
-    let Some(emulator) = lambda_emulator() else { return };
-    let workspace = Workspace::new();
-    let bootstrap = include_str!("../deploy/lambda/bootstrap");
-    fs::copy(env!("CARGO_BIN_EXE_pixel-engine"), workspace.path("pixel-engine")).expect("a copy");
-    workspace.write("bootstrap", bootstrap.as_bytes());
-    fs::set_permissions(workspace.path("bootstrap"), fs::Permissions::from_mode(0o755)).expect("executable");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
-    let api_port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
-    let mut command = Command::new(emulator);
-    command.args(["--runtime-interface-emulator-address", &format!("127.0.0.1:{port}")]);
-    command.args(["--runtime-api-address", &format!("127.0.0.1:{api_port}")]);
-    command.arg(workspace.path("bootstrap")).env(TRANSFORM.0, TRANSFORM.1).current_dir(workspace.path(""));
-    command
-        .env("LAMBDA_TASK_ROOT", workspace.path(""))
-        .env_remove(crate::peers::REQUIRE)
-        .env_remove("PIXEL_ENGINE_SOAK");
-    let _emulator = Guarded::start(&mut command);
+/// Asks the function of an emulator on that port, and holds it to its answers.
+#[track_caller]
+fn is_a_function(port: u16, function: &str) {
     let log = without_headers(&log("realtime-46", 1_000));
     let records: Vec<&[u8]> = lines(&log).collect();
     for _ in 0..3 {
-        let reply: Value = serde_json::from_slice(&invoke(port, &event(&records))).expect("JSON");
+        let reply: Value = serde_json::from_slice(&invoke(port, function, &event(&records))).expect("JSON");
         let mut seen = Seen::new(1_000);
         seen.ids_in(&delivered(&results(&reply, 1_000)));
         seen.all();
     }
-    let error: Value = serde_json::from_slice(&invoke(port, b"{\"key1\":\"value1\"}")).expect("JSON");
+    let error: Value = serde_json::from_slice(&invoke(port, function, b"{\"key1\":\"value1\"}")).expect("JSON");
     assert_eq!(error["errorType"], "Function.UnexpectedEvent", "{error}");
-    assert!(invoke(port, &event(&[""])).ends_with(b"}]}"));
+    let reply: Value = serde_json::from_slice(&invoke(port, function, &event(&[""]))).expect("JSON");
+    assert_eq!(results(&reply, 1)[0].0, "Dropped");
+}
+
+/// From `bootstrap` on, as it is in the zip.
+#[test]
+fn it_is_a_function_to_the_runtime_interface_emulator() {
+    let workspace = Workspace::new();
+    workspace.write("bootstrap", include_bytes!("../deploy/lambda/bootstrap"));
+    fs::set_permissions(workspace.path("bootstrap"), fs::Permissions::from_mode(0o755)).expect("executable");
+    fs::copy(env!("CARGO_BIN_EXE_pixel-engine"), workspace.path("pixel-engine")).expect("a copy");
+    let (port, api_port) = (free_port(), free_port());
+    let mut command = Command::new(&lambda_emulators().runtime_interface);
+    command.args(["--runtime-interface-emulator-address", &format!("127.0.0.1:{port}")]);
+    command.args(["--runtime-api-address", &format!("127.0.0.1:{api_port}"), "--log-level", "error"]);
+    command.arg(workspace.path("bootstrap")).current_dir(workspace.path("."));
+    without_own_variables(&mut command).env("LAMBDA_TASK_ROOT", workspace.path("")).envs([TRANSFORM]);
+    let _emulator = Guarded::start(&mut command);
+    is_a_function(port, "function");
+}
+
+#[test]
+fn it_is_a_function_to_cargo_lambda() {
+    let workspace = Workspace::new();
+    let manifest = "[package]\nname = \"it\"\nversion = \"0.1.0\"\n[[bin]]\nname = \"it\"\npath = \"it.rs\"\n";
+    workspace.write("Cargo.toml", manifest.as_bytes());
+    workspace.write("it.rs", b"fn main() {}");
+    let port = free_port();
+    let mut command = Command::new(&lambda_emulators().cargo_lambda);
+    command.args(["lambda", "watch", "--only-lambda-apis", "--quiet", "--invoke-address", "127.0.0.1"]);
+    command.args(["--invoke-port", &port.to_string()]).current_dir(workspace.path("."));
+    let _emulator = Guarded::start(&mut command);
+    wait_until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut function = workspace.command(&["lambda"]);
+    without_own_variables(&mut function).envs([TRANSFORM]);
+    // As it asks for.
+    function.env("AWS_LAMBDA_RUNTIME_API", format!("http://127.0.0.1:{port}/.rt"));
+    let _function = Guarded::start(&mut function);
+    is_a_function(port, "_");
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port()
 }
 
 /// Invokes the function of an emulator on that port.
-fn invoke(port: u16, event: &[u8]) -> Vec<u8> {
+fn invoke(port: u16, function: &str, event: &[u8]) -> Vec<u8> {
     let begun = Instant::now();
     let mut stream = loop {
         match TcpStream::connect(("127.0.0.1", port)) {
@@ -233,7 +257,8 @@ fn invoke(port: u16, event: &[u8]) -> Vec<u8> {
         }
     };
     let head = format!(
-        "POST /2015-03-31/functions/function/invocations HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n",
+        "POST /2015-03-31/functions/{function}/invocations HTTP/1.0\r\nHost: 127.0.0.1\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         event.len()
     );
     stream.write_all(&[head.as_bytes(), event].concat()).expect("it is sent");

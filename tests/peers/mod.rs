@@ -252,18 +252,8 @@ fn python(script: &str) -> Command {
 fn virtual_environment() -> &'static Path {
     static PREPARED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let prepared = PREPARED.get_or_init(|| {
-        // Part of what must be the same: an environment does not outlive the interpreter that made
-        // it.
-        let probe = "import sys, venv, ensurepip; print(sys.base_prefix, sys.version)";
-        let version = try_run(Command::new("python3").args(["-c", probe]), b"").map_err(|message| {
-            if on_path("python3") {
-                format!("python3 cannot make a virtual environment (Debian: `apt-get install python3-venv`)\n{message}")
-            } else {
-                "python3 is not installed, and the tests need it (Debian: `apt-get install python3-venv`)".to_owned()
-            }
-        })?;
         let files = [("requirements.txt", include_str!("requirements.txt"))];
-        prepare("venv", &files, &text(version), |folder| {
+        prepare("venv", &files, &python_version()?, |folder| {
             try_run(Command::new("python3").args(["-m", "venv", "."]).current_dir(folder), b"")?;
             let mut install = Command::new(folder.join("bin/python"));
             install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
@@ -271,6 +261,19 @@ fn virtual_environment() -> &'static Path {
         })
     });
     prepared.as_ref().unwrap_or_else(|message| panic!("{message}"))
+}
+
+/// Which python3 there is. An environment does not outlive the interpreter that made it.
+fn python_version() -> Result<String, String> {
+    let probe = "import sys, venv, ensurepip; print(sys.base_prefix, sys.version)";
+    let version = try_run(Command::new("python3").args(["-c", probe]), b"").map_err(|message| {
+        if on_path("python3") {
+            format!("python3 cannot make a virtual environment (Debian: `apt-get install python3-venv`)\n{message}")
+        } else {
+            "python3 is not installed, and the tests need it (Debian: `apt-get install python3-venv`)".to_owned()
+        }
+    })?;
+    Ok(text(version))
 }
 
 fn node(script: &str) -> Option<Command> {
@@ -321,25 +324,40 @@ fn kcl() -> Option<Command> {
     Some(command)
 }
 
-/// AWS's runtime interface emulator: Lambda without Lambda, built from the service's own code; `None`
-/// without Go.
-pub(crate) fn lambda_emulator() -> Option<PathBuf> {
-    static PREPARED: OnceLock<Result<Option<PathBuf>, String>> = OnceLock::new();
+/// Programs that stand for Lambda.
+pub(crate) struct LambdaEmulators {
+    /// AWS's runtime interface emulator, built from the service's own code.
+    pub(crate) runtime_interface: PathBuf,
+    /// `cargo lambda`, whose `watch` is a Runtime API.
+    pub(crate) cargo_lambda: PathBuf,
+}
+
+/// Emulators of Lambda. The first is built with the Go that PyPI has, as Debian's is too old for it.
+pub(crate) fn lambda_emulators() -> &'static LambdaEmulators {
+    static PREPARED: OnceLock<Result<LambdaEmulators, String>> = OnceLock::new();
     let prepared = PREPARED.get_or_init(|| {
-        if !installed("the runtime interface emulator", &["go"], "golang-go, 1.26.6 or later")? {
-            return Ok(None);
-        }
-        let files = [("go.mod", include_str!("lambda/go.mod")), ("go.sum", include_str!("lambda/go.sum"))];
-        prepare("lambda", &files, "", |folder| {
+        let files = [
+            ("requirements.txt", include_str!("lambda/requirements.txt")),
+            ("go.mod", include_str!("lambda/go.mod")),
+            ("go.sum", include_str!("lambda/go.sum")),
+        ];
+        let folder = prepare("lambda", &files, &python_version()?, |folder| {
+            try_run(Command::new("python3").args(["-m", "venv", "."]).current_dir(folder), b"")?;
+            // Without what cargo lambda compiles functions with.
+            let mut install = Command::new(folder.join("bin/python"));
+            install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+            try_run(install.args(["-r", "requirements.txt"]).current_dir(folder), b"")?;
             let module = "github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie";
-            let mut build = Command::new("go");
-            build.args(["build", "-mod=readonly", "-o", "aws-lambda-rie", module]);
+            let mut build = Command::new(folder.join("bin/go"));
+            build.args(["build", "-mod=readonly", "-o", "bin/", module]);
             try_run(build.current_dir(folder), b"")
+        })?;
+        Ok(LambdaEmulators {
+            runtime_interface: folder.join("bin/aws-lambda-rie"),
+            cargo_lambda: folder.join("bin/cargo-lambda"),
         })
-        .map(Some)
     });
-    let folder = prepared.as_ref().unwrap_or_else(|message| panic!("{message}")).as_ref()?;
-    Some(folder.join("aws-lambda-rie"))
+    prepared.as_ref().unwrap_or_else(|message| panic!("{message}"))
 }
 
 /// A folder below `target/peers` that holds `files` and what `set_up` makes of them.

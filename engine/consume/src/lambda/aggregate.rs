@@ -162,7 +162,7 @@ impl Aggregate {
         }
     }
 
-    async fn aggregate(&mut self, event: &mut [u8], deadline: SystemTime) -> Result<Vec<u8>, HandlerError> {
+    async fn aggregate(&mut self, event: &[u8], deadline: SystemTime) -> Result<Vec<u8>, HandlerError> {
         let begun = Instant::now();
         let event =
             KinesisEvent::read(event).map_err(|message| HandlerError { kind: "Function.UnexpectedEvent", message })?;
@@ -220,7 +220,7 @@ impl Aggregate {
 
 impl Handler for Aggregate {
     async fn handle(&mut self, invocation: &mut Invocation) -> Result<Vec<u8>, HandlerError> {
-        self.aggregate(&mut invocation.event, invocation.deadline).await
+        self.aggregate(&invocation.event, invocation.deadline).await
     }
 }
 

@@ -4,7 +4,6 @@
 //! of a Kinesis stream, [`transform`] those of Firehose's data transformation.
 
 pub mod aggregate;
-mod json;
 mod kinesis_event;
 mod partition_keys;
 pub mod runtime;

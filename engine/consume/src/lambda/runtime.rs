@@ -41,7 +41,7 @@ pub struct Invocation {
     pub request_id: String,
     /// When Lambda ends the function, whether it has answered or not.
     pub deadline: SystemTime,
-    /// The event as it came, for the function to take apart in place.
+    /// The event as it came.
     pub event: Vec<u8>,
 }
 
@@ -110,14 +110,15 @@ pub enum RuntimeError {
 
 /// Serves one invocation after the other, until that is no longer possible.
 ///
-/// `api` is the host and port of the Runtime API. An error of the handler is reported, and the next
+/// `api` is the host and port of the Runtime API; emulators write it as a URL, and may have a path
+/// in it. An error of the handler is reported, and the next
 /// invocation follows. So does it after a reply that is too large, which the API itself reports to
 /// whoever invoked the function.
 ///
 /// # Errors
 /// Always, as there is no other end.
 pub async fn serve(api: &str, mut handler: impl Handler) -> Result<Infallible, RuntimeError> {
-    let mut api = Api { address: api.to_owned(), connection: None };
+    let mut api = Api::at(api);
     loop {
         let mut invocation = api.next().await?;
         let outcome = caught(handler.handle(&mut invocation)).await;
@@ -146,17 +147,26 @@ pub async fn serve(api: &str, mut handler: impl Handler) -> Result<Infallible, R
 /// # Errors
 /// The Runtime API cannot be reached or refuses the call.
 pub async fn report_init_error(api: &str, error: &HandlerError) -> Result<(), RuntimeError> {
-    let mut api = Api { address: api.to_owned(), connection: None };
+    let mut api = Api::at(api);
     api.report("/runtime/init/error", error).await
 }
 
 /// The Runtime API, and the connection to it.
 struct Api {
+    /// Host and port.
     address: String,
+    /// What stands before the path of each call: nothing, in Lambda.
+    prefix: String,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Api {
+    fn at(url: &str) -> Api {
+        let place = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+        let (address, prefix) = place.split_at(place.find('/').unwrap_or(place.len()));
+        Api { address: address.to_owned(), prefix: prefix.to_owned(), connection: None }
+    }
+
     async fn next(&mut self) -> Result<Invocation, RuntimeError> {
         let call = "/runtime/invocation/next";
         let answer = self.call(Method::GET, call, &[], Bytes::new()).await?;
@@ -222,7 +232,7 @@ impl Api {
             Some(connection) => connection,
             none => none.insert(connect(&self.address).await?),
         };
-        let mut request = Request::builder().method(method).uri(format!("{VERSION}{call}"));
+        let mut request = Request::builder().method(method).uri(format!("{}{VERSION}{call}", self.prefix));
         request = request.header(HOST, &self.address).header(CONTENT_TYPE, "application/json");
         request = request.header(USER_AGENT, concat!("pixel-engine/", env!("CARGO_PKG_VERSION")));
         for (name, value) in headers {
@@ -305,4 +315,98 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + S
 fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread;
+
+    use super::*;
+
+    /// Answers the calls on one connection with these statuses; each is an invocation with the event
+    /// `event`. What came is told: path and body.
+    fn api(statuses: &'static [u16]) -> (String, Receiver<(String, String)>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (calls, told) = channel();
+        thread::spawn(move || {
+            let mut stream: TcpStream = listener.accept().unwrap().0;
+            let mut input = BufReader::new(stream.try_clone().unwrap());
+            for status in statuses {
+                let (mut head, mut len) = (Vec::new(), 0);
+                loop {
+                    let mut line = String::new();
+                    input.read_line(&mut line).unwrap();
+                    if let Some(value) = line.strip_prefix("content-length: ") {
+                        len = value.trim().parse().unwrap();
+                    }
+                    if line == "\r\n" {
+                        break;
+                    }
+                    head.push(line);
+                }
+                let mut body = vec![0; len];
+                input.read_exact(&mut body).unwrap();
+                let path = head[0].split(' ').nth(1).unwrap().to_owned();
+                calls.send((path, String::from_utf8(body).unwrap())).unwrap();
+                let headers = format!("{REQUEST_ID}: 1\r\n{DEADLINE}: 1767571200068\r\nContent-Length: 5");
+                write!(stream, "HTTP/1.1 {status} Status\r\n{headers}\r\n\r\nevent").unwrap();
+            }
+        });
+        (address, told)
+    }
+
+    /// A function that is what the closure is.
+    struct Function<F>(F);
+
+    impl<F: FnMut(&Invocation) -> Result<Vec<u8>, HandlerError>> Handler for Function<F> {
+        async fn handle(&mut self, invocation: &mut Invocation) -> Result<Vec<u8>, HandlerError> {
+            // Somewhere behind the first poll.
+            tokio::task::yield_now().await;
+            (self.0)(invocation)
+        }
+    }
+
+    fn served(api: &str, function: impl FnMut(&Invocation) -> Result<Vec<u8>, HandlerError>) -> RuntimeError {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let Err(error) = runtime.block_on(serve(api, Function(function)));
+        error
+    }
+
+    #[test]
+    fn an_invocation_has_its_id_its_deadline_and_its_event() {
+        let (api, told) = api(&[200, 202, 500]);
+        let error = served(&format!("http://{api}/.rt/"), |invocation| {
+            let deadline = invocation.deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            assert_eq!((deadline.as_millis(), &invocation.event[..]), (1_767_571_200_068, &b"event"[..]));
+            Ok(invocation.request_id.clone().into_bytes())
+        });
+        assert!(matches!(error, RuntimeError::Environment { .. }), "{error}");
+        let calls: Vec<(String, String)> = told.iter().collect();
+        let next = ("/.rt/2018-06-01/runtime/invocation/next".to_owned(), String::new());
+        let reply = ("/.rt/2018-06-01/runtime/invocation/1/response".to_owned(), "1".to_owned());
+        assert_eq!(calls, [next.clone(), reply, next]);
+    }
+
+    #[test]
+    fn a_panic_is_reported_and_ends_the_runtime() {
+        let (api, told) = api(&[200, 202]);
+        let error = served(&api, |_| panic!("a fault of {}", "ours"));
+        assert_eq!(error.to_string(), "the function panicked: a fault of ours");
+        let (path, body) = told.iter().nth(1).expect("a second call");
+        assert_eq!(path, "/2018-06-01/runtime/invocation/1/error");
+        assert_eq!(body, r#"{"errorMessage":"a fault of ours","errorType":"Runtime.Panic","stackTrace":[]}"#);
+    }
+
+    #[test]
+    fn a_reply_that_is_too_large_is_followed_by_the_next_invocation() {
+        let (api, told) = api(&[200, 413, 200, 202, 500]);
+        served(&api, |_| Ok(Vec::new()));
+        let paths: Vec<String> = told.iter().map(|call| call.0).collect();
+        let (next, response) = ("/2018-06-01/runtime/invocation/next", "/2018-06-01/runtime/invocation/1/response");
+        assert_eq!(paths, [next, response, next, response, next]);
+    }
 }

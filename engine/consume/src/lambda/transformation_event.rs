@@ -10,56 +10,62 @@
 //! not have, as `"result":"ProcessingFailed"` is shorter than `"approximateArrivalTimestamp"` and
 //! its number: a reply in which every record failed is smaller than its event.
 
-use std::fmt::Display;
+use std::borrow::Cow;
 
 use base64_simd::STANDARD;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
-use super::json::{Nodes, elements, member, members, text};
 use super::runtime::HandlerError;
 
-/// A record that is to be transformed.
-#[derive(Clone, Copy, Debug)]
+/// A record that is to be transformed. Its text is that of the event, unless it is escaped there.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Incoming<'event> {
-    pub(super) record_id: &'event str,
-    /// Base64, as it should be; `None` if there is no text at all.
-    pub(super) data: Option<&'event str>,
+    #[serde(borrow)]
+    pub(super) record_id: Cow<'event, str>,
+    /// Base64, as it should be.
+    #[serde(borrow)]
+    pub(super) data: Option<Cow<'event, str>>,
 }
 
-/// The records of an event, or of what is no JSON.
-pub(super) fn records<'event>(
-    event: Result<Nodes<'_, 'event>, impl Display>,
-) -> Result<Vec<Incoming<'event>>, HandlerError> {
-    let refused = |found: String| HandlerError {
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'event> {
+    #[serde(borrow)]
+    records: Vec<Incoming<'event>>,
+    /// No other service's event has it.
+    #[serde(rename = "deliveryStreamArn")]
+    _delivery_stream_arn: IgnoredAny,
+}
+
+/// The records of an event.
+pub(super) fn records(event: &[u8]) -> Result<Vec<Incoming<'_>>, HandlerError> {
+    let event = serde_json::from_slice(event).map_err(|error| HandlerError {
         kind: "Function.UnexpectedEvent",
-        message: format!("this is {found}, and not an event of Firehose's data transformation"),
-    };
-    let event = event.map_err(|error| refused(format!("no JSON ({error})")))?;
-    let (Some(records), Some(_)) = (member(event, "records").and_then(elements), member(event, "deliveryStreamArn"))
-    else {
-        return Err(refused(kind_of(event)));
-    };
-    let record = |(index, record)| {
-        let record_id = member(record, "recordId").and_then(text);
-        let record_id = record_id.ok_or_else(|| refused(format!("a list whose record {index} has no recordId")))?;
-        Ok(Incoming { record_id, data: member(record, "data").and_then(text) })
-    };
-    records.enumerate().map(record).collect()
+        message: format!("this is {}, and not an event of Firehose's data transformation", kind_of(event, &error)),
+    })?;
+    let Event { records, .. } = event;
+    Ok(records)
 }
 
 /// What an event is instead, as far as it shows.
-pub(super) fn kind_of(event: Nodes<'_, '_>) -> String {
-    // Kinesis, SQS, S3, SNS and others have the service in each record; Kafka beside its records,
+pub(super) fn kind_of(event: &[u8], error: &serde_json::Error) -> String {
+    let event: Value = match serde_json::from_slice(event) {
+        Ok(event) => event,
+        Err(error) => return format!("no JSON ({error})"),
+    };
+    // Kinesis, SQS, S3, SNS and others have the service in each record, Kafka beside its records,
     // EventBridge in one word.
-    let first = member(event, "Records").and_then(elements).and_then(|mut records| records.next());
-    let of_record = first.and_then(|first| members(first).find(|it| matches!(it.0, "eventSource" | "EventSource")));
-    let service = of_record.map(|member| member.1).or(member(event, "eventSource")).or(member(event, "source"));
-    if let Some(service) = service.and_then(text) {
+    let service = [&event["Records"][0]["eventSource"], &event["Records"][0]["EventSource"], &event["eventSource"]];
+    if let Some(service) = service.into_iter().chain([&event["source"]]).find_map(Value::as_str) {
         return format!("an event of {service}");
     }
-    let keys: Vec<&str> = members(event).map(|member| member.0).take(10).collect();
+    let keys: Vec<&str> = event.as_object().into_iter().flatten().map(|member| member.0.as_str()).take(10).collect();
     match keys.as_slice() {
         [] => "JSON without a name in it".to_owned(),
-        keys => format!("an object of {}", keys.join(", ")),
+        keys => format!("an object of {} ({error})", keys.join(", ")),
     }
 }
 
@@ -116,7 +122,7 @@ impl Reply {
         // What is no base64 may be any text.
         let start = self.bytes.len() - 1;
         self.bytes.truncate(start);
-        self.json(record.data.unwrap_or_default());
+        self.json(record.data.as_deref().unwrap_or_default());
         self.text("}");
     }
 
@@ -134,7 +140,7 @@ impl Reply {
             self.text(",");
         }
         self.text(r#"{"recordId":"#);
-        self.json(record.record_id);
+        self.json(&record.record_id);
         self.text(r#","result":""#);
         self.text(result);
         self.text(r#"","data":""#);
@@ -158,11 +164,11 @@ const END: &str = "]}";
 
 /// What the answer to a record that failed takes, at most, with the comma before it.
 fn failed_len(record: &Incoming<'_>) -> usize {
-    head_len(record, FAILED) + json_len(record.data.unwrap_or_default()) + TAIL.len()
+    head_len(record, FAILED) + json_len(record.data.as_deref().unwrap_or_default()) + TAIL.len()
 }
 
 fn head_len(record: &Incoming<'_>, result: &str) -> usize {
-    r#",{"recordId":"","result":"","data":""#.len() + json_len(record.record_id) + result.len()
+    r#",{"recordId":"","result":"","data":""#.len() + json_len(&record.record_id) + result.len()
 }
 
 /// The bytes of a text as JSON has it, or a little more.
