@@ -72,11 +72,9 @@ impl<'event> KinesisEvent<'event> {
 
     /// The lines of all records, and where those of each end.
     pub(super) fn batch(&self, format: Format) -> (Batch, Vec<Place>) {
-        let data = || self.records.iter().map(|record| &*record.kinesis.data);
-        // A newline more each, and the padding of base64 less.
-        let mut batch = Batch::with_capacity(format, data().map(|data| data.len() / 4 * 3 + 1).sum());
-        let ends = data().map(|data| {
-            batch.add_base64(data);
+        let mut batch = Batch::new(format);
+        let ends = self.records.iter().map(|record| {
+            batch.add_base64(&record.kinesis.data);
             batch.end()
         });
         let ends = ends.collect();
