@@ -65,7 +65,7 @@ fn lines_become_what_ingest_makes_of_them() {
     for (shape, variables) in [
         ("realtime-46", vec![]),
         ("pixel-4", vec![]),
-        ("json", vec![]),
+        ("standard-json", vec![]),
         ("realtime-40", vec![("PIXEL_ENGINE_SELECT", "timestamp,c-ip,query.e,query.url")]),
         ("realtime-46", vec![("PIXEL_ENGINE_MATCH", "sc-status=200"), ("PIXEL_ENGINE_ENCODE", "raw")]),
         (

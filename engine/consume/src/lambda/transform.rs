@@ -150,7 +150,7 @@ impl Transform {
     /// there are none.
     fn append(&self, record: &Incoming<'_>, bytes: &mut Vec<u8>) -> Result<Option<Format>, Failure> {
         let start = bytes.len();
-        if record.data.as_deref().is_none_or(|data| STANDARD.decode_append(data, bytes).is_err()) {
+        if record.data().is_none_or(|data| STANDARD.decode_append(data, bytes).is_err()) {
             bytes.truncate(start);
             return Err(Failure::Base64);
         }

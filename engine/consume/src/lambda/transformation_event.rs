@@ -25,9 +25,19 @@ use super::runtime::HandlerError;
 pub(super) struct Incoming<'event> {
     #[serde(borrow)]
     pub(super) record_id: Cow<'event, str>,
-    /// Base64, as it should be.
     #[serde(borrow)]
-    pub(super) data: Option<Cow<'event, str>>,
+    data: Option<Text<'event>>,
+}
+
+/// By itself, serde would copy what is optional.
+#[derive(Debug, Deserialize)]
+struct Text<'event>(#[serde(borrow)] Cow<'event, str>);
+
+impl Incoming<'_> {
+    /// Base64, as it should be; `None` if there is no text at all.
+    pub(super) fn data(&self) -> Option<&str> {
+        self.data.as_ref().map(|text| &*text.0)
+    }
 }
 
 #[derive(Deserialize)]
@@ -81,7 +91,7 @@ impl Reply {
     /// those.
     pub(super) fn new(records: &[Incoming<'_>], limit: usize) -> Reply {
         let least: usize = records.iter().map(failed_len).sum();
-        let mut reply = Reply { bytes: Vec::with_capacity(2 * least), room: 0 };
+        let mut reply = Reply { bytes: Vec::with_capacity((2 * least).min(limit)), room: 0 };
         reply.text(r#"{"records":["#);
         reply.room = limit.saturating_sub(reply.bytes.len() + END.len() + least);
         reply
@@ -122,7 +132,7 @@ impl Reply {
         // What is no base64 may be any text.
         let start = self.bytes.len() - 1;
         self.bytes.truncate(start);
-        self.json(record.data.as_deref().unwrap_or_default());
+        self.json(record.data().unwrap_or_default());
         self.text("}");
     }
 
@@ -164,7 +174,7 @@ const END: &str = "]}";
 
 /// What the answer to a record that failed takes, at most, with the comma before it.
 fn failed_len(record: &Incoming<'_>) -> usize {
-    head_len(record, FAILED) + json_len(record.data.as_deref().unwrap_or_default()) + TAIL.len()
+    head_len(record, FAILED) + json_len(record.data().unwrap_or_default()) + TAIL.len()
 }
 
 fn head_len(record: &Incoming<'_>, result: &str) -> usize {
@@ -175,4 +185,20 @@ fn head_len(record: &Incoming<'_>, result: &str) -> usize {
 fn json_len(text: &str) -> usize {
     let escaped = text.bytes().filter(|&byte| byte < b' ' || byte == b'"' || byte == b'\\').count();
     text.len() + escaped * (r"\u0000".len() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_that_of_the_event_unless_it_is_escaped_there() {
+        let event =
+            br#"{"deliveryStreamArn":"a","records":[{"recordId":"1","data":"AA=="},{"recordId":"\"","data":"\/"}]}"#;
+        let records = records(event).unwrap();
+        let is_borrowed = |text: &Cow<'_, str>| matches!(text, Cow::Borrowed(_));
+        let borrowed = records.iter().map(|it| (is_borrowed(&it.record_id), is_borrowed(&it.data.as_ref().unwrap().0)));
+        assert_eq!(borrowed.collect::<Vec<_>>(), [(true, true), (false, false)]);
+        assert_eq!((&*records[1].record_id, records[1].data()), ("\"", Some("/")));
+    }
 }
