@@ -100,7 +100,7 @@ impl Reply {
     /// The record has become that data. `false` if there is no room for it: then it has failed.
     pub(super) fn ok(&mut self, record: &Incoming<'_>, data: &[u8], partition_keys: Option<&str>) -> bool {
         let keys_len = partition_keys.map_or(0, |keys| METADATA.len() + keys.len() + METADATA_END.len());
-        let len = head_len(record, "Ok") + STANDARD.encoded_length(data.len()) + keys_len + TAIL.len();
+        let len = answer_len(record, "Ok") + STANDARD.encoded_length(data.len()) + keys_len;
         // The least that it could take is not in the room.
         let Some(room) = (self.room + failed_len(record)).checked_sub(len) else {
             self.failed(record);
@@ -108,6 +108,7 @@ impl Reply {
         };
         self.room = room;
         self.head(record, "Ok");
+        self.text("\"");
         STANDARD.encode_append(data, &mut self.bytes);
         self.text("\"");
         if let Some(keys) = partition_keys {
@@ -121,25 +122,20 @@ impl Reply {
 
     /// Nothing of the record is to be delivered.
     pub(super) fn dropped(&mut self, record: &Incoming<'_>) {
-        self.room += failed_len(record).saturating_sub(head_len(record, "Dropped") + TAIL.len());
+        self.room += failed_len(record).saturating_sub(answer_len(record, "Dropped"));
         self.head(record, "Dropped");
-        self.text(TAIL);
+        self.text(r#"""}"#);
     }
 
     /// The record could not be transformed: it is given back as it came.
     pub(super) fn failed(&mut self, record: &Incoming<'_>) {
         self.head(record, FAILED);
         // What is no base64 may be any text.
-        let start = self.bytes.len() - 1;
-        self.bytes.truncate(start);
         self.json(record.data().unwrap_or_default());
         self.text("}");
     }
 
     pub(super) fn finish(mut self) -> Vec<u8> {
-        if self.bytes.ends_with(b",") {
-            self.bytes.pop();
-        }
         self.text(END);
         self.bytes
     }
@@ -153,7 +149,7 @@ impl Reply {
         self.json(&record.record_id);
         self.text(r#","result":""#);
         self.text(result);
-        self.text(r#"","data":""#);
+        self.text(r#"","data":"#);
     }
 
     fn json(&mut self, text: &str) {
@@ -166,19 +162,18 @@ impl Reply {
 }
 
 const FAILED: &str = "ProcessingFailed";
-/// Behind the data.
-const TAIL: &str = "\"}";
 const METADATA: &str = r#","metadata":{"partitionKeys":"#;
 const METADATA_END: &str = "}";
 const END: &str = "]}";
 
 /// What the answer to a record that failed takes, at most, with the comma before it.
 fn failed_len(record: &Incoming<'_>) -> usize {
-    head_len(record, FAILED) + json_len(record.data().unwrap_or_default()) + TAIL.len()
+    answer_len(record, FAILED) + json_len(record.data().unwrap_or_default())
 }
 
-fn head_len(record: &Incoming<'_>, result: &str) -> usize {
-    r#",{"recordId":"","result":"","data":""#.len() + json_len(&record.record_id) + result.len()
+/// What an answer takes beside the data and the partition keys.
+fn answer_len(record: &Incoming<'_>, result: &str) -> usize {
+    r#",{"recordId":"","result":"","data":""}"#.len() + json_len(&record.record_id) + result.len()
 }
 
 /// The bytes of a text as JSON has it, or a little more.
