@@ -114,7 +114,10 @@ mod tests {
             (r#"{"Records":[{"eventSource":"aws:sqs","body":"x"}]}"#, "an event of aws:sqs"),
             (r#"{"Records":[{"EventSource":"aws:sns","Sns":{}}]}"#, "an event of aws:sns"),
             (r#"{"records":{"topic-0":[]},"eventSource":"aws:kafka"}"#, "an event of aws:kafka"),
-            (r#"{"deliveryStreamArn":"x","records":[]}"#, "an object of deliveryStreamArn, records (missing field `Records`"),
+            (
+                r#"{"deliveryStreamArn":"x","records":[]}"#,
+                "an object of deliveryStreamArn, records (missing field `Records`",
+            ),
             (r#"{"Records":[{"eventSource":"aws:kinesis"}]}"#, "an event of aws:kinesis"),
             ("[1]", "JSON without a name in it"),
             ("null", "JSON without a name in it"),
