@@ -63,10 +63,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         let milliseconds = ours.cpu_seconds * 1e3;
         row("aggregate, a batch", "ms of CPU", milliseconds, None, Target::AtMost(20.0), "every line is packed");
-        for (name, command, times) in [
-            ("aws_kinesis_agg, Python", python(), 30.0),
-            ("aws-kinesis-agg, Node", node(), 15.0),
-        ] {
+        for (name, command, times) in
+            [("aws_kinesis_agg, Python", python(), 30.0), ("aws-kinesis-agg, Node", node(), 15.0)]
+        {
             let Some(mut command) = command else { continue };
             let output = command.arg(file.path()).arg(rounds.min(5).to_string()).output()?;
             if !output.status.success() {
@@ -119,11 +118,8 @@ fn cpu_seconds() -> f64 {
 }
 
 fn ours(event: &[u8], rounds: usize) -> Result<Work, Box<dyn Error>> {
-    let settings = Settings {
-        to: Some("kinesis://hits".to_owned()),
-        linger: Some(Linger::Never),
-        ..Settings::default()
-    };
+    let settings =
+        Settings { to: Some("kinesis://hits".to_owned()), linger: Some(Linger::Never), ..Settings::default() };
     let config = settings.validate()?;
     let to = config.clone();
     let (counts, counted) = std::sync::mpsc::channel();

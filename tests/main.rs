@@ -48,6 +48,8 @@ mod kcl;
 mod kinesis;
 /// The `kpl` container, in both directions, with other people's code.
 mod kpl;
+/// Records of a Kinesis stream under Lambda, into aggregates.
+mod lambda_aggregate;
 /// The runtime of Lambda: every call of its API, and every fault.
 mod lambda_runtime;
 /// Firehose's data transformation, against `ingest` and under AWS's emulator.
