@@ -692,7 +692,7 @@ fn no_line_is_lost_by_real_daemons_that_are_killed_while_the_stream_is_resharded
     let stream = application.aws.delivery_stream("beacons");
     let arrivals = Arrivals::at(&stream, total);
     let part = total / 8;
-    let feed = |number: u64| application.feed(number * part, part, number % 2 == 0);
+    let feed = |number: u64| application.feed(number * part, part, number.is_multiple_of(2));
 
     // The first one is the leader, which distributes the shards.
     let mut leader = application.worker("first.log", java);

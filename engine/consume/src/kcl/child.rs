@@ -350,20 +350,21 @@ impl<W: Write> Child<W> {
 
     /// Only the checkpoint at its end lets the KCL begin with the shards that come after it.
     fn end_shard(&mut self) -> Result<(), Break> {
-        self.close();
-        if !self.is_lost {
-            self.settle_all(None)?;
-            self.checkpoint(None, None)?;
+        if self.is_lost {
+            return Ok(());
         }
+        self.close();
+        self.settle_all(None)?;
+        self.checkpoint(None, None)?;
         Ok(())
     }
 
     fn hand_off(&mut self) -> Result<(), Break> {
-        let until = Instant::now() + self.patience.hand_off;
-        self.close();
         if self.is_lost {
             return Ok(());
         }
+        let until = Instant::now() + self.patience.hand_off;
+        self.close();
         let settled = self.settle_all(Some(until));
         self.checkpoint_acknowledged(until)?;
         settled
