@@ -182,3 +182,17 @@ fn dashboards_alarms_and_pages_name_metrics_that_exist() {
     let page = read("docs/operations.md");
     assert!(alarms.len() > 5 && alarms.iter().all(|alarm| page.contains(&format!("| `{alarm}` |"))), "{alarms:?}");
 }
+
+/// `kcl.rs` runs the daemon that this pom fetches.
+#[test]
+fn the_daemon_of_the_kcl_is_the_same_everywhere() {
+    let pom = read("deploy/kcl/pom.xml");
+    let version = pom.split("<kcl.version>").nth(1).and_then(|rest| rest.split('<').next()).expect("a version");
+    for file in ["docs/kcl.md", "tests/peers/README.md"] {
+        assert!(read(file).contains(version), "{file} does not name {version}");
+    }
+    let class = "software.amazon.kinesis.multilang.MultiLangDaemon";
+    for file in ["docs/kcl.md", "deploy/kcl/Containerfile"] {
+        assert!(read(file).contains(class), "{file} starts something else");
+    }
+}

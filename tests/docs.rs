@@ -1,7 +1,7 @@
 use crate::support::*;
 
-const COMMANDS: [&str; 10] =
-    ["ingest", "run", "lambda", "ship", "check", "decode", "generate", "plan", "completions", "man"];
+const COMMANDS: [&str; 11] =
+    ["ingest", "run", "lambda", "kcl", "ship", "check", "decode", "generate", "plan", "completions", "man"];
 
 #[test]
 fn completions_know_every_command() {
@@ -43,7 +43,7 @@ fn the_manual_has_a_page_for_each_command() {
     assert!(String::from_utf8_lossy(&page.stdout).contains("record\\-size"));
     run(&mut workspace.command(&["man", "nothing"]), b"")
         .exits(2)
-        .says(&["no command of that name", "ingest, run, lambda, ship, check, decode"]);
+        .says(&["no command of that name", "ingest, run, lambda, kcl, ship, check, decode"]);
 }
 
 #[test]

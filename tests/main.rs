@@ -42,6 +42,8 @@ mod ingest;
 mod json_shapes;
 /// JSON lines as DuckDB reads them.
 mod jsonl;
+/// A child of the Kinesis Client Library's daemon.
+mod kcl;
 /// Delivery to Kinesis.
 mod kinesis;
 /// The `kpl` container, in both directions, with other people's code.

@@ -246,7 +246,7 @@ impl Ingest {
 }
 
 /// A sink cannot be opened, with the flags that would mend it.
-fn of_open(error: OpenError) -> String {
+pub(crate) fn of_open(error: OpenError) -> String {
     match error {
         OpenError::Aws(error) => of_aws(&error),
         OpenError::Sink(error) => of_sink(&error),

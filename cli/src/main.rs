@@ -6,6 +6,7 @@ mod completions;
 mod decode;
 mod generate;
 mod ingest;
+mod kcl;
 mod lambda;
 mod log;
 mod man;
@@ -50,6 +51,7 @@ enum Command {
     Ingest(Box<ingest::Ingest>),
     Run(run::RunPipelines),
     Lambda(lambda::Lambda),
+    Kcl(Box<kcl::Kcl>),
     Ship(Box<ship::Ship>),
     Check(check::Check),
     Decode(decode::Decode),
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
         Command::Ingest(ingest) => ingest.run(),
         Command::Run(run) => run.run(),
         Command::Lambda(lambda) => lambda.run(),
+        Command::Kcl(kcl) => kcl.run(),
         Command::Ship(ship) => ship.run(),
         Command::Check(check) => check.run(),
         Command::Decode(decode) => decode.run(),

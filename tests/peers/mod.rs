@@ -146,6 +146,27 @@ pub(crate) fn kcl_deaggregate(entries: &str, range: Option<(u128, u128)>) -> Opt
     Some(from_lines(&run(&mut command, entries.as_bytes())))
 }
 
+/// Java with the MultiLangDaemon of the Kinesis Client Library, which `deploy/kcl` fetches, up to its
+/// arguments; `None` without a JDK or Maven.
+pub(crate) fn multi_lang_daemon() -> Option<Command> {
+    static PREPARED: OnceLock<Result<Option<PathBuf>, String>> = OnceLock::new();
+    let prepared = PREPARED.get_or_init(|| {
+        if !installed("the MultiLangDaemon", &["java", "mvn"], "default-jdk-headless maven")? {
+            return Ok(None);
+        }
+        let files = [("pom.xml", include_str!("../../deploy/kcl/pom.xml"))];
+        prepare("multilang", &files, "", |folder| {
+            try_run(Command::new("sh").args(["-c", "mvn -q -B process-resources >&2"]).current_dir(folder), b"")
+        })
+        .map(Some)
+    });
+    let folder = prepared.as_ref().unwrap_or_else(|message| panic!("{message}")).as_ref()?;
+    let mut command = Command::new("java");
+    command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]);
+    command.arg(format!("{}/lib/*", folder.display())).arg("software.amazon.kinesis.multilang.MultiLangDaemon");
+    Some(command)
+}
+
 /// What AWS's SDK for Python makes of the replies to these calls, with these environment variables;
 /// see `README.md`.
 pub(crate) fn aws_calls(environment: &[(&'static str, String)], calls: &[Value]) -> Vec<Value> {
