@@ -20,8 +20,7 @@ use pixel_engine_core::sink::limits::Api;
 /// Every design for such lines; those that compress only when a sample was measured.
 pub(crate) fn compare(workload: &Workload, setup: &Setup) -> Vec<Design> {
     const MODES: [Mode; 2] = [Mode::Provisioned, Mode::OnDemand];
-    let repacked =
-        [Packer::Lambda, Packer::Kcl].into_iter().flat_map(|by| MODES.map(|mode| Way::Repacked(by, mode)));
+    let repacked = [Packer::Lambda, Packer::Kcl].into_iter().flat_map(|by| MODES.map(|mode| Way::Repacked(by, mode)));
     let compressed = workload.compressed.iter().filter_map(|packed| match packed.kind {
         RecordKind::Lines(codec) => Some(Way::DirectPut(codec)),
         RecordKind::Line | RecordKind::Aggregate => None,
