@@ -438,6 +438,24 @@ mod tests {
     }
 
     #[test]
+    fn a_header_holds_for_its_own_record_alone() {
+        let standard = "#Fields: date time c-ip\n2026-01-05\t07:00:00\t203.0.113.9";
+        let records = [standard, "2026-01-05\t07:00:00\t203.0.113.9", standard];
+        let answers = transformed(&mut function(&[("FORMAT", "standard")]), &records);
+        assert_eq!([0, 1, 2].map(|index| answers[index].0.as_str()), ["Ok", "ProcessingFailed", "Ok"]);
+    }
+
+    #[test]
+    fn partition_keys_count_towards_the_size_of_a_reply() {
+        let mut function = function(&[("PARTITION_KEYS", "date,hour,c-ip,cs-user-agent,query.e")]);
+        let records = vec![GOOD; 40];
+        function.max_reply_size = 2 * event(&records).len();
+        let reply = function.transform(&event(&records)).unwrap();
+        assert!(reply.len() <= function.max_reply_size, "{}", reply.len());
+        assert!(answers(&reply, records.len()).iter().any(|answer| answer.0 == "ProcessingFailed"));
+    }
+
+    #[test]
     fn partition_keys_are_those_of_the_line_as_it_is_delivered() {
         let other_hour = GOOD.replacen("1767571200", "1767574800", 1);
         let records = [
