@@ -555,10 +555,12 @@ impl Worker {
 }
 
 /// For the tests: failures and changes of the stream are noticed in seconds, and leases of shards
-/// that have ended stay to be looked at.
+/// that have ended stay to be looked at. A busy machine must be able to renew its leases in time,
+/// and a worker that was killed must not be given any.
 const HASTE: &str = "
-failoverTimeMillis = 2000
+failoverTimeMillis = 6000
 leaseAssignmentIntervalMillis = 2000
+workerMetricsReporterFreqInMillis = 1000
 shardSyncIntervalMillis = 1000
 parentShardPollIntervalMillis = 500
 shutdownGraceMillis = 5000
