@@ -560,7 +560,7 @@ impl Worker {
 const HASTE: &str = "
 failoverTimeMillis = 6000
 leaseAssignmentIntervalMillis = 2000
-workerMetricsReporterFreqInMillis = 1000
+workerMetricsReporterFreqInMillis = 2000
 shardSyncIntervalMillis = 1000
 parentShardPollIntervalMillis = 500
 shutdownGraceMillis = 5000
