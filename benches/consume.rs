@@ -1,9 +1,13 @@
 //! Consumers of Kinesis: what a batch of Lambda costs, beside AWS's own aggregation modules.
 //!
-//! The event is one that Lambda would invoke a function with, a line a record. Ours is the function
-//! `aggregate` as it is, up to and with the bodies of its requests, which are not sent. The modules
-//! decode the same event and aggregate it; nothing is sent either. What is measured is CPU time of
-//! the process, all threads. The modules are those that `cargo test` installs below `target/peers`.
+//! The event is one that Lambda would invoke a function with, a line a record. What is measured is
+//! CPU time of the process, all threads, for taking the event apart and
+//! - aggregating: ours up to and with the bodies of its requests, the modules up to their
+//!   aggregates; nothing is sent;
+//! - the whole function: ours as it is, and the Python module with AWS's SDK; both to the same
+//!   endpoint on this machine.
+//!
+//! The modules are those that `cargo test` installs below `target/peers`.
 
 use std::error::Error;
 use std::io;
@@ -13,39 +17,51 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64_simd::STANDARD;
-use pixel_engine::config::{Linger, Settings};
+use fake_aws::{FakeAws, ShardQuota};
+use pixel_engine::config::{Config, Linger, Settings};
 use pixel_engine::consume::lambda::aggregate::Aggregate;
 use pixel_engine::consume::lambda::runtime::{Handler, Invocation};
 use pixel_engine::consume::open_run::OpenRun;
+use pixel_engine::progress::Progress;
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::sink::limits::Api;
 use pixel_engine::sink::requests::Requests;
 use pixel_engine_benches::{Row, Stage, Target, data, is_quick};
 use rustix::time::{ClockId, clock_gettime};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// As in the program `pixel-engine`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Set for a child, which is the whole function.
+const CHILD: &str = "PIXEL_ENGINE_BENCH_CHILD";
+/// More than the records need: the service is not what is measured.
+const SHARDS: usize = 200;
 /// Records of an event, the most that Lambda gives at a time.
 const RECORDS: usize = 10_000;
 /// About as long as lines of a tracking pixel are.
 const LINE: usize = 500;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::var_os(CHILD).is_some() {
+        return child();
+    }
     let mut stage = Stage::new(
         "consume",
         "An event of Lambda with 10,000 records of one line of 500 B each (realtime-46, shorter lines repeated): decoded, \
-         checked, packed into aggregates of 51,200 B, hashed, and written as requests of PutRecords that are not sent. CPU \
-         time of the process, the best of the rounds.",
+         checked, packed into aggregates of 51,200 B, hashed, written as requests of PutRecords and, for the whole \
+         function, sent. CPU time of the process, the best of the rounds.",
     );
     if stage.is_measuring() {
         let event = event();
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), &event)?;
         let rounds = if is_quick() { 2 } else { 30 };
-        let ours = ours(&event, rounds)?;
+        let ours = ours(&event, rounds, |config, progress| {
+            let sink = Box::new(Requests::new(io::sink(), Api::PutRecords, None));
+            Ok(OpenRun::into(config, sink, Quarantine::log(io::sink()), progress, Arc::default()))
+        })?;
         let mut row = |what: &str, unit: &str, ours: f64, rival: Option<(&str, f64)>, target, checked: &str| {
             stage.row(Row {
                 what: what.to_owned(),
@@ -77,12 +93,55 @@ fn main() -> Result<(), Box<dyn Error>> {
             let checked = format!("{} aggregates of theirs, {} of ours", theirs.aggregates, ours.aggregates);
             row(what, "lines/CPU-s", ours.speed(), Some((name, theirs.speed())), Target::Times(times), &checked);
         }
+        let (whole, theirs) = functions(file.path(), rounds.min(5))?;
+        if let Some(theirs) = theirs {
+            let rival = Some(("aws_kinesis_agg and boto3, Python", theirs.speed()));
+            let checked = "every aggregate has arrived";
+            row("the whole function", "lines/CPU-s", whole.speed(), rival, Target::Times(30.0), checked);
+        }
     }
     stage.finish()
 }
 
+/// The whole function, ours and the Python module's.
+fn functions(file: &Path, rounds: usize) -> Result<(Work, Option<Work>), Box<dyn Error>> {
+    let aws = FakeAws::builder().verify_signatures(false).start();
+    let stream = aws.stream("hits", SHARDS);
+    stream.quota(ShardQuota::UNLIMITED).keep_counts();
+    let run = |name: &str, mut command: Command| -> Result<Work, Box<dyn Error>> {
+        command.envs(aws.environment()).env_remove("AWS_PROFILE");
+        let before = stream.counts().records;
+        let output = command.output()?;
+        if !output.status.success() {
+            return Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        let work: Work = serde_json::from_slice(&output.stdout)?;
+        assert_eq!(stream.counts().records - before, work.aggregates * rounds as u64, "{name}: all have arrived");
+        Ok(work)
+    };
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(file).arg(rounds.to_string()).env(CHILD, "1");
+    let ours = run("ours", command)?;
+    let theirs = python().map(|mut command| {
+        command.arg(file).arg(rounds.to_string()).arg("hits");
+        run("python", command)
+    });
+    assert_eq!(aws.counters().violations, [""; 0]);
+    Ok((ours, theirs.transpose()?))
+}
+
+fn child() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let event = std::fs::read(arguments.next().ok_or("no event")?)?;
+    let rounds = arguments.next().ok_or("no rounds")?.parse()?;
+    let work =
+        ours(&event, rounds, |config, progress| OpenRun::start(config, progress).map_err(|error| error.to_string()))?;
+    println!("{}", serde_json::to_string(&work)?);
+    Ok(())
+}
+
 /// What was done with the event.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Work {
     lines: u64,
     aggregates: u64,
@@ -102,7 +161,6 @@ fn event() -> Vec<u8> {
     let mut records = Vec::with_capacity(RECORDS);
     let lines = log.split_inclusive(|&byte| byte == b'\n').filter(|line| line.len() <= LINE);
     for (number, line) in lines.cycle().take(RECORDS).enumerate() {
-        // Made longer at its end, in a query that nobody reads.
         let data = STANDARD.encode_to_string(line);
         let sequence_number = format!("4959033827149025660855969253836157109592157598913{number:07}");
         records.push(format!(
@@ -117,16 +175,19 @@ fn cpu_seconds() -> f64 {
     cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
 }
 
-fn ours(event: &[u8], rounds: usize) -> Result<Work, Box<dyn Error>> {
+fn ours(
+    event: &[u8],
+    rounds: usize,
+    open: impl Fn(Config, Arc<Progress>) -> Result<OpenRun, String> + Send + Sync + 'static,
+) -> Result<Work, Box<dyn Error>> {
     let settings =
         Settings { to: Some("kinesis://hits".to_owned()), linger: Some(Linger::Never), ..Settings::default() };
     let config = settings.validate()?;
     let to = config.clone();
     let (counts, counted) = std::sync::mpsc::channel();
-    let open = move |progress: Arc<_>| {
+    let open = move |progress: Arc<Progress>| {
         let _ = counts.send(Arc::clone(&progress));
-        let sink = Box::new(Requests::new(io::sink(), Api::PutRecords, None));
-        Ok(OpenRun::into(to.clone(), sink, Quarantine::log(io::sink()), progress, Arc::default()))
+        open(to.clone(), progress)
     };
     let mut aggregate = Aggregate::with_runs(config, true, open);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -139,7 +200,7 @@ fn ours(event: &[u8], rounds: usize) -> Result<Work, Box<dyn Error>> {
         best = best.min(cpu_seconds() - begun);
         assert_eq!(reply, br#"{"batchItemFailures":[]}"#);
     }
-    let progress: Arc<pixel_engine::progress::Progress> = counted.recv()?;
+    let progress = counted.recv()?;
     let (lines, aggregates) = (progress.lines_shipped.get(), progress.records.get());
     assert_eq!(lines, (rounds * RECORDS) as u64, "every line is packed");
     Ok(Work { lines: RECORDS as u64, aggregates: aggregates / rounds as u64, cpu_seconds: best })

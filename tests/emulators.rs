@@ -23,7 +23,7 @@ fn ingest(emulator: &Emulator, workspace: &Workspace, to: &str, arguments: &[&st
 }
 
 /// Makes a data stream and waits until it takes records.
-fn make_stream(emulator: &Emulator, name: &str, shards: u32) {
+pub(crate) fn make_stream(emulator: &Emulator, name: &str, shards: u32) {
     emulator.call("kinesis", &[("create_stream", json!({ "StreamName": name, "ShardCount": shards }))]);
     wait_until_active(emulator, name);
 }
@@ -41,16 +41,16 @@ fn wait_until_active(emulator: &Emulator, name: &str) {
 }
 
 /// A shard with all that is in it.
-struct ShardContent {
-    id: String,
-    range: (u128, u128),
+pub(crate) struct ShardContent {
+    pub(crate) id: String,
+    pub(crate) range: (u128, u128),
     is_open: bool,
     /// As GetRecords gives them.
-    records: Vec<Value>,
+    pub(crate) records: Vec<Value>,
 }
 
 /// Reads a stream as a consumer would.
-fn read_back(emulator: &Emulator, stream: &str) -> Vec<ShardContent> {
+pub(crate) fn read_back(emulator: &Emulator, stream: &str) -> Vec<ShardContent> {
     let list = emulator.call("kinesis", &[("list_shards", json!({ "StreamName": stream }))]);
     let shards = list[0]["Shards"].as_array().expect("shards");
     let id = |shard: &Value| shard["ShardId"].as_str().expect("an id").to_owned();

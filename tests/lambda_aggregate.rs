@@ -20,20 +20,25 @@ const LINES: u64 = 2_000;
 const MANY_LINES: u64 = 6_000;
 
 /// The sequence number of a record.
-pub(crate) fn sequence_number(index: usize) -> String {
+fn sequence_number(index: usize) -> String {
     format!("49590338271490256608559692538361571095921575989136{index:06}")
 }
 
 /// The event with these records of the shard, which begin with that one.
-pub(crate) fn event<T: AsRef<[u8]>>(shard: &str, first: usize, records: &[T]) -> Vec<u8> {
-    let record = |(index, data): (usize, &T)| {
-        let sequence_number = sequence_number(first + index);
+fn event<T: AsRef<[u8]>>(shard: &str, first: usize, records: &[T]) -> Vec<u8> {
+    let numbered = |(index, data): (usize, &T)| (sequence_number(first + index), BASE64.encode(data));
+    event_of(shard, &records.iter().enumerate().map(numbered).collect::<Vec<_>>())
+}
+
+/// The event with these records of the shard: sequence numbers, and data in base64.
+pub(crate) fn event_of(shard: &str, records: &[(String, String)]) -> Vec<u8> {
+    let record = |(sequence_number, data): &(String, String)| {
         json!({
             "kinesis": {
                 "kinesisSchemaVersion": "1.0",
-                "partitionKey": format!("{index}"),
+                "partitionKey": "4d1ad2b9",
                 "sequenceNumber": sequence_number,
-                "data": BASE64.encode(data),
+                "data": data,
                 "approximateArrivalTimestamp": 1_545_084_650.987_f64,
             },
             "eventSource": "aws:kinesis",
@@ -45,7 +50,7 @@ pub(crate) fn event<T: AsRef<[u8]>>(shard: &str, first: usize, records: &[T]) ->
             "eventSourceARN": "arn:aws:kinesis:us-east-1:123456789012:stream/hits",
         })
     };
-    let records: Vec<Value> = records.iter().enumerate().map(record).collect();
+    let records: Vec<Value> = records.iter().map(record).collect();
     json!({ "Records": records }).to_string().into_bytes()
 }
 
@@ -54,11 +59,16 @@ fn whole<T: AsRef<[u8]>>(records: &[T]) -> Vec<u8> {
     event("shardId-000000000000", 0, records)
 }
 
-/// The record that the reply names, if it names one.
-pub(crate) fn named(reply: &Value) -> Option<usize> {
+/// The sequence number that the reply names, if it names one.
+pub(crate) fn named_sequence_number(reply: &Value) -> Option<&str> {
     let failures = reply["batchItemFailures"].as_array().unwrap_or_else(|| panic!("no reply of a mapping: {reply}"));
     assert!(failures.len() <= 1, "{reply}");
-    let name = failures.first()?["itemIdentifier"].as_str().expect("a sequence number");
+    Some(failures.first()?["itemIdentifier"].as_str().expect("a sequence number"))
+}
+
+/// The record that the reply names, if it names one.
+fn named(reply: &Value) -> Option<usize> {
+    let name = named_sequence_number(reply)?;
     let (prefix, index) = name.split_at(name.len() - 6);
     assert!(sequence_number(0).starts_with(prefix), "{name}");
     Some(index.parse().expect("a number"))

@@ -65,7 +65,7 @@ fn lines_become_what_ingest_makes_of_them() {
     for (shape, variables) in [
         ("realtime-46", vec![]),
         ("pixel-4", vec![]),
-        ("json", vec![]),
+        ("standard-json", vec![]),
         ("realtime-40", vec![("PIXEL_ENGINE_SELECT", "timestamp,c-ip,query.e,query.url")]),
         ("realtime-46", vec![("PIXEL_ENGINE_MATCH", "sc-status=200"), ("PIXEL_ENGINE_ENCODE", "raw")]),
         (
@@ -148,6 +148,14 @@ fn bad_lines_are_told_and_kept() {
     drop(lambda);
     let id = format!("record {:056}: at byte 41: 1 column", 1);
     workspace.wait(function.take()).says(&["1 of 3 records go to Firehose's error prefix", &id]);
+
+    let lambda = FakeLambda::start();
+    let variables = [TRANSFORM, ("PIXEL_ENGINE_ON_BAD_LINE", "skip")];
+    let function = Guarded::start(&mut lambda.function(&workspace, &variables));
+    let results = self::results(&lambda.reply(event(&records)), 3);
+    assert!(results[1].0 == "Ok" && results[1].1 == results[0].1.repeat(2));
+    drop(lambda);
+    workspace.wait(function.take()).says(&["1 bad lines are left out"]);
 }
 
 #[test]

@@ -80,6 +80,8 @@ mod quarantine;
 mod query_encoding;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
+/// A stream of single lines, Lambda, a stream of aggregates: all of it on this machine.
+mod second_picture;
 /// What no output may ever hold.
 mod secrets;
 /// `--select` and `--match`.

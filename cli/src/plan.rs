@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use pixel_engine::config::{Settings, parse_duration, parse_size};
+use pixel_engine::config::{ContainerKind, Settings, parse_duration, parse_size};
 use pixel_engine::log::schema::Schemas;
 use pixel_engine::plan::Plan as Comparison;
 use pixel_engine::plan::designs::{LinesFrom, Setup};
@@ -81,6 +81,10 @@ pub(crate) struct Plan {
     /// Instances of this engine that share the lines
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     producers: u32,
+
+    /// The most bytes of a KPL aggregate, as `ingest --record-size` has it [default: 51200]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    aggregate_size: Option<u64>,
 
     /// How long a record waits to be filled
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
@@ -264,8 +268,17 @@ impl Plan {
     }
 
     fn workload(&self, schemas: Schemas) -> Result<Workload, String> {
+        let aggregates =
+            Settings { container: Some(ContainerKind::Kpl), record_size: self.aggregate_size, ..Settings::default() };
+        let aggregates = aggregates.validate().map_err(|error| {
+            error.spelled(|_, value| {
+                format!("--aggregate-size{}", value.map_or(String::new(), |value| format!(" {value}")))
+            })
+        });
+        let aggregate_size =
+            aggregates.unwrap_or_else(|message| usage_error("plan", &message)).container().record_size();
         if let Some(bytes) = self.line_bytes {
-            return Ok(Workload::stated(bytes));
+            return Ok(Workload::stated(bytes).with_aggregates(aggregate_size));
         }
         let mut inputs = Vec::new();
         for argument in &self.sample {
@@ -275,6 +288,7 @@ impl Plan {
             inputs,
             schemas,
             threads: self.threads.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+            aggregate_size,
         };
         sample.measure().map_err(|error| error.to_string())
     }

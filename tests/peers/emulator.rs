@@ -84,6 +84,12 @@ fn free_port() -> u16 {
 }
 
 impl Emulator {
+    /// The port of its plain HTTP.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it is reached.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

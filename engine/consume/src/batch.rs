@@ -1,10 +1,14 @@
 //! The records of a batch as lines.
 
 use base64_simd::STANDARD;
+use pixel_engine_core::block::BLOCK_SIZE;
 use pixel_engine_core::journal::{Body, Kind};
 use pixel_engine_core::source::Format;
 use pixel_engine_kpl::{Decoded, PlainReason, decode};
 
+/// Bytes of lines at which a part is full. Memory of that size is used again by the next batch, where
+/// one piece for a whole batch would be asked of the system each time, page by page.
+const PART_SIZE: usize = BLOCK_SIZE - (64 << 10);
 /// The most bytes that a compressed record may have as text.
 const MAX_TEXT: usize = 64 << 20;
 
@@ -67,12 +71,6 @@ impl Batch {
     /// A batch without records, whose lines are of that format.
     pub fn new(format: Format) -> Batch {
         Batch { format, parts: Vec::new() }
-    }
-
-    /// A batch without records that has memory for that many bytes of lines.
-    pub fn with_capacity(format: Format, bytes: usize) -> Batch {
-        let lines = Body { kind: Kind::RealTime, lines: Vec::with_capacity(bytes) };
-        Batch { format, parts: vec![Part::Lines(lines)] }
     }
 
     /// Adds the lines of a record.
@@ -168,11 +166,13 @@ impl Batch {
                 text.kind = kind;
                 true
             }
-            Some(Part::Lines(text)) => text.kind == kind,
+            Some(Part::Lines(text)) => text.kind == kind && text.lines.len() < PART_SIZE,
             _ => false,
         };
         if !is_open {
-            self.parts.push(Part::Lines(Body { kind, lines: Vec::new() }));
+            let is_first = self.parts.is_empty();
+            let lines = if is_first { Vec::new() } else { Vec::with_capacity(BLOCK_SIZE) };
+            self.parts.push(Part::Lines(Body { kind, lines }));
         }
         match self.parts.last_mut() {
             Some(Part::Lines(text)) => &mut text.lines,

@@ -16,7 +16,6 @@ use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run::{self, Run, Summary};
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::source::{Files, Input};
-use pixel_engine_kpl as kpl;
 use pixel_engine_log::line::Line;
 use pixel_engine_log::schema::Schemas;
 
@@ -40,6 +39,8 @@ pub struct Sample {
     pub schemas: Schemas,
     /// Threads that pack.
     pub threads: NonZeroUsize,
+    /// The most bytes of an aggregate, with its key.
+    pub aggregate_size: usize,
 }
 
 /// Why a sample tells nothing.
@@ -91,7 +92,7 @@ impl Sample {
         let sample_bytes = summary.payload_bytes;
 
         let raw = self.pack(Packing::lines(lines::MAX_RECORD_SIZE, Amount::SpeedTime))?.summary;
-        let lines_of_aggregates = Packing::lines(kpl::DEFAULT_RECORD_SIZE, Amount::SpeedTime);
+        let lines_of_aggregates = Packing::lines(self.aggregate_size, Amount::SpeedTime);
         let aggregates = Packing { container: ContainerKind::Kpl, ..lines_of_aggregates };
         let aggregated = self.pack(aggregates)?.summary;
         let compressed = CODECS.map(|codec| self.compressed(codec, line_bytes, sample_bytes));
@@ -104,7 +105,7 @@ impl Sample {
                 on_demand: summary.billed_bytes_kinesis_on_demand_unpacked as f64 / lines,
             },
             raw: measured(PackedLines::raw(line_bytes, mean_record(&raw)), &raw),
-            kpl: measured(PackedLines::kpl(line_bytes), &aggregated),
+            kpl: measured(PackedLines::kpl(line_bytes, self.aggregate_size), &aggregated),
             compressed: compressed.into_iter().collect::<Result<_, _>>()?,
             origin: Origin::Sample {
                 lines: summary.lines_shipped,
@@ -302,12 +303,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use pixel_engine_kpl as kpl;
 
     fn sample(path: impl AsRef<Path>) -> Sample {
         Sample {
             inputs: vec![Input::File(path.as_ref().to_owned())],
             schemas: Schemas::all_presets(),
             threads: NonZeroUsize::MIN,
+            aggregate_size: kpl::DEFAULT_RECORD_SIZE,
         }
     }
 
@@ -366,7 +369,7 @@ mod tests {
         let lines = Packing::lines(kpl::DEFAULT_RECORD_SIZE, Amount::Bytes(u64::MAX));
         let run = Packing { container: ContainerKind::Kpl, ..lines };
         let summary = sample.pack(run).unwrap().summary;
-        let full = PackedLines::kpl(line).full();
+        let full = PackedLines::kpl(line, kpl::DEFAULT_RECORD_SIZE).full();
         let measured = (summary.bytes_in as f64 / summary.records as f64, mean_record(&summary));
         assert!((full.lines / measured.0 - 1.0).abs() < 0.005, "{full:?} {measured:?}");
         assert!((full.data / measured.1 - 1.0).abs() < 0.005, "{full:?} {measured:?}");

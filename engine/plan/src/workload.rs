@@ -151,9 +151,16 @@ impl Workload {
             },
             lengths: None,
             raw: PackedLines::raw(line, full_of_whole_lines(MAX_RECORD_SIZE as f64, line)),
-            kpl: PackedLines::kpl(line),
+            kpl: PackedLines::kpl(line, kpl::DEFAULT_RECORD_SIZE),
             compressed: Vec::new(),
         }
+    }
+
+    /// The same lines in aggregates of at most so many bytes, for a workload that was stated: what
+    /// was measured holds for the size that it was measured with.
+    #[must_use]
+    pub fn with_aggregates(self, record_size: usize) -> Workload {
+        Workload { kpl: PackedLines::kpl(self.line_bytes, record_size), ..self }
     }
 
     /// Every kind of record that packs lines, in the order of tables.
@@ -191,14 +198,14 @@ impl PackedLines {
         PackedLines { kind, sizes, key_bytes: 0.0, full_billed: None, speed: None }
     }
 
-    /// KPL aggregates of the KPL's default size with their key. A single line travels unwrapped.
-    pub(crate) fn kpl(line: f64) -> PackedLines {
+    /// KPL aggregates of at most so many bytes with their key. A single line travels unwrapped.
+    pub(crate) fn kpl(line: f64, record_size: usize) -> PackedLines {
         /// Magic, MD5, and the two tables with one key each: 4 + 16 + (2 + 4) + (2 + 39).
         const AROUND_AGGREGATE: f64 = 67.0;
         /// Tag and length of the user record and of its data, and two indices.
         const AROUND_LINE: f64 = 10.0;
         let key_bytes = HashKeys::KEY_LEN as f64;
-        let room = kpl::DEFAULT_RECORD_SIZE as f64 - key_bytes - AROUND_AGGREGATE;
+        let room = record_size as f64 - key_bytes - AROUND_AGGREGATE;
         let most = (full_of_whole_lines(room, line + AROUND_LINE) / (line + AROUND_LINE)).max(1.0);
         let mut sizes = vec![Size { lines: line, data: line }];
         let mut count: f64 = 2.0;

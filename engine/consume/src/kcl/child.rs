@@ -300,9 +300,8 @@ impl<W: Write> Child<W> {
         let Some(run) = &self.run else {
             return Err(self.out_of_turn("processRecords", "after the shard was ended or handed over"));
         };
-        let base64 = records.iter().filter_map(|record| record.data);
-        let mut batch = Batch::with_capacity(self.format, base64.clone().map(|data| data.len() / 4 * 3 + 1).sum());
-        base64.for_each(|data| batch.add_base64(data));
+        let mut batch = Batch::new(self.format);
+        records.iter().filter_map(|record| record.data).for_each(|data| batch.add_base64(data));
         // In the quarantine, that is the source of a bad line.
         let shard = self.shard.as_deref().unwrap_or_default();
         let taking = run.take(format!("{shard} from {}", first.sequence_number), batch);

@@ -5,6 +5,7 @@
 //! delivered in time, the answer names the first record that has not arrived wholly: Lambda tries
 //! again from there, if the event source mapping says `ReportBatchItemFailures`.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -104,6 +105,8 @@ impl Aggregate {
             linger: Some(Linger::Never),
             grace: Some(GRACE),
             quarantine: told.settings.quarantine.or_else(|| Some("log:".into())),
+            // A shard gives no more than one can take, and each costs memory.
+            threads: told.settings.threads.or(Some(1)),
             ..told.settings
         };
         let config = config.validate()?;
@@ -162,18 +165,21 @@ impl Aggregate {
         }
     }
 
-    async fn aggregate(&mut self, event: &[u8], deadline: SystemTime) -> Result<Vec<u8>, HandlerError> {
+    async fn aggregate(&mut self, json: Vec<u8>, deadline: SystemTime) -> Result<Vec<u8>, HandlerError> {
         let begun = Instant::now();
         let event =
-            KinesisEvent::read(event).map_err(|message| HandlerError { kind: "Function.UnexpectedEvent", message })?;
+            KinesisEvent::read(&json).map_err(|message| HandlerError { kind: "Function.UnexpectedEvent", message })?;
         if event.len() == 0 {
             return Ok(answer(None));
         }
         let name = event.name();
+        let (batch, places) = event.batch(self.config.format());
+        // Megabytes that are not needed while the lines are on their way.
+        drop(event);
+        drop(json);
         let before = Counts::of(&self.progress);
         let time = deadline.duration_since(SystemTime::now()).unwrap_or_default();
         let until = begun + time.saturating_sub(GRACE + FOR_THE_ANSWER);
-        let (batch, ends) = event.batch(self.config.format());
         let not_delivered = |message| HandlerError { kind: "Function.NotDelivered", message };
         let run = self.running(until).await.map_err(|message| not_delivered(format!("{name}: {message}")))?;
         let taking = run.take(name.clone(), batch);
@@ -195,7 +201,7 @@ impl Aggregate {
         let Fate::Failed { gap, bytes_ahead } = fate else {
             self.run = Some(run);
             let counts = Counts::of(&self.progress).since(before);
-            tracing::info!("{name}: {} records, {counts} in {} ms", event.len(), begun.elapsed().as_millis());
+            tracing::info!("{name}: {} records, {counts} in {} ms", places.len(), begun.elapsed().as_millis());
             return Ok(answer(None));
         };
         let report = spawn_blocking(move || run.close()).await;
@@ -203,12 +209,11 @@ impl Aggregate {
             true => "the deadline came first".to_owned(),
             false => "the run has ended".to_owned(),
         });
-        let first = ends.partition_point(|end| *end <= gap);
-        let sequence_number = event.sequence_number(first.min(event.len() - 1));
+        let (first, sequence_number) = places.record_at(gap);
         let message = format!(
             "{name}: {first} of {} records are delivered, the next is {sequence_number}: {why}; {bytes_ahead} bytes of \
              lines behind it have arrived too and will come twice",
-            event.len()
+            places.len()
         );
         if !self.reports_item_failures {
             return Err(not_delivered(message));
@@ -220,7 +225,7 @@ impl Aggregate {
 
 impl Handler for Aggregate {
     async fn handle(&mut self, invocation: &mut Invocation) -> Result<Vec<u8>, HandlerError> {
-        self.aggregate(&invocation.event, invocation.deadline).await
+        self.aggregate(mem::take(&mut invocation.event), invocation.deadline).await
     }
 }
 

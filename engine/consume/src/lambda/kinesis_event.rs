@@ -62,25 +62,42 @@ impl<'event> KinesisEvent<'event> {
         let Some(first) = self.records.first() else { return "no records".to_owned() };
         let stream = first.event_source_arn.rsplit('/').next().unwrap_or_default();
         let shard = first.event_id.split(':').next().unwrap_or_default();
-        format!("{stream}/{shard} from {}", self.sequence_number(0))
+        format!("{stream}/{shard} from {}", first.kinesis.sequence_number)
     }
 
-    /// The sequence number of a record.
-    pub(super) fn sequence_number(&self, index: usize) -> &str {
-        &self.records[index].kinesis.sequence_number
-    }
-
-    /// The lines of all records, and where those of each end.
-    pub(super) fn batch(&self, format: Format) -> (Batch, Vec<Place>) {
-        let data = || self.records.iter().map(|record| &*record.kinesis.data);
-        // A newline more each, and the padding of base64 less.
-        let mut batch = Batch::with_capacity(format, data().map(|data| data.len() / 4 * 3 + 1).sum());
-        let ends = data().map(|data| {
+    /// The lines of all records, and what is left to know of each.
+    pub(super) fn batch(&self, format: Format) -> (Batch, Places) {
+        let mut batch = Batch::new(format);
+        let mut places = Places::default();
+        for EventRecord { kinesis: KinesisRecord { sequence_number, data }, .. } in &self.records {
             batch.add_base64(data);
-            batch.end()
-        });
-        let ends = ends.collect();
-        (batch, ends)
+            places.sequence_numbers.push_str(sequence_number);
+            places.ends.push((batch.end(), places.sequence_numbers.len()));
+        }
+        (batch, places)
+    }
+}
+
+/// Which records the lines of a batch are of. The event need not be kept for that.
+#[derive(Default)]
+pub(super) struct Places {
+    /// One after the other.
+    sequence_numbers: String,
+    /// For each record, where its lines end, and its sequence number.
+    ends: Vec<(Place, usize)>,
+}
+
+impl Places {
+    /// How many records there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The first record that does not end before that place: its number and its sequence number.
+    pub(super) fn record_at(&self, place: Place) -> (usize, &str) {
+        let index = self.ends.partition_point(|end| end.0 <= place).min(self.ends.len() - 1);
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].1);
+        (index, &self.sequence_numbers[start..self.ends[index].1])
     }
 }
 
@@ -102,9 +119,11 @@ mod tests {
             {"kinesis":{"sequenceNumber":"4960","data":""},"eventSource":"aws:kinesis"}]}"#;
         assert_eq!(read(event), Ok((2, "hits/shardId-000000000006 from 4959".to_owned())));
         let event = KinesisEvent::read(event.as_bytes()).unwrap();
-        let (batch, ends) = event.batch(Format::Auto);
-        assert_eq!(ends, [Place { part: 0, offset: 6 }; 2]);
-        assert_eq!((batch.end(), event.sequence_number(1)), (ends[1], "4960"));
+        let (batch, places) = event.batch(Format::Auto);
+        let place = |offset| Place { part: 0, offset };
+        assert_eq!((batch.end(), places.len()), (place(6), 2));
+        assert_eq!((places.record_at(place(0)), places.record_at(place(5))), ((0, "4959"), (0, "4959")));
+        assert_eq!(places.record_at(place(6)), (1, "4960"), "the last record, which is empty, is named at least");
         assert_eq!(read(r#"{"Records":[]}"#), Ok((0, "no records".to_owned())));
     }
 

@@ -37,7 +37,7 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 /// What the function is invoked with.
 #[derive(Debug)]
 pub struct Invocation {
-    /// Names the invocation. Lambda's own retries of it have the same one.
+    /// Names the invocation, in Lambda's log lines too.
     pub request_id: String,
     /// When Lambda ends the function, whether it has answered or not.
     pub deadline: SystemTime,

@@ -150,7 +150,7 @@ impl Transform {
     /// there are none.
     fn append(&self, record: &Incoming<'_>, bytes: &mut Vec<u8>) -> Result<Option<Format>, Failure> {
         let start = bytes.len();
-        if record.data.as_deref().is_none_or(|data| STANDARD.decode_append(data, bytes).is_err()) {
+        if record.data().is_none_or(|data| STANDARD.decode_append(data, bytes).is_err()) {
             bytes.truncate(start);
             return Err(Failure::Base64);
         }
@@ -170,12 +170,14 @@ impl Transform {
         let encoded = self.encode(bytes, gathered.format.take());
         let keys = self.partition_keys.as_ref().map(|keys| keys.take());
         let Encoded { block, bad_lines, .. } = &encoded;
-        let mut bad_lines = bad_lines.iter().filter(|_| !self.skips_bad_lines).peekable();
+        let (failing, skipped) = if self.skips_bad_lines { bad_lines.split_at(0) } else { (&bad_lines[..], &[][..]) };
+        answers.failures.skipped += skipped.len();
+        let mut bad_lines = failing.iter().peekable();
         let (mut line, mut start) = (0, 0);
         for (record, part) in gathered.records.drain(..) {
             let end = match part {
                 Part::Failed(reason) => {
-                    answers.fail(record, reason.to_string());
+                    answers.fail(record, || reason.to_string());
                     continue;
                 }
                 Part::Lines { end } => end,
@@ -190,16 +192,15 @@ impl Transform {
             }
             let lines = first..line;
             if let Some(bad) = bad {
-                answers.fail(record, format!("at byte {}: {}", bad.offset as usize - start, bad.reason));
+                answers.fail(record, || format!("at byte {}: {}", bad.offset as usize - start, bad.reason));
             } else if lines.is_empty() {
                 answers.reply.dropped(record);
             } else {
                 match keys.as_ref().map(|keys| keys_of(keys, lines.clone())).transpose() {
-                    Err(reason) => answers.fail(record, reason.to_string()),
+                    Err(reason) => answers.fail(record, || reason.to_string()),
                     Ok(keys) => {
-                        if !answers.reply.ok(record, block.lines(lines), keys) {
-                            answers.failures.count_too_large();
-                        }
+                        let has_room = answers.reply.ok(record, block.lines(lines), keys);
+                        answers.failures.too_large += usize::from(!has_room);
                     }
                 }
             }
@@ -295,10 +296,10 @@ struct Answers {
 }
 
 impl Answers {
-    fn fail(&mut self, record: &Incoming<'_>, reason: String) {
+    fn fail(&mut self, record: &Incoming<'_>, reason: impl FnOnce() -> String) {
         self.reply.failed(record);
         self.failures.count += 1;
-        self.failures.first.get_or_insert_with(|| format!("record {}: {reason}", record.record_id));
+        self.failures.first.get_or_insert_with(|| format!("record {}: {}", record.record_id, reason()));
     }
 }
 
@@ -308,19 +309,20 @@ struct Failures {
     count: usize,
     first: Option<String>,
     too_large: usize,
+    /// Bad lines that were left out.
+    skipped: usize,
 }
 
 impl Failures {
-    fn count_too_large(&mut self) {
-        self.too_large += 1;
-    }
-
     fn tell(&self, records: usize) {
         if let Some(first) = &self.first {
             tracing::warn!(
                 "{} of {records} records go to Firehose's error prefix as they came; the first is {first}",
                 self.count
             );
+        }
+        if self.skipped > 0 {
+            tracing::warn!("{} bad lines are left out, as PIXEL_ENGINE_ON_BAD_LINE=skip says", self.skipped);
         }
         if self.too_large > 0 {
             tracing::warn!(
@@ -433,6 +435,24 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&answer.1), expected, "{index}");
             assert_eq!(answer.0, if index == 3 { "ProcessingFailed" } else { "Ok" });
         }
+    }
+
+    #[test]
+    fn a_header_holds_for_its_own_record_alone() {
+        let standard = "#Fields: date time c-ip\n2026-01-05\t07:00:00\t203.0.113.9";
+        let records = [standard, "2026-01-05\t07:00:00\t203.0.113.9", standard];
+        let answers = transformed(&mut function(&[("FORMAT", "standard")]), &records);
+        assert_eq!([0, 1, 2].map(|index| answers[index].0.as_str()), ["Ok", "ProcessingFailed", "Ok"]);
+    }
+
+    #[test]
+    fn partition_keys_count_towards_the_size_of_a_reply() {
+        let mut function = function(&[("PARTITION_KEYS", "date,hour,c-ip,cs-user-agent,query.e")]);
+        let records = vec![GOOD; 40];
+        function.max_reply_size = 2 * event(&records).len();
+        let reply = function.transform(&event(&records)).unwrap();
+        assert!(reply.len() <= function.max_reply_size, "{}", reply.len());
+        assert!(answers(&reply, records.len()).iter().any(|answer| answer.0 == "ProcessingFailed"));
     }
 
     #[test]

@@ -25,9 +25,19 @@ use super::runtime::HandlerError;
 pub(super) struct Incoming<'event> {
     #[serde(borrow)]
     pub(super) record_id: Cow<'event, str>,
-    /// Base64, as it should be.
     #[serde(borrow)]
-    pub(super) data: Option<Cow<'event, str>>,
+    data: Option<Text<'event>>,
+}
+
+/// By itself, serde would copy what is optional.
+#[derive(Debug, Deserialize)]
+struct Text<'event>(#[serde(borrow)] Cow<'event, str>);
+
+impl Incoming<'_> {
+    /// Base64, as it should be; `None` if there is no text at all.
+    pub(super) fn data(&self) -> Option<&str> {
+        self.data.as_ref().map(|text| &*text.0)
+    }
 }
 
 #[derive(Deserialize)]
@@ -81,7 +91,7 @@ impl Reply {
     /// those.
     pub(super) fn new(records: &[Incoming<'_>], limit: usize) -> Reply {
         let least: usize = records.iter().map(failed_len).sum();
-        let mut reply = Reply { bytes: Vec::with_capacity(2 * least), room: 0 };
+        let mut reply = Reply { bytes: Vec::with_capacity((2 * least).min(limit)), room: 0 };
         reply.text(r#"{"records":["#);
         reply.room = limit.saturating_sub(reply.bytes.len() + END.len() + least);
         reply
@@ -90,7 +100,7 @@ impl Reply {
     /// The record has become that data. `false` if there is no room for it: then it has failed.
     pub(super) fn ok(&mut self, record: &Incoming<'_>, data: &[u8], partition_keys: Option<&str>) -> bool {
         let keys_len = partition_keys.map_or(0, |keys| METADATA.len() + keys.len() + METADATA_END.len());
-        let len = head_len(record, "Ok") + STANDARD.encoded_length(data.len()) + keys_len + TAIL.len();
+        let len = answer_len(record, "Ok") + STANDARD.encoded_length(data.len()) + keys_len;
         // The least that it could take is not in the room.
         let Some(room) = (self.room + failed_len(record)).checked_sub(len) else {
             self.failed(record);
@@ -98,6 +108,7 @@ impl Reply {
         };
         self.room = room;
         self.head(record, "Ok");
+        self.text("\"");
         STANDARD.encode_append(data, &mut self.bytes);
         self.text("\"");
         if let Some(keys) = partition_keys {
@@ -111,25 +122,20 @@ impl Reply {
 
     /// Nothing of the record is to be delivered.
     pub(super) fn dropped(&mut self, record: &Incoming<'_>) {
-        self.room += failed_len(record).saturating_sub(head_len(record, "Dropped") + TAIL.len());
+        self.room += failed_len(record).saturating_sub(answer_len(record, "Dropped"));
         self.head(record, "Dropped");
-        self.text(TAIL);
+        self.text(r#"""}"#);
     }
 
     /// The record could not be transformed: it is given back as it came.
     pub(super) fn failed(&mut self, record: &Incoming<'_>) {
         self.head(record, FAILED);
         // What is no base64 may be any text.
-        let start = self.bytes.len() - 1;
-        self.bytes.truncate(start);
-        self.json(record.data.as_deref().unwrap_or_default());
+        self.json(record.data().unwrap_or_default());
         self.text("}");
     }
 
     pub(super) fn finish(mut self) -> Vec<u8> {
-        if self.bytes.ends_with(b",") {
-            self.bytes.pop();
-        }
         self.text(END);
         self.bytes
     }
@@ -143,7 +149,7 @@ impl Reply {
         self.json(&record.record_id);
         self.text(r#","result":""#);
         self.text(result);
-        self.text(r#"","data":""#);
+        self.text(r#"","data":"#);
     }
 
     fn json(&mut self, text: &str) {
@@ -156,23 +162,38 @@ impl Reply {
 }
 
 const FAILED: &str = "ProcessingFailed";
-/// Behind the data.
-const TAIL: &str = "\"}";
 const METADATA: &str = r#","metadata":{"partitionKeys":"#;
 const METADATA_END: &str = "}";
 const END: &str = "]}";
 
 /// What the answer to a record that failed takes, at most, with the comma before it.
 fn failed_len(record: &Incoming<'_>) -> usize {
-    head_len(record, FAILED) + json_len(record.data.as_deref().unwrap_or_default()) + TAIL.len()
+    answer_len(record, FAILED) + json_len(record.data().unwrap_or_default())
 }
 
-fn head_len(record: &Incoming<'_>, result: &str) -> usize {
-    r#",{"recordId":"","result":"","data":""#.len() + json_len(&record.record_id) + result.len()
+/// What an answer takes beside the data and the partition keys.
+fn answer_len(record: &Incoming<'_>, result: &str) -> usize {
+    r#",{"recordId":"","result":"","data":""}"#.len() + json_len(&record.record_id) + result.len()
 }
 
 /// The bytes of a text as JSON has it, or a little more.
 fn json_len(text: &str) -> usize {
     let escaped = text.bytes().filter(|&byte| byte < b' ' || byte == b'"' || byte == b'\\').count();
     text.len() + escaped * (r"\u0000".len() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_that_of_the_event_unless_it_is_escaped_there() {
+        let event =
+            br#"{"deliveryStreamArn":"a","records":[{"recordId":"1","data":"AA=="},{"recordId":"\"","data":"\/"}]}"#;
+        let records = records(event).unwrap();
+        let is_borrowed = |text: &Cow<'_, str>| matches!(text, Cow::Borrowed(_));
+        let borrowed = records.iter().map(|it| (is_borrowed(&it.record_id), is_borrowed(&it.data.as_ref().unwrap().0)));
+        assert_eq!(borrowed.collect::<Vec<_>>(), [(true, true), (false, false)]);
+        assert_eq!((&*records[1].record_id, records[1].data()), ("\"", Some("/")));
+    }
 }

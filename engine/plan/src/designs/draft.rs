@@ -20,8 +20,7 @@ use pixel_engine_core::sink::limits::Api;
 /// Every design for such lines; those that compress only when a sample was measured.
 pub(crate) fn compare(workload: &Workload, setup: &Setup) -> Vec<Design> {
     const MODES: [Mode; 2] = [Mode::Provisioned, Mode::OnDemand];
-    let repacked =
-        [Packer::Lambda, Packer::Engine].into_iter().flat_map(|by| MODES.map(|mode| Way::Repacked(by, mode)));
+    let repacked = [Packer::Lambda, Packer::Kcl].into_iter().flat_map(|by| MODES.map(|mode| Way::Repacked(by, mode)));
     let compressed = workload.compressed.iter().filter_map(|packed| match packed.kind {
         RecordKind::Lines(codec) => Some(Way::DirectPut(codec)),
         RecordKind::Line | RecordKind::Aggregate => None,
@@ -90,7 +89,7 @@ impl<'a> Draft<'a> {
                 self.read(1);
                 let flows = match packer {
                     Packer::Lambda => self.lambda(shards),
-                    Packer::Engine => self.engine(&workload.kpl),
+                    Packer::Kcl => self.engine(&workload.kpl),
                 };
                 let shards = self.aggregates_stream(mode, flows);
                 self.firehose_from_stream(flows, shards);
@@ -194,7 +193,7 @@ impl<'a> Draft<'a> {
         let most = (MAX_BATCH_RECORDS as f64).min((MAX_BATCH_DATA as f64 / line).floor()).max(1.0);
         let batch = |rate: f64| (rate / shards * window).clamp(1.0, most);
         let average = self.setup.load.average.get();
-        self.bill.lambda(average, average / batch(average));
+        self.bill.lambda(average, line, average / batch(average));
         let waited = (batch(average) * shards / average).min(window);
         self.delay.push(Delay { part: Wait::Batching, seconds: waited });
         // An invocation fills records with its own batch and nothing else.

@@ -4,7 +4,7 @@
 //! | design | way |
 //! |---|---|
 //! | 1 | lines > Kinesis > Firehose, a line a record |
-//! | 2 | the same with a hop (Lambda or this engine) that packs the lines into KPL aggregates in a second stream |
+//! | 2 | the same with a hop (this engine under Lambda or the KCL) that packs the lines into KPL aggregates in a second stream |
 //! | 3 | this engine > Firehose Direct PUT, raw |
 //! | 4 | the same, compressed |
 //! | 5 | this engine > Kinesis, KPL aggregates |

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::cost::{LAMBDA_GB, LAMBDA_INVOCATION_SECONDS, LAMBDA_LINES_PER_SECOND};
+use super::cost::{LAMBDA_EVENT_BYTES_PER_CPU_SECOND, LAMBDA_GB, LAMBDA_WAIT_SECONDS};
 use crate::prices::{GIB, Item, Prices};
 use crate::rate::Load;
 use crate::workload::{PackedLines, PerRecord, RecordKind, Size};
@@ -73,10 +73,10 @@ pub enum Mode {
 /// What packs lines into aggregates between two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packer {
-    /// A Lambda function.
+    /// This engine, as the function `aggregate` of Lambda.
     Lambda,
-    /// This engine.
-    Engine,
+    /// This engine, as a child of the Kinesis Client Library.
+    Kcl,
 }
 
 /// A way of carrying lines. `Display` gives its short name, such as `2a`.
@@ -109,8 +109,8 @@ impl Way {
             Way::Lines(Mode::OnDemand) => "1b",
             Way::Repacked(Packer::Lambda, Mode::Provisioned) => "2a",
             Way::Repacked(Packer::Lambda, Mode::OnDemand) => "2b",
-            Way::Repacked(Packer::Engine, Mode::Provisioned) => "2c",
-            Way::Repacked(Packer::Engine, Mode::OnDemand) => "2d",
+            Way::Repacked(Packer::Kcl, Mode::Provisioned) => "2c",
+            Way::Repacked(Packer::Kcl, Mode::OnDemand) => "2d",
             Way::DirectPut(Codec::None) => "3",
             Way::DirectPut(Codec::Zstd(_)) => "4a",
             Way::DirectPut(Codec::Gzip(_)) => "4b",
@@ -125,7 +125,7 @@ impl Way {
         match self {
             Way::Lines(_) => "Kinesis > Firehose".to_owned(),
             Way::Repacked(Packer::Lambda, _) => " + Lambda into KPL".to_owned(),
-            Way::Repacked(Packer::Engine, _) => " + engine into KPL".to_owned(),
+            Way::Repacked(Packer::Kcl, _) => " + KCL into KPL".to_owned(),
             Way::DirectPut(codec) => format!("engine > Firehose, {}", RecordKind::Lines(codec)),
             Way::Aggregates(_) => "engine > KPL".to_owned(),
             Way::Channel => "Kinesis > channel".to_owned(),
@@ -206,7 +206,7 @@ pub enum Caveat {
     BytesPerGb(Service),
     /// Firehose may bill an aggregate from a stream by its lines rather than as one record.
     AggregateMeteredAsOne,
-    /// How fast a Lambda function packs was not measured.
+    /// How fast a Lambda function packs was measured, but not how long it waits for replies.
     LambdaSpeed,
     /// This engine's machines are missing from the bill: without a sample, its speed is not known.
     SpeedUnknown,
@@ -232,8 +232,9 @@ impl Caveat {
                 does not say. By its lines it would be as in design 1"
                 .to_owned(),
             Caveat::LambdaSpeed => format!(
-                "a function of {LAMBDA_GB} GB is assumed to pack {LAMBDA_LINES_PER_SECOND} lines/s and to take \
-                {LAMBDA_INVOCATION_SECONDS} s more an invocation"
+                "a function of {LAMBDA_GB} GB is assumed to wait {LAMBDA_WAIT_SECONDS} s for the replies in each \
+                invocation; that it takes {} MB of events in a second of CPU time was measured here, without TLS",
+                LAMBDA_EVENT_BYTES_PER_CPU_SECOND / 1e6
             ),
             Caveat::SpeedUnknown => "without this engine's machines: without a sample, its speed is unknown".to_owned(),
             Caveat::Price(item) => match prices.of(item) {
