@@ -217,16 +217,15 @@ fn script(name: &str) -> PathBuf {
 
 /// `None` where the tests have not installed the module.
 fn python() -> Option<Command> {
-    let program = std::fs::read_dir(peers("")).ok()?.flatten().map(|entry| entry.path().join("bin/python"));
-    let mut command = Command::new(program.into_iter().find(|python| python.exists())?);
+    let program = peers("venv/bin/python");
+    let mut command = Command::new(&program);
     command.arg(script("aggregate.py"));
-    Some(command)
+    program.exists().then_some(command)
 }
 
 fn node() -> Option<Command> {
-    let found = std::fs::read_dir(peers("")).ok()?.flatten().map(|entry| entry.path().join("node_modules"));
-    let modules = found.into_iter().find(|modules| modules.join("aws-kinesis-agg").exists())?;
+    let modules = peers("node/node_modules");
     let mut command = Command::new("node");
-    command.arg(script("aggregate.js")).env("NODE_PATH", modules);
-    Some(command)
+    command.arg(script("aggregate.js")).env("NODE_PATH", &modules);
+    modules.exists().then_some(command)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::cost::{Bill, Readers};
+use super::cost::{self, Bill, Readers};
 use super::model::{
     Carries, Caveat, Channel, Delay, Design, Engine, Firehose, Flow, LinesFrom, Mode, Packer, Service, Setup, Shards,
     Stream, Wait, Way,
@@ -75,7 +75,9 @@ impl<'a> Draft<'a> {
 
     fn design(mut self) -> Design {
         let (workload, setup) = (self.workload, self.setup);
-        if setup.lines_from == LinesFrom::CloudFront {
+        // CloudFront's lines come in a stream.
+        let reads_stream = setup.lines_from == LinesFrom::CloudFront;
+        if reads_stream {
             self.bill.real_time_lines(setup.load.average);
         }
         match self.way {
@@ -89,7 +91,7 @@ impl<'a> Draft<'a> {
                 self.read(1);
                 let flows = match packer {
                     Packer::Lambda => self.lambda(shards),
-                    Packer::Kcl => self.engine(&workload.kpl),
+                    Packer::Kcl => self.engine(&workload.kpl, true),
                 };
                 let shards = self.aggregates_stream(mode, flows);
                 self.firehose_from_stream(flows, shards);
@@ -98,12 +100,12 @@ impl<'a> Draft<'a> {
             Way::DirectPut(codec) => {
                 self.source_stream();
                 let packed = workload.lines_with(codec).expect("a design is compared for each measured codec");
-                let flows = self.engine(packed);
+                let flows = self.engine(packed, reads_stream);
                 self.direct_put(flows);
             }
             Way::Aggregates(mode) => {
                 self.source_stream();
-                let flows = self.engine(&workload.kpl);
+                let flows = self.engine(&workload.kpl, reads_stream);
                 self.aggregates_stream(mode, flows);
                 self.read(setup.consumers);
             }
@@ -200,21 +202,28 @@ impl<'a> Draft<'a> {
         self.flows(|rate| Flow::packed(&workload.kpl, line, rate, rate / batch(rate), 1.0))
     }
 
-    /// This engine; returns what comes out of it.
-    fn engine(&mut self, packed: &PackedLines) -> Flows {
+    /// This engine; returns what comes out of it. What reads a stream is the Kinesis Client Library,
+    /// with this engine as its child.
+    fn engine(&mut self, packed: &PackedLines, reads_stream: bool) -> Flows {
         let (line, linger) = (self.workload.line_bytes, self.setup.linger.as_secs_f64());
         let producers = f64::from(self.setup.producers);
         let rate = self.setup.load.average.get() / producers;
         let seconds = (packed.full().lines / (rate * line)).min(linger);
         self.delay.push(Delay { part: Wait::Filling, seconds });
 
-        let cores = packed.speed.map(|speed| self.setup.load.peak.get() / per_core(&speed));
+        let reading = if reads_stream { cost::kcl_cpu_seconds(line) } else { 0.0 };
+        let peak = self.setup.load.peak.get();
+        let cores = packed.speed.map(|speed| peak * (1.0 / per_core(&speed) + reading));
         let threads = cores.map_or(producers, |cores| cores.ceil().max(producers));
-        let memory = memory(packed.kind, threads, producers);
+        let daemons = if reads_stream { producers * cost::KCL_DAEMON_MEMORY } else { 0.0 };
+        let memory = memory(packed.kind, threads, producers) + daemons;
         self.engine = Some(Engine { cores, memory });
         match cores {
             None => _ = self.caveats.insert(Caveat::SpeedUnknown),
             Some(cores) => self.bill.machines(cores, memory, producers),
+        }
+        if reads_stream {
+            self.bill.mark(Service::Machines, Caveat::KclDaemon);
         }
         self.flows(|rate| Flow::packed(packed, line, rate, producers, linger))
     }

@@ -208,6 +208,8 @@ pub enum Caveat {
     AggregateMeteredAsOne,
     /// How fast a Lambda function packs was measured, but not how long it waits for replies.
     LambdaSpeed,
+    /// What the daemon of the Kinesis Client Library costs is known in part.
+    KclDaemon,
     /// This engine's machines are missing from the bill: without a sample, its speed is not known.
     SpeedUnknown,
     /// A price that no source settles.
@@ -236,6 +238,10 @@ impl Caveat {
                 invocation; that it takes {} MB of events in a second of CPU time was measured here, without TLS",
                 LAMBDA_EVENT_BYTES_PER_CPU_SECOND / 1e6
             ),
+            Caveat::KclDaemon => "of the Kinesis Client Library, which reads the stream, 512 MB of memory and the CPU time \
+                of the engine as its child are counted; the CPU time of its daemon was not measured, and the requests to \
+                its lease table have no price here"
+                .to_owned(),
             Caveat::SpeedUnknown => "without this engine's machines: without a sample, its speed is unknown".to_owned(),
             Caveat::Price(item) => match prices.of(item) {
                 Some(price) => {
