@@ -12,8 +12,7 @@ use pixel_engine::run::Summary;
 use pixel_engine::source::Input;
 use pixel_engine_benches::capacity::{Capacity, Made, Rate, VariantCapacity};
 use pixel_engine_benches::run::Variant;
-use pixel_engine_benches::{Mode, data, is_quick};
-use rustix::time::{ClockId, clock_gettime};
+use pixel_engine_benches::{Mode, cpu_seconds, data, is_quick};
 
 /// As in the program `pixel-engine`.
 #[global_allocator]
@@ -71,15 +70,15 @@ fn measured(variant: &Variant, log: &Path, wanted: &Wanted, cores: NonZeroUsize,
         std::iter::successors(Some(1), |count| Some(count * 2)).take_while(|count| *count < cores.get()).collect();
     threads.push(cores.get());
     let mut seconds = vec![f64::INFINITY; threads.len()];
-    let mut cpu_seconds = f64::INFINITY;
+    let mut least_cpu = f64::INFINITY;
     let mut correct = true;
     let mut last = Summary::default();
     for _ in 0..rounds {
         for (count, best) in threads.iter().zip(&mut seconds) {
-            let before = cpu_time();
+            let before = cpu_seconds();
             let summary = variant.run(Input::File(log.to_owned()), *count);
             if *count == 1 {
-                cpu_seconds = cpu_seconds.min(cpu_time() - before);
+                least_cpu = least_cpu.min(cpu_seconds() - before);
                 last = summary.clone();
             }
             *best = best.min(summary.elapsed_seconds);
@@ -101,15 +100,9 @@ fn measured(variant: &Variant, log: &Path, wanted: &Wanted, cores: NonZeroUsize,
     VariantCapacity::new(
         variant.name,
         made,
-        Rate::new(lines, bytes, cpu_seconds),
+        Rate::new(lines, bytes, least_cpu),
         &rates,
         "lines and bytes counted",
         correct,
     )
-}
-
-/// Seconds of CPU time of all threads of this process so far.
-fn cpu_time() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -1,4 +1,5 @@
-//! Consumers of Kinesis: what a batch of Lambda costs, beside AWS's own aggregation modules.
+//! Consumers of Kinesis: what a batch of Lambda costs, beside AWS's own aggregation modules, and what
+//! a child of the Kinesis Client Library does.
 //!
 //! The event is one that Lambda would invoke a function with, a line a record. What is measured is
 //! CPU time of the process, all threads, for taking the event apart and
@@ -6,6 +7,8 @@
 //!   aggregates; nothing is sent;
 //! - the whole function: ours as it is, and the Python module with AWS's SDK; both to the same
 //!   endpoint on this machine.
+//!
+//! A child of the KCL reads messages of the daemon, packs their lines and sends nothing.
 //!
 //! The modules are those that `cargo test` installs below `target/peers`.
 
@@ -19,6 +22,7 @@ use std::time::{Duration, SystemTime};
 use base64_simd::STANDARD;
 use fake_aws::{FakeAws, ShardQuota};
 use pixel_engine::config::{Config, Linger, Settings};
+use pixel_engine::consume::kcl::{Patience, run_child};
 use pixel_engine::consume::lambda::aggregate::Aggregate;
 use pixel_engine::consume::lambda::runtime::{Handler, Invocation};
 use pixel_engine::consume::open_run::OpenRun;
@@ -26,8 +30,8 @@ use pixel_engine::progress::Progress;
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::sink::limits::Api;
 use pixel_engine::sink::requests::Requests;
-use pixel_engine_benches::{Row, Stage, Target, data, is_quick};
-use rustix::time::{ClockId, clock_gettime};
+use pixel_engine::source::Format;
+use pixel_engine_benches::{Row, Stage, Target, cpu_seconds, data, is_quick};
 use serde::{Deserialize, Serialize};
 
 /// As in the program `pixel-engine`.
@@ -93,6 +97,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let checked = format!("{} aggregates of theirs, {} of ours", theirs.aggregates, ours.aggregates);
             row(what, "lines/CPU-s", ours.speed(), Some((name, theirs.speed())), Target::Times(times), &checked);
         }
+        let child = kcl(if is_quick() { 2 } else { 20 })?;
+        let checked = "every line is packed, and the end of the shard has its checkpoint";
+        row("a child of the KCL", "lines/CPU-s", child.speed(), None, Target::AtLeast(300_000.0), checked);
         let (whole, theirs) = functions(file.path(), rounds.min(5))?;
         if let Some(theirs) = theirs {
             let rival = Some(("aws_kinesis_agg and boto3, Python", theirs.speed()));
@@ -155,24 +162,53 @@ impl Work {
     }
 }
 
+/// The data of records in base64, a line each, and their sequence numbers.
+fn records() -> Vec<(String, String)> {
+    let log = data::log("realtime-46", 2 * RECORDS * LINE);
+    let lines = log.split_inclusive(|&byte| byte == b'\n').filter(|line| line.len() <= LINE);
+    let record = |(number, line): (usize, &[u8])| {
+        (STANDARD.encode_to_string(line), format!("4959033827149025660855969253836157109592157598913{number:07}"))
+    };
+    lines.cycle().take(RECORDS).enumerate().map(record).collect()
+}
+
+/// What a child of the KCL takes for so many batches of these records.
+fn kcl(batches: usize) -> Result<Work, Box<dyn Error>> {
+    let record = |(data, sequence_number): &(String, String)| {
+        format!(
+            r#"{{"data":"{data}","partitionKey":"4d1ad2b9","sequenceNumber":"{sequence_number}","approximateArrivalTimestamp":1767600000068,"subSequenceNumber":0,"action":"record"}}"#
+        )
+    };
+    let records: Vec<String> = records().iter().map(record).collect();
+    let batch =
+        format!("{{\"action\":\"processRecords\",\"records\":[{}],\"millisBehindLatest\":0}}\n", records.join(","));
+    let messages = [
+        "{\"action\":\"initialize\",\"shardId\":\"shardId-000000000000\",\"sequenceNumber\":\"TRIM_HORIZON\",\"subSequenceNumber\":0}\n",
+        &batch.repeat(batches),
+        "{\"action\":\"shardEnded\"}\n",
+        "{\"action\":\"checkpoint\",\"sequenceNumber\":null,\"subSequenceNumber\":null,\"error\":null}\n",
+    ];
+    let messages = io::Cursor::new(messages.concat().into_bytes());
+    let settings = Settings { to: Some("null:".to_owned()), threads: Some(1), ..Settings::default() };
+    let run = OpenRun::start(settings.validate()?, Arc::default())?;
+    let begun = cpu_seconds();
+    let ended = run_child(messages, io::sink(), run, Format::Auto, Patience::default());
+    let cpu_seconds = cpu_seconds() - begun;
+    let summary = ended.report.ok_or("the run goes on")?.summary;
+    let lines = (batches * RECORDS) as u64;
+    assert_eq!((ended.error.map(|error| error.to_string()), summary.lines_shipped), (None, lines));
+    Ok(Work { lines, aggregates: summary.records, cpu_seconds })
+}
+
 /// An event as Lambda sends it.
 fn event() -> Vec<u8> {
-    let log = data::log("realtime-46", 2 * RECORDS * LINE);
-    let mut records = Vec::with_capacity(RECORDS);
-    let lines = log.split_inclusive(|&byte| byte == b'\n').filter(|line| line.len() <= LINE);
-    for (number, line) in lines.cycle().take(RECORDS).enumerate() {
-        let data = STANDARD.encode_to_string(line);
-        let sequence_number = format!("4959033827149025660855969253836157109592157598913{number:07}");
-        records.push(format!(
+    let mut events = Vec::with_capacity(RECORDS);
+    for (number, (data, sequence_number)) in records().into_iter().enumerate() {
+        events.push(format!(
             r#"{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"{number}","sequenceNumber":"{sequence_number}","data":"{data}","approximateArrivalTimestamp":1767600000.068}},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-000000000006:{sequence_number}","eventName":"aws:kinesis:record","invokeIdentityArn":"arn:aws:iam::123456789012:role/lambda-role","awsRegion":"eu-west-1","eventSourceARN":"arn:aws:kinesis:eu-west-1:123456789012:stream/hits"}}"#
         ));
     }
-    format!(r#"{{"Records":[{}]}}"#, records.join(",")).into_bytes()
-}
-
-fn cpu_seconds() -> f64 {
-    let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
+    format!(r#"{{"Records":[{}]}}"#, events.join(",")).into_bytes()
 }
 
 fn ours(

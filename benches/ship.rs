@@ -20,8 +20,7 @@ use pixel_engine::deliver::Options;
 use pixel_engine::sink::limits::Api;
 use pixel_engine::source::Input;
 use pixel_engine_benches::run::Variant;
-use pixel_engine_benches::{Row, Stage, Target, data, is_quick};
-use rustix::time::{ClockId, clock_gettime};
+use pixel_engine_benches::{Row, Stage, Target, cpu_seconds, data, is_quick};
 use serde::{Deserialize, Serialize};
 
 /// As in the program `pixel-engine`.
@@ -174,8 +173,7 @@ fn child(producer: &str) -> Result<(), Box<dyn Error>> {
         None => sdk(Path::new(&log))?,
     };
     child.wall_seconds = begun.elapsed().as_secs_f64();
-    let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    child.cpu_seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
+    child.cpu_seconds = cpu_seconds();
     println!("{}", serde_json::to_string(&child)?);
     Ok(())
 }

@@ -15,7 +15,7 @@ pub mod run;
 mod stage;
 
 pub use contest::Contest;
-pub use machine::rustc;
+pub use machine::{cpu_seconds, rustc};
 pub use results::{Row, Target};
 pub use stage::{Mode, Stage};
 

@@ -7,6 +7,7 @@ use std::thread;
 
 use jiff::Timestamp;
 use pixel_engine::simd::Isa;
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// The machine and the versions of everything that was compared.
@@ -35,6 +36,12 @@ const RIVALS: [&str; 11] = [
     "zlib-rs",
     "zstd-sys",
 ];
+
+/// CPU time of this process so far, all threads, in seconds.
+pub fn cpu_seconds() -> f64 {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
+}
 
 impl Machine {
     pub(crate) fn this() -> io::Result<Machine> {

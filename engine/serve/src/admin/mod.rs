@@ -27,8 +27,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
 
+use crate::listen::accept_all;
 use crate::watch::Watches;
 use answer::Admin;
 
@@ -42,8 +42,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADER_BYTES: usize = 16 << 10;
 /// How long its connections may take to notice that it ends.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
-/// After an error of the system, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,25 +109,18 @@ pub fn listen(config: &AdminConfig, watches: Arc<Watches>, page: Page) -> io::Re
     let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("admin").enable_all().build()?;
     let _in_runtime = runtime.enter();
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    runtime.spawn(accept(listener, Arc::new(Admin::new(config, watches, page, MAX_EVENT_STREAMS))));
+    runtime.spawn(serve(listener, Arc::new(Admin::new(config, watches, page, MAX_EVENT_STREAMS))));
     drop(_in_runtime);
     Ok(Listener { address, runtime: Some(runtime) })
 }
 
-async fn accept(listener: tokio::net::TcpListener, admin: Arc<Admin>) {
+/// Answers requests until the runtime ends.
+async fn serve(listener: tokio::net::TcpListener, admin: Arc<Admin>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let room = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!("admin: {error}");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+    let accept = || async { Ok(listener.accept().await?.0) };
+    let converse = |stream| {
         let admin = Arc::clone(&admin);
-        tokio::spawn(async move {
+        async move {
             let answer = service_fn(move |request| {
                 let admin = Arc::clone(&admin);
                 async move { admin.answer(&request) }
@@ -140,9 +131,9 @@ async fn accept(listener: tokio::net::TcpListener, admin: Arc<Admin>) {
             http.max_buf_size(MAX_HEADER_BYTES);
             // Who goes away in the middle has no one to be told.
             let _ = http.serve_connection(TokioIo::new(stream), answer).await;
-            drop(room);
-        });
-    }
+        }
+    };
+    accept_all(std::future::pending, connections, "admin", accept, converse).await;
 }
 
 impl Drop for Listener {

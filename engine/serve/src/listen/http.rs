@@ -272,7 +272,7 @@ pub(super) async fn serve(
             }
         }
     };
-    accept_all(&server.door, connections, &name, || listener.accept(), converse).await;
+    accept_all(|| server.door.stopped(), connections, &name, || listener.accept(), converse).await;
 }
 
 /// The protocol and the cipher suite.

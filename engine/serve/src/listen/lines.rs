@@ -27,7 +27,7 @@ pub(super) async fn serve(door: Door, socket: Bound, connections: Arc<Semaphore>
         let (door, name) = (door.clone(), if peer.is_empty() { name.clone() } else { format!("{name} from {peer}") });
         async move { read(&door, stream, &name).await }
     };
-    accept_all(&door, connections, &name, || accept(socket), read).await;
+    accept_all(|| door.stopped(), connections, &name, || accept(socket), read).await;
 }
 
 type Stream = Box<dyn AsyncRead + Send + Unpin>;

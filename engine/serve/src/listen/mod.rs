@@ -175,15 +175,16 @@ impl Door {
     }
 }
 
-/// Accepts connections until the service is to close, has each of them served, and waits for those
-/// that were begun.
-async fn accept_all<Accepted, Accepting, Serving>(
-    door: &Door,
+/// Accepts connections until `stopped` is over, has each of them served, and waits for those that
+/// were begun.
+pub(crate) async fn accept_all<Stopped, Accepted, Accepting, Serving>(
+    stopped: impl Fn() -> Stopped,
     connections: Arc<Semaphore>,
     name: &str,
     accept: impl Fn() -> Accepting,
     serve: impl Fn(Accepted) -> Serving,
 ) where
+    Stopped: Future<Output = ()>,
     Accepting: Future<Output = io::Result<Accepted>>,
     Serving: Future<Output = ()> + Send + 'static,
 {
@@ -191,7 +192,7 @@ async fn accept_all<Accepted, Accepting, Serving>(
     loop {
         while open.try_join_next().is_some() {}
         let (permit, accepted) = tokio::select! {
-            () = door.stopped() => break,
+            () = stopped() => break,
             next = async {
                 let permit = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
                 (permit, accept().await)
