@@ -265,6 +265,7 @@ mod tests {
         batch.add(&damaged);
         batch.add(cut);
         batch.add_base64("?");
+        batch.add(b"[{\"a\":1}");
         batch.add(b"3\tc");
         let unreadable: Vec<(&[u8], &str)> = batch
             .parts()
@@ -274,10 +275,12 @@ mod tests {
                 Part::Lines(_) => None,
             })
             .collect();
-        let [(first, why_first), (second, why_second), (third, "not base64")] = unreadable[..] else {
+        let [(first, why_first), (second, why_second), (third, "not base64"), (fourth, why_fourth)] = unreadable[..]
+        else {
             panic!("{unreadable:?}")
         };
-        assert!(first == damaged && second == cut && third == b"?");
+        assert!(first == damaged && second == cut && third == b"?" && fourth == b"[{\"a\":1}");
+        assert!(why_fourth.contains("is not closed"), "{why_fourth}");
         assert!(why_first.starts_with("a damaged aggregate: ") && why_second.contains("cannot be read"));
         assert_eq!(texts(&batch).last(), Some(&(Kind::RealTime, "3\tc\n")));
     }

@@ -36,14 +36,24 @@ impl Body {
     /// # Errors
     /// It cannot be read as a whole: nothing of it is taken.
     pub fn read(bytes: Vec<u8>, format: Format, max_len: usize) -> Result<Body, BodyError> {
-        Ok(Body::of(decompressed(bytes, max_len)?, format))
+        Body::sorted(decompressed(bytes, max_len)?, format).map_err(|(_, error)| BodyError::Unreadable(error))
     }
 
-    /// Sorts text by what its lines are.
-    pub fn of(mut lines: Vec<u8>, format: Format) -> Body {
+    /// Sorts text by what its lines are. Where a JSON array does not end, its lines are left as they
+    /// came: each is good or bad by itself.
+    pub fn of(lines: Vec<u8>, format: Format) -> Body {
+        Body::sorted(lines, format).unwrap_or_else(|(as_it_came, _)| as_it_came)
+    }
+
+    /// The lines of the text, or the text as it came and why it is not whole.
+    fn sorted(mut lines: Vec<u8>, format: Format) -> Result<Body, (Body, io::Error)> {
         let format = if format == Format::Auto { Format::of(&lines).unwrap_or_default() } else { format };
+        let mut cut = None;
         if format == Format::Json {
-            lines = objects_in(&lines);
+            match objects_in(&lines) {
+                Ok(objects) => lines = objects,
+                Err(error) => cut = Some(error),
+            }
         }
         if lines.last().is_some_and(|&last| last != b'\n') {
             lines.push(b'\n');
@@ -54,16 +64,22 @@ impl Body {
             Format::Standard => Kind::Alone,
             _ => Kind::RealTime,
         };
-        Body { kind, lines }
+        let body = Body { kind, lines };
+        match cut {
+            None => Ok(body),
+            Some(error) => Err((body, error)),
+        }
     }
 }
 
 /// JSON as one object a line. What is none is a line too, to be found bad later; it must not take
 /// with it what somebody else has sent, so all of it is on lines of its own.
-fn objects_in(text: &[u8]) -> Vec<u8> {
+///
+/// An array that does not end is an error: it was cut off.
+fn objects_in(text: &[u8]) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
-    JsonLines::new(text, Format::Json).read_to_end(&mut lines).expect("memory can be read");
-    lines
+    JsonLines::new(text, Format::Json).read_to_end(&mut lines)?;
+    Ok(lines)
 }
 
 /// The last `#Fields:` header in these lines of a standard log, under which those behind it stand.

@@ -263,6 +263,12 @@ fn bodies_are_sorted_by_what_they_hold() {
     }
     let zstd = zstd::encode_all(&b"1\t2\n"[..], 1).unwrap();
     assert_eq!(Body::read(zstd.clone(), Format::Auto, 4).unwrap().lines, b"1\t2\n");
+    for text in ["[", "[{\"a\":1}", "{\"logEvents\":["] {
+        let error = Body::read(text.into(), Format::Auto, 1_000).unwrap_err();
+        assert!(error.to_string().contains("is not closed"), "{text}: {error}");
+    }
+    let cut = Body::of(b"[\n{\"a\":1}\n".to_vec(), Format::Auto);
+    assert_eq!((cut.kind, cut.lines), (Kind::Json, b"[\n{\"a\":1}\n".to_vec()), "nothing of it is lost");
     let refused = |bytes: Vec<u8>| Body::read(bytes, Format::Auto, 1_000).unwrap_err();
     assert!(matches!(refused(vec![b'\n'; 1_001]), BodyError::TooLong(1_000)));
     assert!(matches!(refused(zstd[..zstd.len() - 2].to_vec()), BodyError::Unreadable(_)));
