@@ -13,10 +13,11 @@
 //! The modules are those that `cargo test` installs below `target/peers`.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, SystemTime};
 
 use base64_simd::STANDARD;
@@ -188,16 +189,61 @@ fn kcl(batches: usize) -> Result<Work, Box<dyn Error>> {
         "{\"action\":\"shardEnded\"}\n",
         "{\"action\":\"checkpoint\",\"sequenceNumber\":null,\"subSequenceNumber\":null,\"error\":null}\n",
     ];
-    let messages = io::Cursor::new(messages.concat().into_bytes());
+    let (answering, answered) = channel();
+    let messages = Daemon { messages: io::Cursor::new(messages.concat().into_bytes()), answered };
     let settings = Settings { to: Some("null:".to_owned()), threads: Some(1), ..Settings::default() };
     let run = OpenRun::start(settings.validate()?, Arc::default())?;
     let begun = cpu_seconds();
-    let ended = run_child(messages, io::sink(), run, Format::Auto, Patience::default());
+    let ended = run_child(messages, Answers(Some(answering)), run, Format::Auto, Patience::default());
     let cpu_seconds = cpu_seconds() - begun;
     let summary = ended.report.ok_or("the run goes on")?.summary;
     let lines = (batches * RECORDS) as u64;
     assert_eq!((ended.error.map(|error| error.to_string()), summary.lines_shipped), (None, lines));
     Ok(Work { lines, aggregates: summary.records, cpu_seconds })
+}
+
+/// What the daemon writes. As it does, it stays until the last message is answered.
+struct Daemon {
+    messages: io::Cursor<Vec<u8>>,
+    answered: Receiver<()>,
+}
+
+impl Read for Daemon {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Daemon {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.messages.position() == self.messages.get_ref().len() as u64 {
+            // Nothing is ever sent: this is the other end going.
+            let _ = self.answered.recv();
+        }
+        self.messages.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.messages.consume(count);
+    }
+}
+
+/// Waits for the answer to the last message.
+struct Answers(Option<Sender<()>>);
+
+impl Write for Answers {
+    fn write(&mut self, answer: &[u8]) -> io::Result<usize> {
+        if memchr::memmem::find(answer, b"shardEnded").is_some() {
+            self.0.take();
+        }
+        Ok(answer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An event as Lambda sends it.
@@ -220,7 +266,7 @@ fn ours(
         Settings { to: Some("kinesis://hits".to_owned()), linger: Some(Linger::Never), ..Settings::default() };
     let config = settings.validate()?;
     let to = config.clone();
-    let (counts, counted) = std::sync::mpsc::channel();
+    let (counts, counted) = channel();
     let open = move |progress: Arc<Progress>| {
         let _ = counts.send(Arc::clone(&progress));
         open(to.clone(), progress)
