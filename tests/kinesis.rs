@@ -55,7 +55,9 @@ fn unpacked(record: &Delivered, shards: &[Shard]) -> Vec<u8> {
     aggregate.records().flat_map(|record| record.data.to_vec()).collect()
 }
 
-fn delivered_lines(stream: &Stream) -> Vec<u8> {
+/// The lines of all records.
+#[track_caller]
+pub(crate) fn delivered_lines(stream: &Stream) -> Vec<u8> {
     let shards = stream.shards();
     stream.delivered().iter().flat_map(|record| unpacked(record, &shards)).collect()
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use fake_aws::{Action, FakeAws, Fault, Stream};
+use fake_aws::{Action, Delivered, FakeAws, Fault, Stream};
 use pixel_engine::kpl::{Decoded, PartitionKey, decode, seal, write_aggregate};
 use serde_json::{Value, json};
 
 use crate::fake_lambda::{Answer, FakeLambda};
+use crate::kinesis::delivered_lines;
 use crate::support::{BadLine, Guarded, Seen, Workspace, gzip, id_in, lines, log, number_of, request_faults};
 
 const LINES: u64 = 2_000;
@@ -99,19 +100,12 @@ fn a_line_a_record(log: &[u8]) -> Vec<Vec<u8>> {
     lines(log).enumerate().map(line).collect()
 }
 
-/// The lines of all aggregates, each of which a consumer of its shard gets.
+/// The lines of all records, which are aggregates, each of which a consumer of its shard gets.
 #[track_caller]
 fn unpacked(stream: &Stream) -> Vec<u8> {
-    let shards = stream.shards();
-    let records = stream.delivered();
-    let lines = records.iter().flat_map(|record| {
-        let Decoded::Aggregate(aggregate) = decode(&record.data) else { panic!("no aggregate") };
-        let id = record.shard_id.as_ref().expect("a shard took it");
-        let shard = shards.iter().find(|shard| shard.id == *id).expect("it is of the stream");
-        assert!(aggregate.delivered_within(&shard.hash_keys), "{id} does not have the hash keys of what it got");
-        aggregate.records().flat_map(|record| record.data.to_vec()).collect::<Vec<u8>>()
-    });
-    lines.collect()
+    let is_aggregate = |record: &Delivered| matches!(decode(&record.data), Decoded::Aggregate(_));
+    assert!(stream.delivered().iter().all(is_aggregate), "no aggregate");
+    delivered_lines(stream)
 }
 
 #[test]

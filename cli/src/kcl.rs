@@ -1,6 +1,5 @@
 //! `pixel-engine kcl`.
 
-use std::fmt::Write;
 use std::io::{self, BufReader};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use crate::aws::{Reach, of_sink};
 use crate::ingest::of_open;
 use crate::only_bad_lines::only_bad_lines;
 use crate::settings::{Deliver, Lines, Privacy, config};
+use crate::summary::LinesSum;
 use crate::{Outcome, usage_error};
 
 /// Read a Kinesis stream as a child of the Kinesis Client Library
@@ -93,16 +93,6 @@ struct Daemon {
     #[arg(long, value_name = "LEVEL", requires = "print_properties")]
     metrics: Option<Metrics>,
 }
-
-/// The flags of [`Daemon`], and whether a value follows: the child is started without them.
-const OF_DAEMON: [(&str, bool); 6] = [
-    ("--print-properties", false),
-    ("--stream", true),
-    ("--application", true),
-    ("--stream-region", true),
-    ("--fan-out", false),
-    ("--metrics", true),
-];
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Metrics {
@@ -215,7 +205,7 @@ impl Kcl {
              # and logs every line of this file.\n\n",
         );
         let said = properties.text().unwrap_or_else(|error| refuse(&error.to_string()));
-        let _ = write!(text, "{}", said.trim_end());
+        text.push_str(said.trim_end());
         text.push('\n');
         text
     }
@@ -223,6 +213,7 @@ impl Kcl {
     /// This program with these flags, but for those that are the daemon's.
     fn command(&self) -> Vec<String> {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pixel-engine"));
+        let of_daemon = Daemon::augment_args(clap::Command::new("kcl"));
         let mut command = vec![program.display().to_string()];
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -230,8 +221,9 @@ impl Kcl {
             if name == "--hash-key" {
                 refuse("--hash-key would stand in the file and in the daemon's log: set PIXEL_ENGINE_HASH_KEY");
             }
-            match OF_DAEMON.iter().find(|(flag, _)| *flag == name) {
-                Some((_, true)) if !argument.contains('=') => drop(arguments.next()),
+            let is_it = |flag: &&clap::Arg| flag.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long));
+            match of_daemon.get_arguments().find(is_it) {
+                Some(flag) if flag.get_action().takes_values() && !argument.contains('=') => drop(arguments.next()),
                 Some(_) => {}
                 None => command.push(argument),
             }
@@ -243,18 +235,8 @@ impl Kcl {
 /// One line, as the daemon's log has a time and a name before each.
 fn summary(report: &Report) -> String {
     let it = &report.summary;
-    let mut line = format!(
-        "{} lines in = {} shipped + {} quarantined + {} filtered",
-        Count(it.lines_in),
-        Count(it.lines_shipped),
-        Count(it.lines_quarantined),
-        Count(it.lines_filtered)
-    );
-    if it.lines_undelivered > 0 {
-        let _ = write!(line, " + {} NOT DELIVERED", Count(it.lines_undelivered));
-    }
-    let _ = write!(line, ", {} records in {} requests", Count(it.records), Count(it.requests));
-    line
+    let (lines, records, requests) = (Count(it.lines_in), Count(it.records), Count(it.requests));
+    format!("{lines} lines in = {}, {records} records in {requests} requests", LinesSum(it))
 }
 
 fn refuse(message: &str) -> ! {

@@ -6,16 +6,15 @@ use indicatif::HumanCount as Count;
 use pixel_engine::run::Summary;
 use pixel_engine::sink::statistics::Shipping;
 
-/// The numbers of a run as people read them.
-pub(crate) struct Table<'a>(pub(crate) &'a Summary);
+/// What became of the lines of a run, as a sum.
+pub(crate) struct LinesSum<'a>(pub(crate) &'a Summary);
 
-impl Display for Table<'_> {
+impl Display for LinesSum<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let Table(summary) = self;
+        let LinesSum(summary) = self;
         write!(
             out,
-            "lines     {} in = {} shipped + {} quarantined + {} filtered",
-            Count(summary.lines_in),
+            "{} shipped + {} quarantined + {} filtered",
             Count(summary.lines_shipped),
             Count(summary.lines_quarantined),
             Count(summary.lines_filtered),
@@ -26,7 +25,17 @@ impl Display for Table<'_> {
         if summary.lines_undelivered > 0 {
             write!(out, " + {} NOT DELIVERED", Count(summary.lines_undelivered))?;
         }
-        writeln!(out)?;
+        Ok(())
+    }
+}
+
+/// The numbers of a run as people read them.
+pub(crate) struct Table<'a>(pub(crate) &'a Summary);
+
+impl Display for Table<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Table(summary) = self;
+        writeln!(out, "lines     {} in = {}", Count(summary.lines_in), LinesSum(summary))?;
         for (count, what) in [(summary.lines_duplicate, "as duplicates"), (summary.lines_skipped, "skipped as bad")] {
             if count > 0 {
                 writeln!(out, "          {} of the filtered {what}", counted(count, "line"))?;

@@ -75,13 +75,14 @@ impl Batch {
 
     /// Adds the lines of a record.
     pub fn add(&mut self, data: &[u8]) {
-        if self.is_plain(data) {
-            let lines = self.lines(Kind::RealTime);
-            let start = lines.len();
-            lines.extend_from_slice(data);
-            end_line(lines, start);
-        } else {
-            self.add_other(data.to_vec());
+        match decode(data) {
+            Decoded::Plain(PlainReason::NoMagic) => self.add_body(data),
+            Decoded::Aggregate(aggregate) => {
+                aggregate.records().for_each(|user_record| self.add_body(user_record.data));
+            }
+            // The KCL delivers the first as binary rubbish and the beginning of the second.
+            Decoded::Plain(reason) => self.add_unreadable_aggregate(data, reason.to_string()),
+            Decoded::Partial { error, .. } => self.add_unreadable_aggregate(data, error.to_string()),
         }
     }
 
@@ -93,14 +94,14 @@ impl Batch {
         let start = lines.len();
         if STANDARD.decode_append(text, lines).is_err() {
             lines.truncate(start);
-            self.add_unreadable(text.as_bytes().to_vec(), "not base64".to_owned());
+            self.add_unreadable(text.as_bytes(), "not base64".to_owned());
             return;
         }
         if is_plain(format, &lines[start..]) {
             end_line(lines, start);
         } else {
             let data = lines.split_off(start);
-            self.add_other(data);
+            self.add(&data);
         }
     }
 
@@ -119,32 +120,18 @@ impl Batch {
         self.parts
     }
 
-    fn is_plain(&self, data: &[u8]) -> bool {
-        is_plain(self.format, data)
-    }
-
-    /// Adds a record of which it is not yet known what it is.
-    fn add_other(&mut self, data: Vec<u8>) {
-        match decode(&data) {
-            Decoded::Plain(PlainReason::NoMagic) => self.add_body(data),
-            Decoded::Aggregate(aggregate) => {
-                aggregate.records().for_each(|user_record| self.add_body(user_record.data.to_vec()));
-            }
-            // The KCL delivers the first as binary rubbish and the beginning of the second.
-            Decoded::Plain(reason) => self.add_unreadable_aggregate(data, reason.to_string()),
-            Decoded::Partial { error, .. } => self.add_unreadable_aggregate(data, error.to_string()),
-        }
-    }
-
-    fn add_unreadable_aggregate(&mut self, data: Vec<u8>, why: String) {
+    fn add_unreadable_aggregate(&mut self, data: &[u8], why: String) {
         self.add_unreadable(data, format!("a damaged aggregate: {why}"));
     }
 
-    fn add_body(&mut self, data: Vec<u8>) {
-        if self.is_plain(&data) {
-            return self.add(&data);
+    fn add_body(&mut self, data: &[u8]) {
+        if is_plain(self.format, data) {
+            let lines = self.lines(Kind::RealTime);
+            let start = lines.len();
+            lines.extend_from_slice(data);
+            return end_line(lines, start);
         }
-        let body = match Body::read(data.clone(), self.format, MAX_TEXT) {
+        let body = match Body::read(data.to_vec(), self.format, MAX_TEXT) {
             Ok(body) => body,
             Err(error) => return self.add_unreadable(data, error.to_string()),
         };
@@ -155,8 +142,8 @@ impl Batch {
         }
     }
 
-    fn add_unreadable(&mut self, data: Vec<u8>, why: String) {
-        self.parts.push(Part::Unreadable { data, why });
+    fn add_unreadable(&mut self, data: &[u8], why: String) {
+        self.parts.push(Part::Unreadable { data: data.to_vec(), why });
     }
 
     /// The lines of the last part, if they are of that kind, or of a new one.

@@ -7,6 +7,8 @@
 //! records came from.
 
 pub mod batch;
+#[cfg(test)]
+mod each;
 pub mod kcl;
 pub mod lambda;
 pub mod open_run;

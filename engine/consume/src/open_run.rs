@@ -265,42 +265,14 @@ fn hand_over(feed: Feed<'_>, name: &str, part: Part) -> Result<Completion, Close
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::ErrorKind;
 
     use pixel_engine_core::config::Settings;
-    use pixel_engine_core::record::{Delivered, Record};
     use pixel_engine_core::sink::SinkError;
     use pixel_engine_core::source::Format;
 
     use super::*;
-
-    /// Takes so many records, and fails with the next one.
-    struct Takes(u64, Delivered);
-
-    impl Sink for Takes {
-        fn ship(&mut self, record: Record) -> Result<(), SinkError> {
-            if self.1.records == self.0 {
-                return Err(SinkError::io("memory", std::io::ErrorKind::StorageFull.into()));
-            }
-            self.1.settle(record.into_receipt());
-            Ok(())
-        }
-
-        fn flush(&mut self) -> Result<(), SinkError> {
-            Ok(())
-        }
-
-        fn close(&mut self) -> Result<(), SinkError> {
-            Ok(())
-        }
-
-        fn delivered(&self) -> Delivered {
-            self.1
-        }
-
-        fn requests(&self) -> u64 {
-            0
-        }
-    }
+    use crate::each::Each;
 
     /// A run into a sink that fails after so many records, which are of 1,024 B.
     fn run(records: u64, quarantine: Quarantine) -> OpenRun {
@@ -310,7 +282,11 @@ mod tests {
             linger: Some(pixel_engine_core::config::Linger::Never),
             ..Settings::default()
         };
-        let sink = Box::new(Takes(records, Delivered::default()));
+        let mut left = records;
+        let sink = Box::new(Each::new(move |record| {
+            left = left.checked_sub(1).ok_or_else(|| SinkError::io("memory", ErrorKind::StorageFull.into()))?;
+            Ok(Some(record))
+        }));
         OpenRun::into(settings.validate().unwrap(), sink, quarantine, Arc::default(), Arc::default())
     }
 

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use pixel_engine_core::config::{ConfigError, Key, Settings};
-use pixel_engine_serve::config::nearest;
+use pixel_engine_serve::config::{VARIABLE, nearest};
 use serde_json::{Map, Value};
 
-const PREFIX: &str = "PIXEL_ENGINE_";
 /// They say how the program runs, and which command it is: no setting of what it does.
 const OF_PROGRAM: [&str; 3] = ["LAMBDA", "LOG", "SIMD"];
 
@@ -17,11 +16,36 @@ const OF_PROGRAM: [&str; 3] = ["LAMBDA", "LOG", "SIMD"];
 pub struct Accepted {
     /// What the command is called in errors.
     pub command: &'static str,
-    /// The settings that mean something to it.
-    pub keys: &'static [Key],
+    /// The settings that mean something to it, in groups.
+    pub keys: &'static [&'static [Key]],
     /// The names of its own, spelled as keys are: `partition_keys`.
     pub others: &'static [&'static str],
 }
+
+impl Accepted {
+    /// The names of the settings.
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().copied().flatten().map(|key| key.name())
+    }
+}
+
+/// Settings of what lines are and what becomes of each.
+pub const OF_LINES: &[Key] = &[
+    Key::Format,
+    Key::Fields,
+    Key::QueryEncoding,
+    Key::Match,
+    Key::MaskIp,
+    Key::Hash,
+    Key::HashWith,
+    Key::HashKey,
+    Key::HashKeyFile,
+    Key::Drop,
+    Key::Replace,
+    Key::OnBadLine,
+    Key::Encode,
+    Key::Select,
+];
 
 /// What a command was told by variables.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +90,7 @@ impl From<ConfigError> for VariableErrors {
 /// use pixel_engine_consume::settings::{Accepted, read};
 /// use pixel_engine_core::config::Key;
 ///
-/// let accepted = Accepted { command: "transform", keys: &[Key::Select, Key::MaskIp], others: &["partition_keys"] };
+/// let accepted = Accepted { command: "transform", keys: &[&[Key::Select, Key::MaskIp]], others: &["partition_keys"] };
 /// let variables = [("PIXEL_ENGINE_MASK_IP", "true"), ("PIXEL_ENGINE_PARTITION_KEYS", "date"), ("HOME", "/")];
 /// let read_of = |variables: &[(&str, &str)]| read(accepted, variables.iter().map(|it| (it.0.into(), it.1.into())));
 /// let told = read_of(&variables)?;
@@ -86,11 +110,11 @@ pub fn read(
 ) -> Result<FromVariables, VariableErrors> {
     let (mut values, mut others, mut errors) = (Map::new(), BTreeMap::new(), Vec::new());
     for (name, value) in variables {
-        let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| !OF_PROGRAM.contains(rest)) else { continue };
+        let Some(rest) = name.strip_prefix(VARIABLE).filter(|rest| !OF_PROGRAM.contains(rest)) else { continue };
         let is_it = |key: &str| variable(key) == name;
         if let Some(&other) = accepted.others.iter().find(|other| is_it(other)) {
             others.insert(other, value);
-        } else if let Some(key) = accepted.keys.iter().map(|key| key.name()).find(|key| is_it(key)) {
+        } else if let Some(key) = accepted.names().find(|key| is_it(key)) {
             match settings_of(Map::from_iter([(key.to_owned(), Value::String(value.clone()))])) {
                 Ok(_) => drop(values.insert(key.to_owned(), Value::String(value))),
                 Err(error) => errors.push(format!("{name}: {error}")),
@@ -98,10 +122,10 @@ pub fn read(
         } else if Key::ALL.iter().any(|key| is_it(key.name())) {
             errors.push(format!("{name}: `{}` has no use for it", accepted.command));
         } else {
-            let known = accepted.keys.iter().map(|key| key.name()).chain(accepted.others.iter().copied());
+            let known = accepted.names().chain(accepted.others.iter().copied());
             let known: Vec<String> = known.chain(OF_PROGRAM).map(variable).collect();
-            let nearest = nearest(rest, known.iter().map(|name| &name[PREFIX.len()..]));
-            let nearest = nearest.replacen('`', &format!("`{PREFIX}"), 1);
+            let nearest = nearest(rest, known.iter().map(|name| &name[VARIABLE.len()..]));
+            let nearest = nearest.replacen('`', &format!("`{VARIABLE}"), 1);
             errors.push(format!("{name}: no such setting{nearest}"));
         }
     }
@@ -114,7 +138,7 @@ pub fn read(
 
 /// The variable of a key.
 fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.to_uppercase())
+    format!("{VARIABLE}{}", key.to_uppercase())
 }
 
 fn settings_of(values: Map<String, Value>) -> Result<Settings, serde_json::Error> {
@@ -127,7 +151,7 @@ mod tests {
 
     const ACCEPTED: Accepted = Accepted {
         command: "transform",
-        keys: &[Key::Match, Key::Hash, Key::HashKey, Key::MaskIp],
+        keys: &[&[Key::Match, Key::Hash, Key::HashKey, Key::MaskIp]],
         others: &["partition_keys"],
     };
 

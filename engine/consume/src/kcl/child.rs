@@ -488,17 +488,26 @@ mod tests {
     use base64_simd::STANDARD;
     use pixel_engine_core::config::{Linger, Settings};
     use pixel_engine_core::quarantine::Quarantine;
-    use pixel_engine_core::record::{Delivered, Receipt, Record as Shipped};
-    use pixel_engine_core::sink::{Sink, SinkError};
+    use pixel_engine_core::record::{Delivered, Receipt};
+    use pixel_engine_core::sink::Sink;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::each::Each;
 
     /// Holds records until the test lets them arrive.
-    #[derive(Clone, Default)]
+    #[derive(Default)]
     struct Held(Arc<Mutex<Vec<Option<Receipt>>>>);
 
     impl Held {
+        fn sink(&self) -> impl Sink + 'static {
+            let held = Arc::clone(&self.0);
+            Each::new(move |record| {
+                held.lock().unwrap().push(Some(record.into_receipt()));
+                Ok(None)
+            })
+        }
+
         fn wait_for(&self, records: usize) {
             while self.0.lock().unwrap().len() < records {
                 thread::sleep(Duration::from_millis(1));
@@ -508,56 +517,6 @@ mod tests {
         fn let_go(&self, record: usize) {
             let receipt = self.0.lock().unwrap()[record].take().unwrap();
             Delivered::default().settle(receipt);
-        }
-    }
-
-    impl Sink for Held {
-        fn ship(&mut self, record: Shipped) -> Result<(), SinkError> {
-            self.0.lock().unwrap().push(Some(record.into_receipt()));
-            Ok(())
-        }
-
-        fn flush(&mut self) -> Result<(), SinkError> {
-            Ok(())
-        }
-
-        fn close(&mut self) -> Result<(), SinkError> {
-            Ok(())
-        }
-
-        fn delivered(&self) -> Delivered {
-            Delivered::default()
-        }
-
-        fn requests(&self) -> u64 {
-            0
-        }
-    }
-
-    /// Takes nothing, and does not say so: a service that does not answer.
-    struct Silent;
-
-    impl Sink for Silent {
-        fn ship(&mut self, _: Shipped) -> Result<(), SinkError> {
-            loop {
-                thread::park();
-            }
-        }
-
-        fn flush(&mut self) -> Result<(), SinkError> {
-            Ok(())
-        }
-
-        fn close(&mut self) -> Result<(), SinkError> {
-            Ok(())
-        }
-
-        fn delivered(&self) -> Delivered {
-            Delivered::default()
-        }
-
-        fn requests(&self) -> u64 {
-            0
         }
     }
 
@@ -620,7 +579,7 @@ mod tests {
     #[test]
     fn a_batch_that_is_missing_holds_up_those_behind_it() {
         let held = Held::default();
-        let mut daemon = Daemon::start(held.clone());
+        let mut daemon = Daemon::start(held.sink());
         for (records, number) in [10, 11, 12].into_iter().enumerate() {
             assert_eq!(daemon.sends(number, 1), None);
             held.wait_for(records + 1);
@@ -637,7 +596,11 @@ mod tests {
 
     #[test]
     fn a_daemon_that_goes_while_the_service_is_silent_is_noticed() {
-        let Daemon { mut to, from, child } = Daemon::start(Silent);
+        let Daemon { mut to, from, child } = Daemon::start(Each::new(|_| {
+            loop {
+                thread::park();
+            }
+        }));
         let text = "1767600000.068\t203.0.113.9\tcurl/8.0\te=pv\n".repeat(1 << 16);
         let record = json!({ "sequenceNumber": "1", "data": STANDARD.encode_to_string(text) });
         let message = json!({ "action": "processRecords", "records": [record] }).to_string();

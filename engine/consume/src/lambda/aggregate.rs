@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::kinesis_event::KinesisEvent;
 use super::runtime::{Handler, HandlerError, Invocation};
 use crate::open_run::{Fate, OpenRun, Taken};
-use crate::settings::{Accepted, VariableErrors, read};
+use crate::settings::{Accepted, OF_LINES, VariableErrors, read};
 
 const REPORT: &str = "report_batch_item_failures";
 
@@ -28,40 +28,29 @@ const REPORT: &str = "report_batch_item_failures";
 pub const ACCEPTED: Accepted = Accepted {
     command: "aggregate",
     keys: &[
-        Key::Format,
-        Key::Fields,
-        Key::QueryEncoding,
-        Key::Match,
-        Key::DedupWindow,
-        Key::MaskIp,
-        Key::Hash,
-        Key::HashWith,
-        Key::HashKey,
-        Key::HashKeyFile,
-        Key::Drop,
-        Key::Replace,
-        Key::OnBadLine,
-        Key::Quarantine,
-        Key::Encode,
-        Key::Select,
-        Key::To,
-        Key::Container,
-        Key::PartitionBy,
-        Key::RecordSize,
-        Key::Align,
-        Key::Reorder,
-        Key::Compress,
-        Key::Threads,
-        Key::Concurrency,
-        Key::RequestSize,
-        Key::CountRequestSize,
-        Key::RateLimit,
-        Key::GiveUpAfter,
-        Key::Region,
-        Key::Profile,
-        Key::EndpointUrl,
-        Key::RoleArn,
-        Key::RequestTimeout,
+        OF_LINES,
+        &[
+            Key::DedupWindow,
+            Key::Quarantine,
+            Key::To,
+            Key::Container,
+            Key::PartitionBy,
+            Key::RecordSize,
+            Key::Align,
+            Key::Reorder,
+            Key::Compress,
+            Key::Threads,
+            Key::Concurrency,
+            Key::RequestSize,
+            Key::CountRequestSize,
+            Key::RateLimit,
+            Key::GiveUpAfter,
+            Key::Region,
+            Key::Profile,
+            Key::EndpointUrl,
+            Key::RoleArn,
+            Key::RequestTimeout,
+        ],
     ],
     others: &[REPORT],
 };

@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use base64_simd::STANDARD;
 use pixel_engine_core::ack::Acknowledgements;
-use pixel_engine_core::block::{BLOCK_SIZE, Block, BufferPool, Layout, Origin};
+use pixel_engine_core::block::{BLOCK_SIZE, Block, BufferPool, Origin};
 use pixel_engine_core::config::{EncodingKind, Key, OnBadLine};
 use pixel_engine_core::encode::{Encoded, Rules, Scratch};
 use pixel_engine_core::limits::lambda::MAX_REPLY_SIZE;
@@ -35,33 +35,14 @@ use pixel_engine_log::schema::Schema;
 use super::partition_keys::{KeysOfLines, PartitionKeys};
 use super::runtime::{Handler, HandlerError, Invocation};
 use super::transformation_event::{Incoming, Reply, records};
-use crate::settings::{Accepted, VariableErrors, read};
+use crate::settings::{Accepted, OF_LINES, VariableErrors, read};
 
 const PARTITION_KEYS: &str = "partition_keys";
 
 /// What the function can be told. Records are Firehose's, and so is where they go: what is about
 /// either has no use here. Neither has a window of duplicates: when a reply is lost, Firehose sends
 /// the same records again, and they must not count as duplicates then.
-pub const ACCEPTED: Accepted = Accepted {
-    command: "transform",
-    keys: &[
-        Key::Format,
-        Key::Fields,
-        Key::QueryEncoding,
-        Key::Match,
-        Key::MaskIp,
-        Key::Hash,
-        Key::HashWith,
-        Key::HashKey,
-        Key::HashKeyFile,
-        Key::Drop,
-        Key::Replace,
-        Key::OnBadLine,
-        Key::Encode,
-        Key::Select,
-    ],
-    others: &[PARTITION_KEYS],
-};
+pub const ACCEPTED: Accepted = Accepted { command: "transform", keys: &[OF_LINES], others: &[PARTITION_KEYS] };
 
 /// The function.
 pub struct Transform {
@@ -211,18 +192,13 @@ impl Transform {
     /// What becomes of lines.
     fn encode(&mut self, bytes: Vec<u8>, format: Option<Format>) -> Encoded {
         let source_bytes = bytes.len() as u64;
-        let layout = match format {
-            Some(Format::Standard) => Layout::Standard(self.standard_schema.clone()),
-            Some(Format::Json) => Layout::Json,
-            _ => Layout::RealTime,
-        };
         let block = Block {
             bytes,
             origin: Arc::clone(&self.origin),
             offset: 0,
             source_bytes,
             read_at: Instant::now(),
-            layout,
+            layout: format.unwrap_or_default().layout(self.standard_schema.clone()),
             query_encoding: self.query_encoding,
             is_treated: false,
             cut: None,

@@ -274,16 +274,8 @@ impl Inlet<'_> {
     /// # Errors
     /// The run takes no more. An error of `input` itself goes into the run's report.
     pub fn read(&mut self, input: impl Read + Send + 'static) -> Result<(), Closed> {
-        let mut blocks = match self.blocks.take() {
-            Some(mut blocks) => {
-                blocks.go_on_with(Box::new(JsonLines::new(input, self.feeds.format)));
-                blocks
-            }
-            None => self.reader(input, false, self.feeds.format),
-        };
-        let read = self.read_blocks(&mut blocks);
-        self.blocks = Some(blocks);
-        read
+        let format = self.feeds.format;
+        self.read_lines(JsonLines::new(input, format), format)
     }
 
     /// As [`Inlet::push`], of text that is known to be of that format and has a line for each object
@@ -292,13 +284,16 @@ impl Inlet<'_> {
     /// # Errors
     /// The run takes no more.
     pub fn push_lines(&mut self, format: Format, lines: Vec<u8>) -> Result<(), Closed> {
-        let lines = Cursor::new(lines);
+        self.read_lines(Cursor::new(lines), format)
+    }
+
+    fn read_lines(&mut self, input: impl Read + Send + 'static, format: Format) -> Result<(), Closed> {
         let mut blocks = match self.blocks.take() {
             Some(mut blocks) => {
-                blocks.go_on_with(Box::new(lines));
+                blocks.go_on_with(Box::new(input));
                 blocks
             }
-            None => self.reader_of_lines(lines, false, format),
+            None => self.reader_of_lines(input, false, format),
         };
         let read = self.read_blocks(&mut blocks);
         self.blocks = Some(blocks);

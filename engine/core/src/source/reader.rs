@@ -44,7 +44,9 @@ impl Format {
         })
     }
 
-    fn layout(self, schema: Option<Arc<Schema>>) -> Layout {
+    /// How lines of that format are read; `schema` names the columns of standard logs without a
+    /// header.
+    pub fn layout(self, schema: Option<Arc<Schema>>) -> Layout {
         match self {
             Format::Standard => Layout::Standard(schema),
             Format::Json => Layout::Json,

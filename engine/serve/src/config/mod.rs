@@ -37,7 +37,7 @@ pub use network::{
     Address, FOLLOW_KEYS, HTTP_KEYS, HttpConfig, JOURNAL_KEYS, JournalConfig, ListenConfig, PixelReply,
     READ_JOURNAL_KEYS, Service, SourceKey, TCP_KEYS, UNIX_KEYS,
 };
-pub use read::nearest;
+pub use read::{VARIABLE, nearest};
 
 /// What a configuration file says, checked.
 #[derive(Clone, Debug)]

@@ -29,7 +29,8 @@ const SOURCE: &str = "source";
 const ACCESS_KEY: &str = "access_key";
 /// In place of a secret.
 const MASK: &str = "\"***\"";
-pub(super) const VARIABLE: &str = "PIXEL_ENGINE_";
+/// What the name of every variable begins with that is a setting.
+pub const VARIABLE: &str = "PIXEL_ENGINE_";
 /// Those of sources.
 const TYPES: &str = "follow, http, journal, stdin, tcp, unix";
 
