@@ -112,13 +112,6 @@ fn places_behind_a_byte_order_mark_stay_right() {
     }
 }
 
-/// The lines in an order that does not depend on the names of objects.
-fn sorted(text: &[u8]) -> Vec<&[u8]> {
-    let mut lines: Vec<&[u8]> = lines(text).collect();
-    lines.sort_unstable();
-    lines
-}
-
 #[test]
 fn a_marked_file_that_grows_goes_on_behind_what_was_delivered() {
     for (format, parts, wanted) in logs() {

@@ -110,12 +110,6 @@ fn data_of(record: &Value) -> Vec<u8> {
     BASE64.decode(record["Data"].as_str().expect("Data")).expect("base64")
 }
 
-fn sorted(text: &[u8]) -> Vec<&[u8]> {
-    let mut lines: Vec<&[u8]> = lines(text).collect();
-    lines.sort_unstable();
-    lines
-}
-
 #[test]
 fn objects_that_moto_delivers_are_the_lines() {
     let moto = moto();

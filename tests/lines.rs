@@ -44,12 +44,6 @@ fn joined(requests: &[Request]) -> Vec<u8> {
     requests.iter().flat_map(|request| &request.entries).flat_map(|entry| entry.data.iter().copied()).collect()
 }
 
-fn sorted(text: &[u8]) -> Vec<&[u8]> {
-    let mut lines: Vec<&[u8]> = lines(text).collect();
-    lines.sort_unstable();
-    lines
-}
-
 #[test]
 fn full_records_are_billed_almost_nothing_for_rounding() {
     let text = log("realtime-46", 40_000);

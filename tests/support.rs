@@ -347,6 +347,13 @@ pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split_inclusive(|&byte| byte == b'\n')
 }
 
+/// The lines in an order of their own, for what may arrive in any.
+pub(crate) fn sorted(text: &[u8]) -> Vec<&[u8]> {
+    let mut lines: Vec<&[u8]> = lines(text).collect();
+    lines.sort_unstable();
+    lines
+}
+
 pub(crate) fn count_lines(text: &[u8]) -> u64 {
     lines(text).count() as u64
 }
