@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// The crates of the product in layers, lowest first. A crate depends only on crates of lower
 /// layers.
 const LAYERS: [&[&str]; 9] = [
-    &["pixel-engine-simd"],
+    &["pixel-engine-agents", "pixel-engine-simd"],
     &["pixel-engine-log", "pixel-engine-kpl"],
     &["pixel-engine-core"],
     &["pixel-engine-aws", "pixel-engine-plan"],
