@@ -6,6 +6,9 @@
 
 use std::net::IpAddr;
 
+use jiff::civil::{Date, Time};
+use jiff::tz::Offset;
+
 use crate::field::Field;
 use crate::query::{Query, QueryEncoding};
 use crate::schema::{LogKind, Schema};
@@ -136,11 +139,63 @@ impl<'a> Line<'a> {
         Some(memchr::memchr(b'?', stem).map_or(stem, |at| &stem[..at]))
     }
 
+    /// When the request was answered, in milliseconds since 1970: from `timestamp`, `timestamp(ms)`,
+    /// or `date` and `time`, whichever the kind of log has; `None` without any of them.
+    ///
+    /// Digits past the milliseconds are cut off.
+    pub fn time_millis(&self) -> Option<i64> {
+        if let Some(text) = self.get(Field::Timestamp) {
+            return decimal_thousandths(text);
+        }
+        if let Some(text) = self.get(Field::TimestampMs) {
+            return digits(text);
+        }
+        let (date, time) = (self.get(Field::Date)?, self.get(Field::Time)?);
+        let &[ref year @ .., b'-', m1, m2, b'-', d1, d2] = date else { return None };
+        let &[h1, h2, b':', n1, n2, b':', s1, s2] = time else { return None };
+        let two = |tens, ones| digits(&[tens, ones])?.try_into().ok();
+        let date = Date::new(digits(year)?.try_into().ok()?, two(m1, m2)?, two(d1, d2)?).ok()?;
+        let time = Time::new(two(h1, h2)?, two(n1, n2)?, two(s1, s2)?, 0).ok()?;
+        Some(Offset::UTC.to_timestamp(date.to_datetime(time)).ok()?.as_millisecond())
+    }
+
+    /// A field of seconds with a fraction, such as `time-taken`, in milliseconds; digits past these
+    /// are cut off.
+    #[inline]
+    pub fn millis(&self, field: Field) -> Option<u64> {
+        decimal_thousandths(self.get(field)?)?.try_into().ok()
+    }
+
     /// A field that holds one IP address; CloudFront may pad the groups of an IPv6 address with
     /// zeros.
     pub fn ip(&self, field: Field) -> Option<IpAddr> {
         std::str::from_utf8(self.get(field)?).ok()?.parse().ok()
     }
+}
+
+/// The number of up to 18 digits.
+#[inline]
+fn digits(text: &[u8]) -> Option<i64> {
+    if text.is_empty() || text.len() > 18 || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
+}
+
+/// A number with or without a fraction, times 1,000.
+#[inline]
+fn decimal_thousandths(text: &[u8]) -> Option<i64> {
+    let point = memchr::memchr(b'.', text).unwrap_or(text.len());
+    let whole = digits(&text[..point])?;
+    let fraction = text.get(point + 1..).unwrap_or_default();
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let mut thousandths = 0;
+    for place in 0..3 {
+        thousandths = thousandths * 10 + i64::from(fraction.get(place).map_or(0, |digit| digit - b'0'));
+    }
+    whole.checked_mul(1_000)?.checked_add(thousandths)
 }
 
 #[inline]
@@ -198,6 +253,35 @@ pub(crate) mod tests {
             with_line(LogKind::RealTime, "cs-uri-stem", &format!("{stem}\n"), |line| {
                 assert_eq!(line.uri_path(), Some(path.as_bytes()));
             });
+        }
+    }
+
+    #[test]
+    fn the_time_is_read_from_whichever_field_has_it() {
+        let time = |kind, names, text: &str| with_line(kind, names, &format!("{text}\n"), |line| line.time_millis());
+        for (text, millis) in [
+            ("1767600000.068", Some(1_767_600_000_068)),
+            ("1767600000", Some(1_767_600_000_000)),
+            ("1767600000.0689999", Some(1_767_600_000_068)),
+            ("1767600000.5", Some(1_767_600_000_500)),
+            ("0.042", Some(42)),
+            ("-", None),
+            ("1e9", None),
+            ("1.x", None),
+            ("999999999999999999", None),
+        ] {
+            assert_eq!(time(LogKind::RealTime, "timestamp", text), millis, "{text}");
+        }
+        assert_eq!(time(LogKind::Standard, "timestamp(ms)", "1767600000068"), Some(1_767_600_000_068));
+        for (text, millis) in [
+            ("2026-01-05\t08:00:00", Some(1_767_600_000_000)),
+            ("1970-01-01\t00:00:01", Some(1_000)),
+            ("2024-02-29\t23:59:59", Some(1_709_251_199_000)),
+            ("2025-02-29\t00:00:00", None),
+            ("2026-01-05\t24:00:00", None),
+            ("2026-01-05\t-", None),
+        ] {
+            assert_eq!(time(LogKind::Standard, "date time", text), millis, "{text}");
         }
     }
 

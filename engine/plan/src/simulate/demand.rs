@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::rate::Load;
@@ -15,7 +14,6 @@ use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::run;
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::source::{Files, Input};
-use pixel_engine_log::field::Field;
 use pixel_engine_log::line::Line;
 use pixel_engine_log::schema::Schemas;
 
@@ -209,8 +207,8 @@ impl Observer for Seconds {
     type Tally = BTreeMap<u64, f64>;
 
     fn observe(&self, line: &Line<'_>, _text: &[u8], tally: &mut Self::Tally) {
-        if let Some(second) = second(line) {
-            *tally.entry(second).or_insert(0.0) += 1.0;
+        if let Some(millis) = line.time_millis() {
+            *tally.entry(millis as u64 / 1_000).or_insert(0.0) += 1.0;
         }
     }
 
@@ -219,19 +217,6 @@ impl Observer for Seconds {
             *into.entry(second).or_insert(0.0) += lines;
         }
     }
-}
-
-/// Seconds since the epoch, from whichever field the kind of log has them in.
-fn second(line: &Line<'_>) -> Option<u64> {
-    let text = |field| std::str::from_utf8(line.get(field)?).ok();
-    if let Some(timestamp) = text(Field::Timestamp) {
-        return timestamp.split('.').next()?.parse().ok();
-    }
-    if let Some(milliseconds) = text(Field::TimestampMs) {
-        return milliseconds.parse::<u64>().ok().map(|time| time / 1_000);
-    }
-    let time: Timestamp = format!("{}T{}Z", text(Field::Date)?, text(Field::Time)?).parse().ok()?;
-    time.as_second().try_into().ok()
 }
 
 #[cfg(test)]

@@ -1,0 +1,268 @@
+//! What a report counts: what a user chose, and what follows from it.
+//!
+//! [`Settings`] are texts and numbers, as flags give them; [`Definitions`] are checked, and travel
+//! with what was counted under them: two [`State`](crate::State)s can be merged only when these are
+//! the same.
+
+use std::fmt;
+use std::time::Duration;
+
+use pixel_engine_log::select::{SelectError, Selector};
+use serde::{Deserialize, Serialize};
+
+use crate::funnel::{Funnel, FunnelError};
+
+/// What to count; what is `None` has the default that its field names.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where the name of an event is: fields and parameters, the first that a line has counts.
+    /// Default: `query.e,query.event,query.ev`.
+    pub event: Option<String>,
+    /// Where the page is that the beacon was sent from. Default: `query.url,query.u,cs-referer`, as
+    /// a browser names the page as the pixel's referrer.
+    pub page: Option<String>,
+    /// Where the page's own referrer is. Default: `query.ref,query.r`.
+    pub referrer: Option<String>,
+    /// Where an id of the visitor is. Default: `query.uid,query.user_id`. A visitor without one is
+    /// its address and user agent.
+    pub visitor: Option<String>,
+    /// The events that are known, separated by commas; others are reported as abnormal. Default:
+    /// all are known.
+    pub known_events: Option<String>,
+    /// The longest pause inside of a session. Default: 30 minutes.
+    pub session_gap: Option<Duration>,
+    /// The steps of a funnel, such as `view > cart > paid`.
+    pub funnel: Option<String>,
+    /// The longest time from a step to the next. Default: the session gap.
+    pub funnel_gap: Option<Duration>,
+    /// More events than this in a minute, over a session, are a burst. Default: 60.
+    pub burst: Option<u64>,
+    /// The percentage of requests that the log holds. Default: 100.
+    pub sampling: Option<f64>,
+    /// What visitors are hashed with, so that reports of several machines can be merged. Default:
+    /// random bytes.
+    pub salt: Option<Vec<u8>>,
+}
+
+/// Why settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// A name that is no field or parameter.
+    #[error("{of}: {error}")]
+    Field {
+        /// Which setting.
+        of: &'static str,
+        /// What is wrong with it.
+        error: SelectError,
+    },
+    /// A list of fields without one.
+    #[error("{0}: the list names no field")]
+    NoField(&'static str),
+    /// A funnel that is none.
+    #[error("funnel: {0}")]
+    Funnel(#[from] FunnelError),
+    /// A gap of no time, or of more than a year.
+    #[error("{0} must be between 1 ms and 366 days")]
+    Gap(&'static str),
+    /// A percentage that is none.
+    #[error("sampling must be above 0 and at most 100 percent")]
+    Sampling,
+    /// A salt that can be guessed.
+    #[error("the salt has {0} bytes; it needs at least {MIN_SALT_LEN}, so that nobody finds addresses by trying")]
+    ShortSalt(usize),
+    /// The system has no random numbers.
+    #[error("no random salt: {0}")]
+    Random(String),
+}
+
+/// The shortest salt in bytes.
+const MIN_SALT_LEN: usize = 16;
+
+/// What a report counts, checked.
+#[derive(Clone, Debug)]
+pub struct Definitions {
+    pub(crate) event: Vec<Selector>,
+    pub(crate) page: Vec<Selector>,
+    pub(crate) referrer: Vec<Selector>,
+    pub(crate) visitor: Vec<Selector>,
+    pub(crate) known_events: Vec<Box<str>>,
+    pub(crate) session_gap_millis: i64,
+    pub(crate) funnel: Option<Funnel>,
+    pub(crate) funnel_gap_millis: i64,
+    pub(crate) burst: u64,
+    pub(crate) sampling: f64,
+    pub(crate) salt: Salt,
+}
+
+/// The key of every hash of a visitor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Salt(pub(crate) [u8; 16]);
+
+/// A salt is a secret.
+impl fmt::Debug for Salt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Salt(..)")
+    }
+}
+
+impl Settings {
+    /// The definitions that these are.
+    ///
+    /// # Errors
+    /// A field that is not known, a funnel that cannot be read, a number out of its range, or a
+    /// salt of less than 16 bytes.
+    pub fn validate(&self) -> Result<Definitions, SettingsError> {
+        let session_gap = self.session_gap.unwrap_or(Duration::from_secs(30 * 60));
+        let session_gap_millis = millis("the session gap", session_gap)?;
+        let funnel_gap_millis = millis("the funnel's gap", self.funnel_gap.unwrap_or(session_gap))?;
+        let sampling = self.sampling.unwrap_or(100.0);
+        if !(sampling > 0.0 && sampling <= 100.0) {
+            return Err(SettingsError::Sampling);
+        }
+        let known_events = self.known_events.as_deref().unwrap_or_default().split(',').map(str::trim);
+        Ok(Definitions {
+            event: selectors("event", self.event.as_deref().unwrap_or("query.e,query.event,query.ev"))?,
+            page: selectors("page", self.page.as_deref().unwrap_or("query.url,query.u,cs-referer"))?,
+            referrer: selectors("referrer", self.referrer.as_deref().unwrap_or("query.ref,query.r"))?,
+            visitor: selectors("visitor", self.visitor.as_deref().unwrap_or("query.uid,query.user_id"))?,
+            known_events: known_events.filter(|name| !name.is_empty()).map(Box::from).collect(),
+            session_gap_millis,
+            funnel: self.funnel.as_deref().map(str::parse).transpose()?,
+            funnel_gap_millis,
+            burst: self.burst.unwrap_or(60),
+            sampling,
+            salt: self.salt()?,
+        })
+    }
+
+    fn salt(&self) -> Result<Salt, SettingsError> {
+        let mut key = [0; 16];
+        match &self.salt {
+            None => getrandom::fill(&mut key).map_err(|error| SettingsError::Random(error.to_string()))?,
+            Some(text) if text.len() < MIN_SALT_LEN => return Err(SettingsError::ShortSalt(text.len())),
+            Some(text) => key.copy_from_slice(&blake3::hash(text).as_bytes()[..16]),
+        }
+        Ok(Salt(key))
+    }
+}
+
+fn millis(of: &'static str, time: Duration) -> Result<i64, SettingsError> {
+    const MAX: u128 = 366 * 24 * 60 * 60 * 1000;
+    match time.as_millis() {
+        millis @ 1..=MAX => Ok(millis as i64),
+        _ => Err(SettingsError::Gap(of)),
+    }
+}
+
+fn selectors(of: &'static str, list: &str) -> Result<Vec<Selector>, SettingsError> {
+    let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let selectors = names.map(|name| name.parse().map_err(|error| SettingsError::Field { of, error }));
+    let selectors: Vec<Selector> = selectors.collect::<Result<_, _>>()?;
+    if selectors.is_empty() { Err(SettingsError::NoField(of)) } else { Ok(selectors) }
+}
+
+/// The definitions as text: what a report prints beside its numbers, and what must be the same for
+/// two to be merged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Defined {
+    /// Where the name of an event is.
+    pub event: String,
+    /// Where the page is.
+    pub page: String,
+    /// Where the page's referrer is.
+    pub referrer: String,
+    /// Where an id of the visitor is, before address and user agent.
+    pub visitor: String,
+    /// The events that are known; empty for all.
+    pub known_events: Vec<String>,
+    /// The longest pause inside of a session, in milliseconds.
+    pub session_gap_millis: i64,
+    /// The steps of the funnel.
+    pub funnel: Option<String>,
+    /// The longest time from a step to the next, in milliseconds.
+    pub funnel_gap_millis: i64,
+    /// The most events in a minute that are no burst.
+    pub burst: u64,
+    /// The percentage of requests that the log holds.
+    pub sampling: f64,
+    /// Tells salts apart without telling what they are.
+    pub salt_check: String,
+}
+
+impl Defined {
+    /// The first setting that is another one there, with both values.
+    pub(crate) fn difference(&self, other: &Defined) -> Option<(String, String, String)> {
+        let (own, others) = (self.settings(), other.settings());
+        let (own, others) = own.zip(others).find(|(own, other)| own.1 != other.1)?;
+        Some((own.0, own.1, others.1))
+    }
+
+    fn settings(&self) -> impl Iterator<Item = (String, String)> {
+        let serde_json::Value::Object(fields) = serde_json::to_value(self).expect("texts and numbers") else {
+            unreachable!("a struct is an object")
+        };
+        fields.into_iter().map(|(name, value)| (name, value.to_string()))
+    }
+}
+
+impl Definitions {
+    /// As text.
+    pub fn defined(&self) -> Defined {
+        let list = |selectors: &[Selector]| {
+            selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        };
+        Defined {
+            event: list(&self.event),
+            page: list(&self.page),
+            referrer: list(&self.referrer),
+            visitor: list(&self.visitor),
+            known_events: self.known_events.iter().map(ToString::to_string).collect(),
+            session_gap_millis: self.session_gap_millis,
+            funnel: self.funnel.as_ref().map(ToString::to_string),
+            funnel_gap_millis: self.funnel_gap_millis,
+            burst: self.burst,
+            sampling: self.sampling,
+            // 32 bits: enough to tell two salts apart, too few to find one of 128 by.
+            salt_check: blake3::hash(&self.salt.0).to_hex()[..8].to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_checked() {
+        let error = |settings: Settings| settings.validate().unwrap_err().to_string();
+        assert!(error(Settings { event: Some("qurey.e".into()), ..Settings::default() }).starts_with("event: unknown"));
+        assert_eq!(
+            error(Settings { page: Some(", ".into()), ..Settings::default() }),
+            "page: the list names no field"
+        );
+        assert_eq!(
+            error(Settings { session_gap: Some(Duration::ZERO), ..Settings::default() }),
+            "the session gap must be between 1 ms and 366 days"
+        );
+        assert!(error(Settings { salt: Some(b"short".to_vec()), ..Settings::default() }).contains("5 bytes"));
+        for percent in [0.0, -1.0, 100.1, f64::NAN] {
+            assert_eq!(
+                Settings { sampling: Some(percent), ..Settings::default() }.validate().unwrap_err(),
+                SettingsError::Sampling
+            );
+        }
+    }
+
+    #[test]
+    fn salts_are_told_apart_and_not_told() {
+        let defined = |salt: Option<&[u8]>| {
+            Settings { salt: salt.map(<[u8]>::to_vec), ..Settings::default() }.validate().unwrap().defined()
+        };
+        let (one, same) = (defined(Some(b"0123456789abcdef")), defined(Some(b"0123456789abcdef")));
+        assert_eq!(one.difference(&same), None);
+        let (name, ..) = one.difference(&defined(Some(b"fedcba9876543210"))).unwrap();
+        assert_eq!(name, "salt_check");
+        assert!(defined(None).difference(&defined(None)).is_some(), "random each time");
+    }
+}

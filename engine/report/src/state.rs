@@ -1,0 +1,318 @@
+//! Everything that was counted, in a form that can be written, read and merged: hours or machines
+//! that were counted apart make the same report as if they had been counted together.
+
+use std::io::{self, Read, Write};
+
+use pixel_engine_core::run::Summary;
+use serde::{Deserialize, Serialize};
+
+use crate::hours::Hours;
+use crate::latency::Latency;
+use crate::rules::{Broken, Rule};
+use crate::sample::{Kepts, Sample};
+use crate::settings::Defined;
+use crate::sighting::{Examples, Sight};
+use crate::top::{Counts, Top};
+use crate::visitor::Visitor;
+
+/// Exact to so many visitors with a session each; some 40 MB.
+pub(crate) const MAX_VISITOR_PLACES: usize = 1 << 18;
+
+/// Doubled ids are exact to so many ids; some 4 MB.
+pub(crate) const MAX_IDS: usize = 1 << 18;
+
+/// The most recent events that are kept.
+pub(crate) const MAX_RECENT: usize = 20;
+
+/// Examples of each rule: the earliest.
+pub(crate) const MAX_EXAMPLES: usize = 3;
+
+/// What names are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dimension {
+    Event,
+    Page,
+    Referrer,
+    Campaign,
+    Agent,
+    Country,
+    EdgeLocation,
+    Asn,
+    Status,
+    Result,
+    DetailedResult,
+    Method,
+    Protocol,
+}
+
+impl Dimension {
+    const COUNT: usize = Dimension::Protocol as usize + 1;
+
+    /// How many names are kept: three quarters of it, exactly.
+    fn max_names(index: usize) -> usize {
+        if index == Dimension::Page as usize { 1 << 16 } else { 1 << 14 }
+    }
+}
+
+/// Everything that was counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    pub(crate) defined: Defined,
+    pub(crate) lines: Lines,
+    pub(crate) totals: Totals,
+    tops: Vec<Top>,
+    pub(crate) hours: Hours,
+    pub(crate) time_taken: Latency,
+    pub(crate) time_to_first_byte: Latency,
+    pub(crate) recent: Examples,
+    pub(crate) visitors: Kepts<Visitor>,
+    pub(crate) ids: Kepts<u32>,
+}
+
+/// What became of lines before they were counted: in = counted + filtered + bad.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lines {
+    /// Log lines, without headers and empty lines.
+    pub lines_in: u64,
+    /// Those that the report counts.
+    pub counted: u64,
+    /// Left out by `--match`, or as duplicates.
+    pub filtered: u64,
+    /// Those of the filtered lines that were duplicates.
+    pub duplicates: u64,
+    /// Lines that cannot be read; the quarantine has them.
+    pub bad: u64,
+    /// The first of them, and why.
+    pub first_bad: Option<String>,
+}
+
+impl Lines {
+    /// Those of a run.
+    pub fn of_run(summary: &Summary, first_bad: Option<String>) -> Lines {
+        Lines {
+            lines_in: summary.lines_in,
+            counted: summary.lines_shipped,
+            filtered: summary.lines_filtered,
+            duplicates: summary.lines_duplicate,
+            bad: summary.lines_quarantined,
+            first_bad,
+        }
+    }
+
+    fn merge(&mut self, from: Lines) {
+        self.lines_in += from.lines_in;
+        self.counted += from.counted;
+        self.filtered += from.filtered;
+        self.duplicates += from.duplicates;
+        self.bad += from.bad;
+        self.first_bad = self.first_bad.take().or(from.first_bad);
+    }
+}
+
+/// Sums over all lines.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    pub(crate) beacons: Counts,
+    pub(crate) line_bytes: u64,
+    pub(crate) sc_bytes: u64,
+    pub(crate) cs_bytes: u64,
+    /// Without a referrer.
+    pub(crate) direct: Counts,
+    /// From a page of the same host.
+    pub(crate) own_site: Counts,
+    pub(crate) without_visitor: u64,
+    /// The earliest and the latest, in milliseconds since 1970.
+    pub(crate) first: Option<i64>,
+    pub(crate) last: Option<i64>,
+    /// By rule.
+    pub(crate) broken: [u64; Rule::COUNT],
+    pub(crate) examples: [Examples; Rule::COUNT],
+}
+
+impl Default for Totals {
+    fn default() -> Totals {
+        Totals {
+            beacons: Counts::default(),
+            line_bytes: 0,
+            sc_bytes: 0,
+            cs_bytes: 0,
+            direct: Counts::default(),
+            own_site: Counts::default(),
+            without_visitor: 0,
+            first: None,
+            last: None,
+            broken: [0; Rule::COUNT],
+            examples: Default::default(),
+        }
+    }
+}
+
+impl Totals {
+    #[inline]
+    pub(crate) fn see(&mut self, time: i64) {
+        self.first = Some(self.first.map_or(time, |first| first.min(time)));
+        self.last = Some(self.last.map_or(time, |last| last.max(time)));
+    }
+
+    pub(crate) fn note_broken(&mut self, broken: Broken, sight: &Sight<'_>) {
+        for rule in broken.rules() {
+            self.broken[rule as usize] += 1;
+            let time = sight.time.unwrap_or_default();
+            self.examples[rule as usize].keep_earliest(MAX_EXAMPLES, time, || sight.sighting());
+        }
+    }
+
+    pub(crate) fn merge(&mut self, from: Totals) {
+        self.beacons += from.beacons;
+        self.line_bytes += from.line_bytes;
+        self.sc_bytes += from.sc_bytes;
+        self.cs_bytes += from.cs_bytes;
+        self.direct += from.direct;
+        self.own_site += from.own_site;
+        self.without_visitor += from.without_visitor;
+        from.first.into_iter().chain(from.last).for_each(|time| self.see(time));
+        for (count, more) in self.broken.iter_mut().zip(from.broken) {
+            *count += more;
+        }
+        for (examples, more) in self.examples.iter_mut().zip(from.examples) {
+            examples.merge_earliest(MAX_EXAMPLES, more);
+        }
+    }
+}
+
+/// Why a state cannot be read or merged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is something else.
+    #[error("it is no state of a report; `report --save FILE` writes one")]
+    NoState,
+    /// It was written by another version.
+    #[error("it is a state of version {0}, and this program reads version {VERSION}; count the lines again")]
+    Version(String),
+    /// It is damaged.
+    #[error("the state is damaged: {0}")]
+    Damaged(String),
+    /// Two states count other things.
+    #[error("{}", difference(name, one, other))]
+    Difference {
+        /// The setting that differs.
+        name: String,
+        /// Its value in the one.
+        one: String,
+        /// Its value in the other.
+        other: String,
+    },
+}
+
+fn difference(name: &str, one: &str, other: &str) -> String {
+    match name {
+        "salt_check" => "its visitors are hashed with another salt, so that nobody could be recognised; \
+                         give all reports that are to be merged the same --salt-file"
+            .to_owned(),
+        _ => format!("it was counted with {name} {other}, and this report with {one}"),
+    }
+}
+
+/// What a state begins with, before its version and a newline.
+const MAGIC: &str = "pixel-engine report state ";
+const VERSION: u32 = 1;
+
+impl State {
+    /// Nothing counted yet.
+    pub(crate) fn new(defined: Defined) -> State {
+        State {
+            defined,
+            lines: Lines::default(),
+            totals: Totals::default(),
+            tops: (0..Dimension::COUNT).map(|index| Top::new(Dimension::max_names(index))).collect(),
+            hours: Hours::default(),
+            time_taken: Latency::default(),
+            time_to_first_byte: Latency::default(),
+            recent: Examples::default(),
+            visitors: Kepts::default(),
+            ids: Kepts::default(),
+        }
+    }
+
+    /// Says what became of the lines of the run.
+    pub fn with_lines(self, lines: Lines) -> State {
+        State { lines, ..self }
+    }
+
+    pub(crate) fn top(&self, dimension: Dimension) -> &Top {
+        &self.tops[dimension as usize]
+    }
+
+    pub(crate) fn top_mut(&mut self, dimension: Dimension) -> &mut Top {
+        &mut self.tops[dimension as usize]
+    }
+
+    /// Adds what was counted elsewhere.
+    ///
+    /// # Errors
+    /// The other one was counted under other definitions, or with another salt.
+    pub fn merge(&mut self, mut from: State) -> Result<(), StateError> {
+        if let Some((name, one, other)) = self.defined.difference(&from.defined) {
+            return Err(StateError::Difference { name, one, other });
+        }
+        let gap = self.defined.session_gap_millis;
+        let visitors = Sample::new(MAX_VISITOR_PLACES);
+        for kept in [&mut self.visitors, &mut from.visitors] {
+            visitors.merge(std::mem::take(kept), |visitor: &mut Visitor, other| visitor.merge(other, gap));
+        }
+        self.visitors = visitors.take();
+        let ids = Sample::new(MAX_IDS);
+        for kept in [&mut self.ids, &mut from.ids] {
+            ids.merge(std::mem::take(kept), |count: &mut u32, more| *count += more);
+        }
+        self.ids = ids.take();
+        self.lines.merge(from.lines);
+        self.totals.merge(from.totals);
+        for (top, more) in self.tops.iter_mut().zip(&from.tops) {
+            top.merge(more);
+        }
+        self.hours.merge(&from.hours);
+        self.time_taken.merge(&from.time_taken);
+        self.time_to_first_byte.merge(&from.time_to_first_byte);
+        self.recent.merge_latest(MAX_RECENT, from.recent);
+        Ok(())
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// What writing to `out` gives.
+    pub fn save(&self, mut out: impl Write) -> Result<(), StateError> {
+        let bytes = postcard::to_stdvec(self).map_err(|error| StateError::Damaged(error.to_string()))?;
+        out.write_all(format!("{MAGIC}{VERSION}\n").as_bytes())?;
+        let mut encoder = zstd::Encoder::new(out, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+        encoder.include_checksum(true)?;
+        encoder.write_all(&bytes)?;
+        encoder.finish()?.flush()?;
+        Ok(())
+    }
+
+    /// Reads what [`State::save`] wrote.
+    ///
+    /// # Errors
+    /// `input` cannot be read, or holds no state of this version.
+    pub fn load(mut input: impl Read) -> Result<State, StateError> {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes)?;
+        let rest = bytes.strip_prefix(MAGIC.as_bytes()).ok_or(StateError::NoState)?;
+        let end = memchr::memchr(b'\n', rest).ok_or(StateError::NoState)?;
+        if rest[..end] != *VERSION.to_string().as_bytes() {
+            return Err(StateError::Version(String::from_utf8_lossy(&rest[..end]).into_owned()));
+        }
+        let bytes = zstd::decode_all(&rest[end + 1..]).map_err(|error| StateError::Damaged(error.to_string()))?;
+        let state: State = postcard::from_bytes(&bytes).map_err(|error| StateError::Damaged(error.to_string()))?;
+        if state.tops.len() != Dimension::COUNT {
+            return Err(StateError::Damaged(format!("{} tables of names", state.tops.len())));
+        }
+        Ok(state)
+    }
+}
