@@ -14,6 +14,7 @@ mod only_bad_lines;
 mod output;
 mod plan;
 mod progress;
+mod report;
 mod run;
 mod settings;
 mod ship;
@@ -57,6 +58,7 @@ enum Command {
     Decode(decode::Decode),
     Generate(generate::Generate),
     Plan(Box<plan::Plan>),
+    Report(Box<report::Report>),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         Command::Decode(decode) => decode.run(),
         Command::Generate(generate) => generate.run(),
         Command::Plan(plan) => plan.run(),
+        Command::Report(report) => report.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     };

@@ -15,9 +15,9 @@ use pixel_engine::source::Format;
 
 use crate::usage_error;
 
-/// What lines are, what becomes of them, and where they go.
+/// What lines are, and which of them count.
 #[derive(Args)]
-pub(crate) struct Lines {
+pub(crate) struct Reading {
     /// What the lines are [default: auto]
     #[arg(long, value_name = "FORMAT", value_parser = choice::<Format>())]
     format: Option<Format>,
@@ -31,6 +31,26 @@ pub(crate) struct Lines {
     /// How many times queries are percent-encoded [default: twice, as CloudFront's logs are]
     #[arg(long, value_name = "TIMES", value_parser = choice::<QueryEncodingKind>())]
     query_encoding: Option<QueryEncodingKind>,
+
+    /// Take only lines whose field matches, filter the others out; repeatable, all must match
+    #[arg(long = "match", value_name = "FIELD=GLOB")]
+    matches: Vec<String>,
+
+    /// Filter out lines whose x-edge-request-id is among the last N that this run has kept, 1 to
+    /// 100000000 [default: off]
+    #[arg(long, value_name = "N")]
+    dedup_window: Option<u64>,
+
+    /// Threads that scan lines and do what follows, 1 to 1024 [default: one for each core]
+    #[arg(long, value_name = "N")]
+    threads: Option<u64>,
+}
+
+/// What lines are, what becomes of them, and where they go.
+#[derive(Args)]
+pub(crate) struct Lines {
+    #[command(flatten)]
+    reading: Reading,
 
     /// Where to deliver: `firehose://STREAM` and `kinesis://STREAM` (name or ARN) send, `dir:PATH`
     /// writes objects as Firehose would, `stdout:[STREAM]` API requests, `null:` nothing
@@ -46,15 +66,6 @@ pub(crate) struct Lines {
     /// commas
     #[arg(long, value_name = "FIELDS")]
     select: Option<String>,
-
-    /// Ship only lines whose field matches, filter the others out; repeatable, all must match
-    #[arg(long = "match", value_name = "FIELD=GLOB")]
-    matches: Vec<String>,
-
-    /// Filter out lines whose x-edge-request-id is among the last N that this run has kept, 1 to
-    /// 100000000 [default: off]
-    #[arg(long, value_name = "N")]
-    dedup_window: Option<u64>,
 
     /// What records are made of [default: kpl for kinesis://, else lines]
     #[arg(long, value_name = "CONTAINER", value_parser = choice::<ContainerKind>())]
@@ -102,10 +113,6 @@ pub(crate) struct Lines {
     /// input
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
-
-    /// Threads that scan, encode and compress, 1 to 1024 [default: one for each core]
-    #[arg(long, value_name = "N")]
-    threads: Option<u64>,
 }
 
 /// What becomes of personal data.
@@ -192,7 +199,7 @@ pub(crate) struct Keep {
     spool_full: Option<WhenFull>,
 }
 
-impl Lines {
+impl Reading {
     /// These settings, and `others` that have no flags here.
     pub(crate) fn settings(&self, others: Settings) -> Settings {
         Settings {
@@ -201,6 +208,16 @@ impl Lines {
             query_encoding: self.query_encoding,
             matches: self.matches.clone(),
             dedup_window: self.dedup_window,
+            threads: self.threads,
+            ..others
+        }
+    }
+}
+
+impl Lines {
+    /// These settings, and `others` that have no flags here.
+    pub(crate) fn settings(&self, others: Settings) -> Settings {
+        Settings {
             on_bad_line: self.on_bad_line,
             quarantine: self.quarantine.clone(),
             encode: self.encode,
@@ -213,9 +230,8 @@ impl Lines {
             reorder: self.reorder.then_some(true),
             compress: self.compress.clone(),
             linger: self.linger,
-            threads: self.threads,
             resume: self.resume.clone(),
-            ..others
+            ..self.reading.settings(others)
         }
     }
 }

@@ -116,8 +116,12 @@
 //! | `serve` | `pixel-engine-serve` | the sidecar: pipelines of a file that stay up, with the feature `serve` |
 //! | `consume` | `pixel-engine-consume` | a Lambda runtime and a child of the Kinesis Client Library, with the feature `consume` |
 //! | [`plan`] | `pixel-engine-plan` | capacity and cost before anyone buys a shard |
+//! | `report` | `pixel-engine-report` | what beacons say: visitors, sessions, pages, answers, with the feature `report` |
+//! | `agents` | `pixel-engine-agents` | browsers, systems, devices and bots by user agent; usable on its own |
 //! | [`simd`] | `pixel-engine-simd` | which instruction set is in use |
 
+#[cfg(feature = "report")]
+pub use pixel_engine_agents as agents;
 #[cfg(feature = "aws")]
 pub use pixel_engine_aws as aws;
 #[cfg(feature = "consume")]
@@ -129,6 +133,8 @@ pub use pixel_engine_core::{
 pub use pixel_engine_kpl as kpl;
 pub use pixel_engine_log as log;
 pub use pixel_engine_plan as plan;
+#[cfg(feature = "report")]
+pub use pixel_engine_report as report;
 #[cfg(feature = "serve")]
 pub use pixel_engine_serve as serve;
 pub use pixel_engine_simd as simd;

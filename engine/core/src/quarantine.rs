@@ -91,6 +91,24 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What kind of reason it is, in a word or some with `_` between them.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Reason::ColumnCount { .. } => "column_count",
+            Reason::NoTab { .. } => "no_tab",
+            Reason::Headerless(_) => "headerless",
+            Reason::NoHeader => "no_header",
+            Reason::Timestamp { .. } => "timestamp",
+            Reason::Nul => "nul",
+            Reason::Json(_) => "json",
+            Reason::TooLongForRecord { .. } => "too_long_for_record",
+            Reason::TooLong => "too_long",
+            Reason::Broken(_) => "broken",
+            Reason::Unreadable(_) => "unreadable",
+            Reason::Stopped => "stopped",
+        }
+    }
+
     /// The same without what stands in the line, for those who may not see that.
     #[must_use]
     pub fn without_content(self) -> Reason {

@@ -35,7 +35,7 @@
 //! let run = Run::new(&config).source(Sample).observer(beacons.clone()).to(&mut sink, &mut quarantine);
 //!
 //! let observer = beacons.observer();
-//! let state = observer.take(beacons.take()).with_lines(Lines::of_run(&run.summary, None));
+//! let state = observer.take(beacons.take()).with_lines(Lines::of_run(&run));
 //! let report = Document::new(&state, observer.agents(), &View::default());
 //! assert_eq!((report.beacons.beacons, report.beacons.bots), (2, 1));
 //! assert_eq!((report.visitors.people, report.visitors.bots), (1, 1));
@@ -61,4 +61,4 @@ pub use beacons::{Beacons, Tally};
 pub use document::{Document, View};
 pub use funnel::{Funnel, FunnelError};
 pub use settings::{Defined, Definitions, Settings, SettingsError};
-pub use state::{Lines, State, StateError};
+pub use state::{BadLines, Lines, State, StateError};

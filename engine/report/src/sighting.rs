@@ -87,14 +87,14 @@ fn cut(text: &str) -> String {
 
 /// What four numbers with points behind a `/` are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum AfterSlash {
+pub(crate) enum AfterSlash {
     Address,
     /// As in `Chrome/120.0.0.0`.
     Version,
 }
 
 /// The text with `(address)` in place of each IP address in it.
-fn without_addresses(text: &str, after_slash: AfterSlash) -> Cow<'_, str> {
+pub(crate) fn without_addresses(text: &str, after_slash: AfterSlash) -> Cow<'_, str> {
     let is_part = |letter: char| letter.is_ascii_hexdigit() || letter == '.' || letter == ':';
     let (mut shown, mut shown_to) = (String::new(), 0);
     let mut at = 0;

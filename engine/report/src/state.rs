@@ -1,9 +1,11 @@
 //! Everything that was counted, in a form that can be written, read and merged: hours or machines
 //! that were counted apart make the same report as if they had been counted together.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Read, Write};
 
-use pixel_engine_core::run::Summary;
+use pixel_engine_core::run::{Report, Summary};
 use serde::{Deserialize, Serialize};
 
 use crate::hours::Hours;
@@ -11,7 +13,7 @@ use crate::latency::Latency;
 use crate::rules::{Broken, Rule};
 use crate::sample::{Kepts, Sample};
 use crate::settings::Defined;
-use crate::sighting::{Examples, Sight};
+use crate::sighting::{AfterSlash, Examples, Sight, without_addresses};
 use crate::top::{Counts, Top};
 use crate::visitor::Visitor;
 
@@ -76,26 +78,43 @@ pub struct Lines {
     pub lines_in: u64,
     /// Those that the report counts.
     pub counted: u64,
-    /// Left out by `--match`, or as duplicates.
+    /// Left out because they did not match, or as duplicates.
     pub filtered: u64,
     /// Those of the filtered lines that were duplicates.
     pub duplicates: u64,
-    /// Lines that cannot be read; the quarantine has them.
+    /// Lines that could not be read.
     pub bad: u64,
-    /// The first of them, and why.
-    pub first_bad: Option<String>,
+    /// The same by the kind of reason.
+    pub bad_by_reason: BTreeMap<String, BadLines>,
+    /// Inputs that could not be read, or not to their end, and why.
+    pub unread_inputs: Vec<String>,
+}
+
+/// Lines that could not be read, for one kind of reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadLines {
+    /// How many.
+    pub count: u64,
+    /// Where the first one is, and what is wrong with it; without any address.
+    pub first: String,
 }
 
 impl Lines {
     /// Those of a run.
-    pub fn of_run(summary: &Summary, first_bad: Option<String>) -> Lines {
+    pub fn of_run(run: &Report) -> Lines {
+        let Summary { lines_in, lines_shipped, lines_filtered, lines_duplicate, lines_skipped, .. } = run.summary;
+        let bad_by_reason = run.bad_lines.iter().map(|(name, lines)| {
+            let first = without_addresses(&lines.first.to_string(), AfterSlash::Address).into_owned();
+            ((*name).to_owned(), BadLines { count: lines.count, first })
+        });
         Lines {
-            lines_in: summary.lines_in,
-            counted: summary.lines_shipped,
-            filtered: summary.lines_filtered,
-            duplicates: summary.lines_duplicate,
-            bad: summary.lines_quarantined,
-            first_bad,
+            lines_in,
+            counted: lines_shipped,
+            filtered: lines_filtered - lines_skipped,
+            duplicates: lines_duplicate,
+            bad: run.summary.lines_quarantined + lines_skipped,
+            bad_by_reason: bad_by_reason.collect(),
+            unread_inputs: run.errors.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -105,7 +124,13 @@ impl Lines {
         self.filtered += from.filtered;
         self.duplicates += from.duplicates;
         self.bad += from.bad;
-        self.first_bad = self.first_bad.take().or(from.first_bad);
+        for (name, lines) in from.bad_by_reason {
+            match self.bad_by_reason.entry(name) {
+                Entry::Occupied(mut known) => known.get_mut().count += lines.count,
+                Entry::Vacant(new) => drop(new.insert(lines)),
+            }
+        }
+        self.unread_inputs.extend(from.unread_inputs);
     }
 }
 

@@ -27,7 +27,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, bounded, select};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use reader::{ToPacker, ToPool};
-pub use report::{Error, Report, SourceCounts, Summary, Unfinished};
+pub use report::{BadLines, Error, Report, SourceCounts, Summary, Unfinished};
 
 use crate::ack::Acknowledgements;
 use crate::block::BufferPool;

@@ -9,7 +9,7 @@ use rayon::ThreadPool;
 
 use super::reader::ToPacker;
 use super::writer::ToWriter;
-use super::{Error, LINES_MEMORY, SourceCounts, groups_in_flight, on_pool};
+use super::{BadLines, Error, LINES_MEMORY, SourceCounts, groups_in_flight, on_pool};
 use crate::ack::{AckToken, Acknowledgements};
 use crate::billing::Billed;
 use crate::check::LineCounts;
@@ -67,6 +67,7 @@ pub(super) struct PackedCounts {
     pub(super) bytes_in: u64,
     pub(super) unpacked: Billed,
     pub(super) first_bad_line: Option<BadLine>,
+    pub(super) bad_lines: BTreeMap<&'static str, BadLines>,
     pub(super) errors: Vec<Error>,
 }
 
@@ -216,6 +217,11 @@ impl<'a> Packer<'a> {
         }
         if self.packed.first_bad_line.is_none() {
             self.packed.first_bad_line = bad_lines.first().cloned();
+        }
+        // The parts of a line that is longer than a block are one line.
+        for bad_line in bad_lines.iter().filter(|line| line.part.is_none_or(|(_, last)| last)) {
+            let of_kind = self.packed.bad_lines.entry(bad_line.reason.name());
+            of_kind.or_insert_with(|| BadLines { count: 0, first: bad_line.clone() }).count += 1;
         }
         match self.on_bad_line {
             _ if bad_lines.is_empty() => {}

@@ -1,5 +1,6 @@
 //! What a run did and how it ended.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,9 +150,21 @@ pub struct Report {
     pub unfinished: Vec<Unfinished>,
     /// The first line that could not be shipped.
     pub first_bad_line: Option<BadLine>,
+    /// All lines that could not be shipped, by the [name](crate::quarantine::Reason::name) of the
+    /// reason.
+    pub bad_lines: BTreeMap<&'static str, BadLines>,
     /// What went wrong: with inputs, while the rest went on; last what ended the run, if something
     /// did.
     pub errors: Vec<Error>,
+}
+
+/// Lines that could not be shipped, for one kind of reason.
+#[derive(Clone, Debug)]
+pub struct BadLines {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: BadLine,
 }
 
 /// What can go wrong in a run.
@@ -196,6 +209,7 @@ impl Report {
             sources: Vec::new(),
             unfinished: Vec::new(),
             first_bad_line: None,
+            bad_lines: BTreeMap::new(),
             errors: vec![error],
         }
     }
@@ -209,7 +223,7 @@ impl Report {
         elapsed: Duration,
         threads: usize,
     ) -> Report {
-        let PackedCounts { lines, by_source, skipped, bytes_in, unpacked, first_bad_line, mut errors } = packed;
+        let PackedCounts { lines, by_source, skipped, bytes_in, unpacked, first_bad_line, bad_lines, mut errors } = packed;
         let Written { delivered, requests, shipping, quarantined, error } = written;
         let spooled = shipping.as_ref().map_or(0, |shipping| shipping.lines_spooled);
         let filtered = lines.filtered + skipped;
@@ -252,6 +266,6 @@ impl Report {
             .collect();
         errors.extend(error);
         errors.extend(saved.err().map(Error::Checkpoint));
-        Report { summary, sources: by_source, unfinished, first_bad_line, errors }
+        Report { summary, sources: by_source, unfinished, first_bad_line, bad_lines, errors }
     }
 }

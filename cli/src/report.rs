@@ -1,0 +1,322 @@
+//! `pixel-engine report`.
+
+mod text;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use pixel_engine::agents::Agents;
+use pixel_engine::config::{Config, OnBadLine, Settings, parse_duration};
+use pixel_engine::observe::Observed;
+use pixel_engine::progress::Progress;
+use pixel_engine::quarantine::Quarantine;
+use pixel_engine::report::{self, Beacons, Definitions, Document, Lines, State, View};
+use pixel_engine::run::Run;
+use pixel_engine::sink::null::Null;
+use pixel_engine::source::{Files, Input, expand};
+
+use crate::only_bad_lines::only_bad_lines;
+use crate::settings::{Reading, config};
+use crate::{Outcome, output, progress, stop_on_signals, usage_error};
+
+/// Say what the beacons in a log mean: visitors, sessions, pages, agents, faults, funnels
+///
+/// Reads what `ingest` reads. Every number has its definition beside it; what is an estimate has its
+/// error. No address is in a report.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  pixel-engine report access.log
+  pixel-engine report logs/ --time-zone Europe/Zurich --json > report.json
+  pixel-engine report logs/ --funnel 'view > cart > checkout > paid'
+  pixel-engine report day-1/ --salt-file salt --save day-1.state
+  pixel-engine report --merge day-1.state --merge day-2.state --salt-file salt")]
+pub(crate) struct Report {
+    /// Files, folders or globs; standard input without any, or for `-`
+    #[arg(value_name = "INPUT")]
+    inputs: Vec<String>,
+
+    #[command(flatten)]
+    reading: Reading,
+
+    #[command(flatten)]
+    counting: Counting,
+
+    #[command(flatten)]
+    showing: Showing,
+
+    /// Write what was counted to a file, for --merge
+    #[arg(long, value_name = "STATE")]
+    save: Option<PathBuf>,
+
+    /// Add what --save has written, of other hours or machines; repeatable. Without inputs, nothing
+    /// else is read
+    #[arg(long, value_name = "STATE")]
+    merge: Vec<PathBuf>,
+
+    /// No progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// What is counted.
+#[derive(Args)]
+#[command(next_help_heading = "What is counted")]
+struct Counting {
+    /// Where the name of an event is: fields or query.NAME, separated by commas, of which the first
+    /// that a line has counts [default: query.e,query.event,query.ev]
+    #[arg(long, value_name = "FIELDS")]
+    event: Option<String>,
+
+    /// Where the page is that sent the beacon [default: query.url,query.u,cs-referer]
+    #[arg(long, value_name = "FIELDS")]
+    page: Option<String>,
+
+    /// Where that page was reached from [default: query.ref,query.r]
+    #[arg(long, value_name = "FIELDS")]
+    referrer: Option<String>,
+
+    /// Where an id of the visitor is; a visitor without one is its address and user agent
+    /// [default: query.uid,query.user_id]
+    #[arg(long, value_name = "FIELDS")]
+    visitor: Option<String>,
+
+    /// The events that there should be, separated by commas; others are abnormal [default: any]
+    #[arg(long, value_name = "NAMES")]
+    known_events: Option<String>,
+
+    /// The longest pause within a session [default: 30m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    session_gap: Option<Duration>,
+
+    /// Steps that visitors take in this order: names of events, conditions FIELD=GLOB, or both
+    #[arg(long, value_name = "STEP > STEP > ...")]
+    funnel: Option<String>,
+
+    /// The longest time from a step to the next [default: the session gap]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "funnel")]
+    funnel_gap: Option<Duration>,
+
+    /// Sessions with more beacons than this a minute are abnormal [default: 60]
+    #[arg(long, value_name = "N")]
+    burst: Option<u64>,
+
+    /// The percentage of requests that the log holds, as its configuration in CloudFront says;
+    /// counts are scaled [default: 100]
+    #[arg(long, value_name = "PERCENT")]
+    sampling: Option<f64>,
+
+    /// A file with 16 or more secret bytes that visitors are hashed with, so that reports can be
+    /// merged [default: random for each report]
+    #[arg(long, value_name = "FILE")]
+    salt_file: Option<PathBuf>,
+
+    /// More bots: a file with a pattern for user agents in each line
+    #[arg(long, value_name = "FILE")]
+    bots: Option<PathBuf>,
+}
+
+/// How it is shown.
+#[derive(Args)]
+#[command(next_help_heading = "How it is shown")]
+struct Showing {
+    /// The time zone of hours and days: a name such as Europe/Zurich, or `system` [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+
+    /// The most rows of each table [default: 10, and 100 for --json and --csv]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+
+    /// Write the report as JSON to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Report {
+    pub(crate) fn run(self) -> Outcome {
+        let settings = Settings {
+            to: Some("null:".to_owned()),
+            on_bad_line: Some(OnBadLine::Skip),
+            ..self.reading.settings(Settings::default())
+        };
+        let config = config("report", &settings);
+        let (definitions, view) = match self.counting.definitions().and_then(|defined| Ok((defined, self.showing.view()?))) {
+            Ok(both) => both,
+            Err(message) => usage_error("report", &message),
+        };
+        match self.report(&config, definitions, &view) {
+            Ok(outcome) => outcome,
+            Err(message) => {
+                eprintln!("pixel-engine: {message}");
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn report(&self, config: &Config, definitions: Definitions, view: &View) -> Result<Outcome, String> {
+        let agents = self.counting.agents()?;
+        let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
+        let mut ended = Ended::default();
+        let beacons = Arc::new(Observed::new(Beacons::new(definitions, agents)));
+        let lines = if self.inputs.is_empty() && !self.merge.is_empty() {
+            Lines::default()
+        } else {
+            self.read(config, &beacons, stop, &mut ended)
+        };
+        let observer = beacons.observer();
+        let mut state = observer.take(beacons.take()).with_lines(lines);
+        for path in &self.merge {
+            let merged = load(path).and_then(|other| state.merge(other));
+            merged.map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        if let Some(path) = &self.save {
+            save(&state, path).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        let document = Document::new(&state, observer.agents(), view);
+        let written = if self.showing.json {
+            let mut json = serde_json::to_vec_pretty(&document).expect("every key is text");
+            json.push(b'\n');
+            output::print(&json)
+        } else {
+            output::print(text::Text(&document).to_string().as_bytes())
+        };
+        Ok(match written {
+            Outcome::Done => ended.outcome(&document),
+            failed => failed,
+        })
+    }
+
+    /// Reads the inputs, and says what became of their lines.
+    fn read(&self, config: &Config, beacons: &Arc<Observed<Beacons>>, stop: Arc<AtomicBool>, ended: &mut Ended) -> Lines {
+        let inputs = self.inputs(ended);
+        let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
+        let counts = Arc::new(Progress::default());
+        let total = inputs.iter().map(Input::size).sum();
+        let run = progress::of_run(&counts, total, self.quiet, || {
+            Run::new(config)
+                .source(Files::new(inputs.as_slice()))
+                .progress(Arc::clone(&counts))
+                .observer(beacons.clone())
+                .stop(stop)
+                .to(&mut sink, &mut quarantine)
+        });
+        for error in &run.errors {
+            eprintln!("pixel-engine: {error}");
+            ended.failed = true;
+        }
+        ended.interrupted = run.summary.interrupted;
+        if let (Some(first), true) = (&run.first_bad_line, run.summary.has_only_bad_lines()) {
+            eprintln!("pixel-engine: {}", only_bad_lines(first));
+        }
+        Lines::of_run(&run)
+    }
+
+    fn inputs(&self, ended: &mut Ended) -> Vec<Input> {
+        if self.inputs.is_empty() {
+            if io::stdin().is_terminal() {
+                eprintln!("reading log lines from the terminal; Ctrl-D ends them");
+            }
+            return vec![Input::Stdin];
+        }
+        let mut inputs = Vec::new();
+        for argument in &self.inputs {
+            match expand(argument) {
+                Ok(found) => inputs.extend(found),
+                Err(error) => {
+                    eprintln!("pixel-engine: {error}");
+                    ended.failed = true;
+                }
+            }
+        }
+        inputs
+    }
+}
+
+/// How reading ended.
+#[derive(Default)]
+struct Ended {
+    failed: bool,
+    interrupted: bool,
+}
+
+impl Ended {
+    fn outcome(&self, document: &Document) -> Outcome {
+        if self.failed {
+            Outcome::Failed
+        } else if self.interrupted {
+            Outcome::Stopped
+        } else if document.lines.bad > 0 && document.lines.bad == document.lines.lines_in {
+            Outcome::OnlyBadLines
+        } else {
+            Outcome::Done
+        }
+    }
+}
+
+impl Counting {
+    fn definitions(&self) -> Result<Definitions, String> {
+        let salt = match &self.salt_file {
+            Some(path) => Some(fs::read(path).map_err(|error| format!("--salt-file {}: {error}", path.display()))?),
+            None => None,
+        };
+        let settings = report::Settings {
+            event: self.event.clone(),
+            page: self.page.clone(),
+            referrer: self.referrer.clone(),
+            visitor: self.visitor.clone(),
+            known_events: self.known_events.clone(),
+            session_gap: self.session_gap,
+            funnel: self.funnel.clone(),
+            funnel_gap: self.funnel_gap,
+            burst: self.burst,
+            sampling: self.sampling,
+            salt,
+        };
+        settings.validate().map_err(|error| error.to_string())
+    }
+
+    fn agents(&self) -> Result<Agents, String> {
+        let Some(path) = &self.bots else { return Ok(Agents::new()) };
+        let list = fs::read_to_string(path).map_err(|error| format!("--bots {}: {error}", path.display()))?;
+        Agents::with_own_list(&list).map_err(|error| format!("--bots {}: {error}", path.display()))
+    }
+}
+
+impl Showing {
+    fn view(&self) -> Result<View, String> {
+        let zone = match self.time_zone.as_deref() {
+            None => TimeZone::UTC,
+            Some("system") => TimeZone::system(),
+            Some(name) => TimeZone::get(name).map_err(|error| {
+                format!("--time-zone {name}: {error}; zones have names such as Europe/Zurich or America/New_York")
+            })?,
+        };
+        Ok(View { zone, top: self.top.unwrap_or(if self.json { 100 } else { 10 }), recent: 10 })
+    }
+}
+
+fn load(path: &Path) -> Result<State, report::StateError> {
+    State::load(File::open(path)?)
+}
+
+/// Writes beside it first, so that a state is whole or not there.
+fn save(state: &State, path: &Path) -> Result<(), report::StateError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let written = File::create(&part).map_err(Into::into).and_then(|file| state.save(BufWriter::new(file)));
+    match written {
+        Ok(()) => Ok(fs::rename(&part, path)?),
+        Err(error) => {
+            // It is of no use; if it cannot be removed either, the error says what happened.
+            let _ = fs::remove_file(&part);
+            Err(error)
+        }
+    }
+}
