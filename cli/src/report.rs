@@ -102,9 +102,9 @@ struct Counting {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "funnel")]
     funnel_gap: Option<Duration>,
 
-    /// Sessions with more beacons than this a minute are abnormal [default: 60]
+    /// More beacons than this of one visitor in a minute are abnormal [default: 60]
     #[arg(long, value_name = "N")]
-    burst: Option<u64>,
+    burst: Option<u32>,
 
     /// The percentage of requests that the log holds, as its configuration in CloudFront says;
     /// counts are scaled [default: 100]

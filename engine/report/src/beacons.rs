@@ -231,14 +231,14 @@ impl Beacons {
 
     /// Hands the visits of a block to the table of visitors, and its ids to that of ids.
     fn visit(&self, tally: &mut Tally) {
-        let gap = self.definitions.session_gap_millis;
+        let (gap, burst) = (self.definitions.session_gap_millis, self.definitions.burst);
         for (shard, visits) in tally.visits.iter_mut().enumerate().filter(|(_, visits)| !visits.is_empty()) {
             self.visitors.note(shard, |shard| {
                 let mut more = 0;
                 for visit in visits.drain(..) {
                     let Some((visitor, is_new)) = shard.get(visit.visitor) else { continue };
                     let before = if is_new { 0 } else { visitor.places() };
-                    visitor.note(&visit, gap);
+                    visitor.note(&visit, gap, burst);
                     more += visitor.places() as i64 - before as i64;
                 }
                 more

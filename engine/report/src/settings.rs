@@ -35,8 +35,8 @@ pub struct Settings {
     pub funnel: Option<String>,
     /// The longest time from a step to the next. Default: the session gap.
     pub funnel_gap: Option<Duration>,
-    /// More events than this in a minute, over a session, are a burst. Default: 60.
-    pub burst: Option<u64>,
+    /// More beacons than this of one visitor in a minute are a burst. Default: 60.
+    pub burst: Option<u32>,
     /// The percentage of requests that the log holds. Default: 100.
     pub sampling: Option<f64>,
     /// What visitors are hashed with, so that reports of several machines can be merged. Default:
@@ -90,7 +90,7 @@ pub struct Definitions {
     pub(crate) session_gap_millis: i64,
     pub(crate) funnel: Option<Funnel>,
     pub(crate) funnel_gap_millis: i64,
-    pub(crate) burst: u64,
+    pub(crate) burst: u32,
     pub(crate) sampling: f64,
     pub(crate) salt: Salt,
 }
@@ -183,7 +183,7 @@ pub struct Defined {
     /// The longest time from a step to the next, in milliseconds.
     pub funnel_gap_millis: i64,
     /// The most events in a minute that are no burst.
-    pub burst: u64,
+    pub burst: u32,
     /// The percentage of requests that the log holds.
     pub sampling: f64,
     /// Tells salts apart without telling what they are.

@@ -284,10 +284,10 @@ impl State {
         if let Some((name, one, other)) = self.defined.difference(&from.defined) {
             return Err(StateError::Difference { name, one, other });
         }
-        let gap = self.defined.session_gap_millis;
+        let (gap, burst) = (self.defined.session_gap_millis, self.defined.burst);
         let visitors = Sample::new(MAX_VISITOR_PLACES);
         for kept in [&mut self.visitors, &mut from.visitors] {
-            visitors.merge(std::mem::take(kept), |visitor: &mut Visitor, other| visitor.merge(other, gap));
+            visitors.merge(std::mem::take(kept), |visitor: &mut Visitor, other| visitor.merge(other, gap, burst));
         }
         self.visitors = visitors.take();
         let ids = Sample::new(MAX_IDS);

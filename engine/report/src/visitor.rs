@@ -34,6 +34,61 @@ pub(crate) struct Visitor {
     pub(crate) taken: Vec<Taken>,
     /// Events that were steps and found no room.
     pub(crate) taken_dropped: u64,
+    pub(crate) minutes: Minutes,
+}
+
+/// How many events came in a minute of the clock. Only the latest two minutes are counted: an event
+/// may be later in the log than one of the next minute, but hardly than one of the minute after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Minutes {
+    latest: Minute,
+    before: Minute,
+    /// The one with the most events.
+    pub(crate) busiest: Minute,
+    /// Minutes with more events than the limit.
+    pub(crate) bursts: u32,
+}
+
+/// A minute of the clock; ordered by its events, and among equals by time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Minute {
+    pub(crate) events: u32,
+    /// Minutes since 1970.
+    pub(crate) number: u32,
+}
+
+impl Minutes {
+    /// Notes events of one minute; more than `limit` are a burst. `false` if it is too long ago.
+    #[inline]
+    fn add(&mut self, minute: Minute, limit: u32) -> bool {
+        if minute.number > self.latest.number {
+            self.before = std::mem::replace(&mut self.latest, Minute { events: 0, number: minute.number });
+        } else if minute.number < self.latest.number && minute.number > self.before.number {
+            self.before = Minute { events: 0, number: minute.number };
+        }
+        let counted = match minute.number {
+            number if number == self.latest.number => &mut self.latest,
+            number if number == self.before.number => &mut self.before,
+            _ => return false,
+        };
+        let was_burst = counted.events > limit;
+        counted.events = counted.events.saturating_add(minute.events);
+        self.bursts += u32::from(!was_burst && counted.events > limit);
+        self.busiest = self.busiest.max(*counted);
+        true
+    }
+
+    /// Adds what was noted elsewhere. A minute that both know is one.
+    fn merge(&mut self, from: Minutes, limit: u32) {
+        self.bursts += from.bursts;
+        self.busiest = self.busiest.max(from.busiest);
+        for minute in [from.before, from.latest] {
+            // It was counted there, and is counted here again.
+            if self.add(minute, limit) {
+                self.bursts -= u32::from(minute.events > limit);
+            }
+        }
+    }
 }
 
 /// A run of events without a pause longer than the gap.
@@ -63,7 +118,7 @@ const MAX_TAKEN: usize = 100_000;
 impl Visitor {
     /// Notes an event.
     #[inline]
-    pub(crate) fn note(&mut self, visit: &Visit, gap: i64) {
+    pub(crate) fn note(&mut self, visit: &Visit, gap: i64, burst: u32) {
         if visit.is_bot {
             self.is_bot = true;
             return;
@@ -76,6 +131,7 @@ impl Visitor {
             Some(last) if event.begin >= last.begin && last.is_near(&event, gap) => last.join(&event),
             Some(_) => self.add(event, gap),
         }
+        self.minutes.add(Minute { events: 1, number: (visit.time / 60_000) as u32 }, burst);
         if visit.steps != 0 {
             self.take(Taken { time: visit.time, steps: visit.steps });
         }
@@ -105,7 +161,7 @@ impl Visitor {
     }
 
     /// Adds what was noted of the same visitor elsewhere.
-    pub(crate) fn merge(&mut self, from: Visitor, gap: i64) {
+    pub(crate) fn merge(&mut self, from: Visitor, gap: i64, burst: u32) {
         self.is_bot |= from.is_bot;
         for session in from.sessions {
             self.add(session, gap);
@@ -114,6 +170,7 @@ impl Visitor {
             self.take(taken);
         }
         self.taken_dropped += from.taken_dropped;
+        self.minutes.merge(from.minutes, burst);
     }
 }
 
@@ -145,11 +202,12 @@ mod tests {
     use super::*;
 
     const GAP: i64 = 10;
+    const BURST: u32 = 3;
 
     fn visitor(events: &[(i64, u64)]) -> Visitor {
         let mut visitor = Visitor::default();
         for &(time, page) in events {
-            visitor.note(&Visit { visitor: 1, time, page, steps: 1, is_bot: false }, GAP);
+            visitor.note(&Visit { visitor: 1, time, page, steps: 1, is_bot: false }, GAP, BURST);
         }
         visitor
     }
@@ -185,8 +243,27 @@ mod tests {
     #[test]
     fn nothing_but_that_is_kept_of_a_bot() {
         let mut visitor = Visitor::default();
-        visitor.note(&Visit { visitor: 1, time: 1, page: 1, steps: 1, is_bot: true }, GAP);
+        visitor.note(&Visit { visitor: 1, time: 1, page: 1, steps: 1, is_bot: true }, GAP, BURST);
         assert_eq!(visitor, Visitor { is_bot: true, ..Visitor::default() });
+    }
+
+    #[test]
+    fn minutes_with_more_events_than_the_limit_are_bursts() {
+        let minutes = |minutes: &[u32]| {
+            let mut counted = Minutes::default();
+            for &number in minutes {
+                counted.add(Minute { events: 1, number }, BURST);
+            }
+            counted
+        };
+        assert_eq!(minutes(&[1, 1, 1, 2, 2, 2]).bursts, 0);
+        let two = minutes(&[1, 1, 1, 2, 2, 1, 1, 2, 2, 2, 3]);
+        assert_eq!((two.bursts, two.busiest), (2, Minute { events: 5, number: 2 }), "late, but not by much");
+        let mut merged = minutes(&[5, 5, 6]);
+        merged.merge(minutes(&[4, 5, 5]), BURST);
+        assert_eq!((merged.bursts, merged.busiest), (1, Minute { events: 4, number: 5 }));
+        merged.merge(two, BURST);
+        assert_eq!(merged.bursts, 3);
     }
 
     proptest! {
@@ -207,7 +284,7 @@ mod tests {
             prop_assert_eq!(spans(&whole), naive);
             let (one, other) = events.split_at(split.min(events.len()));
             let mut merged = visitor(other);
-            merged.merge(visitor(one), GAP);
+            merged.merge(visitor(one), GAP, BURST);
             prop_assert_eq!(merged, whole);
         }
     }

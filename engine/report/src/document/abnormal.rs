@@ -1,16 +1,17 @@
 //! What is abnormal: rules with a named cause. A count of 0 is reported too: the rule was applied.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::series::Moment;
-use super::visitors::duration;
 use super::{Scale, Series, View, percent, rfc3339};
 use crate::rules;
 use crate::sighting::Sighting;
 use crate::state::State;
+use crate::visitor::Minute;
 
 /// Every rule.
 #[derive(Clone, Debug, Serialize)]
@@ -108,38 +109,27 @@ fn doubled_ids(state: &State) -> Rule {
 }
 
 fn bursts(state: &State, view: &View) -> Rule {
-    let limit = state.defined.burst;
-    let sessions = || {
-        let people = state.visitors.entries.iter().map(|(_, visitor)| visitor).filter(|visitor| !visitor.is_bot);
-        people.flat_map(|visitor| &visitor.sessions).filter_map(|session| {
-            let millis = (session.end - session.begin).max(60_000);
-            let is_burst = u128::from(session.events) * 60_000 > u128::from(limit) * millis as u128;
-            is_burst.then_some((session, millis))
-        })
+    let people = || state.visitors.entries.iter().map(|(_, visitor)| visitor).filter(|visitor| !visitor.is_bot);
+    let mut busiest: Vec<Minute> =
+        people().filter(|visitor| visitor.minutes.bursts > 0).map(|visitor| visitor.minutes.busiest).collect();
+    busiest.sort_by_key(|minute| Reverse(*minute));
+    let note = |minute: &Minute| {
+        let begin = rfc3339(i64::from(minute.number) * 60_000, &view.zone);
+        format!("{} beacons of one visitor in the minute from {begin}", minute.events)
     };
-    let mut longest: Vec<_> = sessions().collect();
-    longest.sort_by_key(|(session, _)| (std::cmp::Reverse(session.events), session.begin));
-    let note = |(session, millis): &(&crate::visitor::Session, i64)| {
-        format!("{} beacons of one visitor within {} from {}", session.events, about(*millis), rfc3339(session.begin, &view.zone))
-    };
-    let count = longest.len() as u64;
+    let count = people().map(|visitor| u64::from(visitor.minutes.bursts)).sum();
     Rule {
         name: "burst",
         definition: format!(
-            "sessions with more than {limit} beacons a minute, over the session and at least a minute; without bots"
+            "minutes of the clock in which one visitor has more than {} beacons; without bots",
+            state.defined.burst
         ),
         count: state.visitors.estimate(count),
         percent: None,
         error_percent: 100.0 * state.visitors.error(count),
         examples: Vec::new(),
-        notes: longest.iter().take(MAX_NOTES).map(note).collect(),
+        notes: busiest.iter().take(MAX_NOTES).map(note).collect(),
     }
-}
-
-/// To the second, or to the minute when it is long.
-fn about(millis: i64) -> String {
-    let unit = if millis >= 3_600_000 { 60_000 } else { 1_000 };
-    duration(millis - millis % unit)
 }
 
 /// Hours whose beacons are far from those of their like: the same hour of other days, or all other

@@ -227,7 +227,7 @@ fn quantile_seconds(millis: &[i64], quantile: f64) -> f64 {
 }
 
 /// A length of time as people say it.
-pub(super) fn duration(millis: i64) -> String {
+fn duration(millis: i64) -> String {
     const UNITS: [(i64, &str); 4] = [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second")];
     match UNITS.iter().find(|(unit, _)| millis % unit == 0) {
         Some((unit, name)) if millis == *unit => format!("1 {name}"),
