@@ -199,6 +199,30 @@ pub(crate) fn read_yaml(yaml: &str) -> Vec<Value> {
     documents.lines().map(|line| serde_json::from_str(line).expect("a document is JSON")).collect()
 }
 
+/// What crawler-user-agents and ua-parser say of a user agent.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PeerAgent {
+    pub(crate) is_crawler: bool,
+    /// Of the first entry that matches.
+    pub(crate) tags: Vec<String>,
+    /// Family and major version.
+    pub(crate) browser: Option<(String, Option<String>)>,
+    pub(crate) system: Option<String>,
+}
+
+/// User agents as the code of the lists reads them.
+pub(crate) fn read_agents(user_agents: &[String]) -> Vec<PeerAgent> {
+    let input: String = user_agents.iter().map(|it| serde_json::json!({"user_agent": it}).to_string() + "\n").collect();
+    let agents = text(run(&mut python("read_agents.py"), input.as_bytes()));
+    agents.lines().map(|line| serde_json::from_str(line).expect("an agent is JSON")).collect()
+}
+
+/// The user agents that crawler-user-agents has as examples of its bots.
+pub(crate) fn examples_of_bots() -> Vec<String> {
+    let examples = text(run(python("read_agents.py").arg("--examples"), b""));
+    examples.lines().map(|line| serde_json::from_str(line).expect("an example is JSON")).collect()
+}
+
 /// Delivered objects as DuckDB reads them. A path is a file, a folder with all that is below it, or
 /// a glob.
 ///

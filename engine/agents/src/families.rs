@@ -3,6 +3,9 @@
 //! The first rule that matches is the answer, as uap-core's specification says. Rules are lines of
 //! a file: a regular expression, and the family if it is not what the first group matched; for
 //! browsers then the major version, if it is not what the second group matched.
+//!
+//! As in every implementation with finite automata, `{0,100}` in a rule is read as `*`, and `\d` and
+//! `\w` are ASCII.
 
 use std::borrow::Cow;
 
