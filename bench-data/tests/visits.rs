@@ -13,6 +13,7 @@ use percent_encoding::percent_decode;
 use pixel_engine_bench_data::visits::{
     Abnormalities, EVENT_NAMES, FUNNEL, Kind, Options, SESSION_GAP_MILLIS, Truth, Visits,
 };
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// More of everything than a real log has, so that a small one has some of it.
@@ -368,8 +369,12 @@ fn sorted(truth: &Truth) -> Value {
 
 fn assert_is_true(options: &Options) {
     let (log, truth) = generate(options);
-    let truth = sorted(&truth);
-    for (key, counted) in recount(&log, options).as_object().unwrap() {
+    assert_is_true_of(options, &log, &truth);
+}
+
+fn assert_is_true_of(options: &Options, log: &str, truth: &Truth) {
+    let truth = sorted(truth);
+    for (key, counted) in recount(log, options).as_object().unwrap() {
         // A log of 4 columns has no ids and no statuses in which something could be wrong.
         if key == "abnormal" {
             for (name, count) in counted.as_object().unwrap() {
@@ -399,4 +404,138 @@ fn the_truth_is_what_a_reader_of_the_log_counts_of_every_kind() {
             assert_is_true(&Options { kind, days: 4, surge: true, ..options("realtime-46", seed) });
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_truth_is_what_a_reader_of_any_beginning_of_any_log_counts(
+        seed: u64,
+        start_millis in 1_600_000_000_000_u64..1_900_000_000_000,
+        days in 1_u32..6,
+        visitors in 0_u64..300,
+        has_ids: bool,
+        shares in (0_u32..3_000, 0_u32..3_000),
+        kind in prop::sample::select(vec![Kind::Site, Kind::Shop, Kind::Ad, Kind::Mix]),
+        shape in prop::sample::select(vec!["realtime-46", "pixel-4", "standard", "standard-json"]),
+        lines in prop::option::of(0_u64..1_500),
+    ) {
+        let (bots, data_centres) = shares;
+        let options = Options {
+            start_millis, days, visitors, has_ids, bots, data_centres, kind, ..options(shape, seed)
+        };
+        let mut visits = Visits::new(options.clone());
+        let mut log = Vec::new();
+        let mut left = lines.unwrap_or(u64::MAX);
+        while left > 0 && visits.append_line(&mut log) {
+            left -= 1;
+        }
+        assert_is_true_of(&options, std::str::from_utf8(&log).unwrap(), &visits.truth());
+    }
+}
+
+#[test]
+fn a_small_log_has_some_of_everything() {
+    let (_, truth) = generate(&Options { visitors: 4_000, ..options("realtime-46", 1) });
+    let truth = serde_json::to_value(&truth).unwrap();
+    for (name, count) in truth["abnormal"].as_object().unwrap() {
+        assert!(count.as_u64().unwrap() > 0, "{name}");
+    }
+    for name in EVENT_NAMES {
+        assert!(truth["events_by_name"][name]["all"].as_u64().unwrap() > 0, "{name}");
+    }
+    let visitors: Vec<u64> = (0..4).map(|step| truth["funnel"][step]["visitors"].as_u64().unwrap()).collect();
+    assert!(visitors.windows(2).all(|pair| pair[0] > pair[1]) && visitors[3] > 0, "{visitors:?}");
+    // Orders that skipped a step are orders, but not of the funnel.
+    assert!(truth["orders"].as_u64() > truth["funnel"][3]["sessions"].as_u64());
+    assert_eq!(truth["bots"].as_object().unwrap().len(), 16);
+    let firings = |reason: &str| {
+        let placements = truth["advertisements"].as_array().unwrap();
+        placements.iter().map(|placement| placement["impressions"][reason].as_u64().unwrap()).sum::<u64>()
+    };
+    assert!(["bots", "data_centres", "duplicates", "net"].into_iter().all(|reason| firings(reason) > 0));
+    for list in ["campaigns", "pages", "referrers", "countries", "edge_locations", "statuses"] {
+        assert!(truth[list].as_array().map_or_else(|| truth[list].as_object().unwrap().len(), Vec::len) > 5, "{list}");
+    }
+}
+
+#[test]
+fn the_seed_decides_everything() {
+    for shape in ["realtime-71", "standard", "standard-json"] {
+        let (log, truth) = generate(&options(shape, 8));
+        assert!((log.clone(), truth) == generate(&options(shape, 8)));
+        assert!(log != generate(&options(shape, 9)).0);
+    }
+}
+
+#[test]
+fn the_same_happens_in_every_shape() {
+    let abnormal = Abnormalities { punctual: 0, ..MUCH };
+    let truth = |shape| generate(&Options { abnormal: abnormal.clone(), ..options(shape, 5) }).1;
+    for shape in ["realtime-71", "pixel-4", "standard", "standard-json"] {
+        assert!(truth(shape) == truth("realtime-46"), "{shape}");
+    }
+}
+
+/// The pauses between the events of each visitor, in milliseconds.
+fn pauses(options: &Options) -> Vec<u64> {
+    let mut visitors: HashMap<Vec<u8>, Vec<u64>> = HashMap::new();
+    for columns in read(&generate(options).0, options).into_iter().flatten() {
+        if columns["cs-uri-query"] != "-" {
+            let uid = parameters(&columns["cs-uri-query"])["uid"].clone();
+            visitors.entry(uid).or_default().push(millis(&columns));
+        }
+    }
+    visitors.values().flat_map(|times| times.windows(2).map(|pair| pair[1] - pair[0])).collect()
+}
+
+#[test]
+fn only_punctual_visitors_come_near_the_end_of_a_session() {
+    for (shape, tick) in [("realtime-46", 1), ("standard-json", 1), ("standard", 1000)] {
+        let minutes = |minutes: u64| minutes * 60_000;
+        let clean = Options { abnormal: Abnormalities { punctual: 300, ..Abnormalities::NONE }, ..options(shape, 6) };
+        let pauses = pauses(&clean);
+        let count = |wanted| pauses.iter().filter(|&&pause| pause == wanted).count();
+        assert!(count(SESSION_GAP_MILLIS) > 10 && count(SESSION_GAP_MILLIS + tick) > 10, "{shape}");
+        let is_usual = |pause| pause < minutes(27) || pause > minutes(39);
+        let near = pauses.iter().filter(|&&pause| !is_usual(pause)).count();
+        assert_eq!(near, count(SESSION_GAP_MILLIS) + count(SESSION_GAP_MILLIS + tick), "{shape}");
+        assert!(pauses.iter().all(|&pause| pause >= 1_000), "{shape}");
+    }
+}
+
+#[test]
+fn lines_come_in_the_order_of_time_but_for_a_jitter() {
+    let options = Options { abnormal: Abnormalities::NONE, visitors: 20_000, ..options("realtime-46", 7) };
+    let times: Vec<u64> = read(&generate(&options).0, &options).iter().flatten().map(millis).collect();
+    let mut latest = 0;
+    let mut late = 0;
+    for &time in &times {
+        assert!(time + 120 > latest);
+        late += usize::from(time < latest);
+        latest = latest.max(time);
+    }
+    assert!(late > 100 && late < times.len() / 4, "{late}");
+    let end = options.start_millis + 86_400_000;
+    assert!(times.iter().all(|time| (options.start_millis..end).contains(time)));
+}
+
+#[test]
+fn a_clean_log_has_nothing_wrong_and_every_line_is_an_event() {
+    let (log, truth) = generate(&Options { abnormal: Abnormalities::NONE, ..options("standard", 4) });
+    assert_eq!(truth.abnormal, Default::default());
+    assert_eq!(truth.lines, truth.events.all);
+    assert_eq!(truth.lines, log.lines().count() as u64);
+    assert!(log.lines().flat_map(|line| line.split('\t')).all(|text| text.bytes().all(|byte| byte.is_ascii_graphic())));
+}
+
+#[test]
+fn nobody_comes_and_nothing_is_written_but_the_header() {
+    let nobody = Options { visitors: 0, ..options("standard", 4) };
+    let (log, truth) = generate(&nobody);
+    assert_eq!((log.as_str(), truth.lines, truth.visitors.all, truth.time_taken.min_millis), ("", 0, 0, 0));
+    let mut header = Vec::new();
+    Visits::new(nobody).append_header(&mut header);
+    assert!(header.starts_with(b"#Version: 1.0\n#Fields: date time "));
 }

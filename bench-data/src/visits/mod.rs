@@ -45,8 +45,8 @@ use crate::shape::Shape;
 use crate::visits::arrivals::{Arrivals, HOUR_MILLIS};
 use crate::visits::event::{Action, Anomaly, Event, QueryParts};
 use crate::visits::session::Planner;
-use crate::visits::truth::Tally;
 pub use crate::visits::truth::{Abnormal, CampaignViews, Count, Firings, FunnelStep, Placement, TimeTaken, Truth};
+use crate::visits::truth::{Counted, Tally, Written};
 use crate::visits::visitor::Profile;
 use crate::visits::vocabulary::Vocabulary;
 
@@ -77,8 +77,12 @@ pub enum Kind {
     Mix,
 }
 
-/// How much goes wrong. A share is of ten thousand; what is drawn is counted in
+/// How much goes wrong, each in shares of ten thousand. What comes of it is counted in
 /// [`Truth::abnormal`].
+///
+/// An event has one thing wrong at most, and a visitor is one thing at most: the shares of events
+/// make ten thousand together at most, and so do those of visitors with [`Options::bots`] and
+/// [`Options::data_centres`]. What goes beyond that does not come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abnormalities {
     /// Events answered with a status from 400 on, or 000.
@@ -210,11 +214,7 @@ struct Visit {
     /// The rest of the session, last event first; empty for who is to come.
     events: Vec<Event>,
     sessions_left: u8,
-    has_come: bool,
-    is_in_session: bool,
-    /// How many steps of the funnel the session reached, and the best one so far.
-    session_steps: u8,
-    best_steps: u8,
+    counted: Counted,
 }
 
 /// A line that will come some lines later.
@@ -330,10 +330,7 @@ impl Visits {
             draw: Draw::new(self.options.seed.rotate_left(31), number),
             events: Vec::new(),
             sessions_left: profile.sessions as u8,
-            has_come: false,
-            is_in_session: false,
-            session_steps: 0,
-            best_steps: 0,
+            counted: Counted::default(),
         };
         let index = match self.vacant.pop() {
             Some(index) => {
@@ -352,7 +349,7 @@ impl Visits {
         let visit = &mut self.visits[index];
         let profile = Profile::new(&self.options, &self.vocabulary, visit.number);
         visit.sessions_left -= 1;
-        visit.is_in_session = false;
+        visit.counted.is_in_session = false;
         let mut planner = planner(&self.vocabulary, &self.options, self.tick, &mut self.impressions, &profile, visit);
         let mut events = planner.plan(millis);
         events.reverse();
@@ -437,11 +434,12 @@ impl Visits {
         let start = out.len();
         let parts = LineParts { hit: &hit, query: &self.query, request_id, answer: Some(answer) };
         self.writer.append(out, &parts, &mut draw);
-        self.tally.add(vocabulary, &profile, visit, event, &hit, answer, anomaly);
+        let written = Written { profile: &profile, event, hit: &hit, answer, anomaly };
+        self.tally.add(vocabulary, &written, &mut visit.counted);
         if let Some(anomaly) = anomaly.filter(Anomaly::is_copy) {
             let line = &out[start..];
             let text = if anomaly == Anomaly::Doubled { line.to_vec() } else { unreadable(line, &self.writer) };
-            self.copy = Some(Copy { text, anomaly, lines_before: draw.skewed(0, 6) });
+            self.copy = Some(Copy { text, anomaly, lines_before: visit.draw.skewed(0, 6) });
         }
     }
 }
@@ -454,7 +452,7 @@ fn planner<'a>(
     profile: &'a Profile,
     visit: &'a mut Visit,
 ) -> Planner<'a> {
-    let is_first = !visit.has_come;
+    let is_first = !visit.counted.has_come;
     let draw = &mut visit.draw;
     Planner { vocabulary, profile, draw, is_first, bursts: options.abnormal.bursts, tick, impressions }
 }
@@ -494,5 +492,28 @@ impl Abnormalities {
             (share < bound).then_some(anomaly)
         });
         anomaly.filter(|&anomaly| anomaly != Anomaly::UnknownName || event.action.may_be_renamed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_follows_who_is_here_and_not_who_was() {
+        let peak = |visitors, days| {
+            let options = Options { visitors, days, ..Options::new("pixel-4".parse().unwrap(), 1) };
+            let mut visits = Visits::new(options);
+            let mut line = Vec::new();
+            while visits.append_line(&mut line) {
+                line.clear();
+            }
+            // Who waits has no events, which take most of the memory.
+            assert!(visits.visits.iter().all(|visit| visit.events.capacity() == 0));
+            visits.visits.len()
+        };
+        let short = peak(20_000, 10);
+        let long = peak(80_000, 40);
+        assert!(long < short * 5 / 4 && short < 5_000, "{short} {long}");
     }
 }

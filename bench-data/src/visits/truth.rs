@@ -10,7 +10,7 @@ use crate::visits::arrivals::HOUR_MILLIS;
 use crate::visits::event::{Action, Anomaly, Event, Firing, From, Step, UNKNOWN_NAME};
 use crate::visits::visitor::{Class, Profile};
 use crate::visits::vocabulary::{MEDIA, Vocabulary};
-use crate::visits::{DATA_CENTRES, EVENT_NAMES, FUNNEL, SESSION_GAP_MILLIS, Visit};
+use crate::visits::{DATA_CENTRES, EVENT_NAMES, FUNNEL, SESSION_GAP_MILLIS};
 
 /// What is in the lines that were written so far.
 ///
@@ -179,8 +179,7 @@ pub struct Abnormal {
     /// Minutes of the clock in which one visitor has more than 60 events. Any 60 seconds with so
     /// many end in one of them.
     pub bursts: u64,
-    /// Events in bursts, and of one that the log ends in before its 61st event. They have nothing
-    /// else wrong.
+    /// All events of those visitors in those minutes. They have nothing else wrong.
     pub burst_events: u64,
     /// Lines of two columns; in JSON, an object with a field that CloudFront does not know. Each
     /// adds a line and no event.
@@ -219,6 +218,26 @@ const MAX_EDGES: usize = 16;
 
 /// Steps of an advertisement.
 const AD_STEPS: usize = 4;
+
+/// An event whose line was written.
+pub(super) struct Written<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) event: &'a Event,
+    pub(super) hit: &'a Hit<'a>,
+    pub(super) answer: Answer,
+    pub(super) anomaly: Option<Anomaly>,
+}
+
+/// What was counted of a visitor so far.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub(super) has_come: bool,
+    /// Whether an event of this session was counted.
+    pub(super) is_in_session: bool,
+    /// How many steps of the funnel this session reached, and the best one so far.
+    session_steps: u8,
+    best_steps: u8,
+}
 
 /// The counts, each at the index that its item has in the vocabulary.
 pub(super) struct Tally {
@@ -288,16 +307,8 @@ impl Tally {
     }
 
     /// Counts an event, and what it means for its visitor.
-    pub(super) fn add(
-        &mut self,
-        vocabulary: &Vocabulary,
-        profile: &Profile,
-        visit: &mut Visit,
-        event: &Event,
-        hit: &Hit<'_>,
-        answer: Answer,
-        anomaly: Option<Anomaly>,
-    ) {
+    pub(super) fn add(&mut self, vocabulary: &Vocabulary, written: &Written<'_>, counted: &mut Counted) {
+        let Written { profile, event, hit, answer, anomaly } = *written;
         let is_bot = profile.class == Class::Bot;
         self.lines += 1;
         let hour = (event.millis / HOUR_MILLIS - self.first_hour) as usize;
@@ -317,13 +328,13 @@ impl Tally {
         self.time_taken.sum_millis += taken;
         self.add_anomaly(event, anomaly);
 
-        if !visit.has_come {
-            visit.has_come = true;
+        if !counted.has_come {
+            counted.has_come = true;
             self.visitors.add(is_bot);
         }
-        if !visit.is_in_session {
-            visit.is_in_session = true;
-            visit.session_steps = 0;
+        if !counted.is_in_session {
+            counted.is_in_session = true;
+            counted.session_steps = 0;
             self.sessions.add(is_bot);
         }
         let Some(name) = event.action.name() else { return };
@@ -333,7 +344,7 @@ impl Tally {
         }
         self.names[name].add(is_bot);
         if !is_bot {
-            self.add_to_funnel(visit, EVENT_NAMES[name]);
+            self.add_to_funnel(counted, EVENT_NAMES[name]);
         }
         match event.action {
             Action::View { from, campaign } => {
@@ -369,15 +380,15 @@ impl Tally {
         }
     }
 
-    fn add_to_funnel(&mut self, visit: &mut Visit, name: &str) {
-        let step = usize::from(visit.session_steps);
+    fn add_to_funnel(&mut self, counted: &mut Counted, name: &str) {
+        let step = usize::from(counted.session_steps);
         if FUNNEL.get(step) != Some(&name) {
             return;
         }
-        visit.session_steps += 1;
+        counted.session_steps += 1;
         self.funnel_sessions[step] += 1;
-        if visit.best_steps < visit.session_steps {
-            visit.best_steps = visit.session_steps;
+        if counted.best_steps < counted.session_steps {
+            counted.best_steps = counted.session_steps;
             self.funnel_visitors[step] += 1;
         }
     }
@@ -397,8 +408,15 @@ impl Tally {
             Some(Anomaly::Doubled | Anomaly::Unreadable) | None => {}
         }
         abnormal.without_query += u64::from(matches!(event.action, Action::Bare));
-        abnormal.burst_events += u64::from(event.burst_rank > 0);
-        abnormal.bursts += u64::from(event.burst_rank == MAX_USUAL_EVENTS + 1);
+        // The log may end before a burst is one.
+        match event.burst_rank {
+            0..=MAX_USUAL_EVENTS => {}
+            rank => {
+                let is_now_one = rank == MAX_USUAL_EVENTS + 1;
+                abnormal.bursts += u64::from(is_now_one);
+                abnormal.burst_events += if is_now_one { u64::from(rank) } else { 1 };
+            }
+        }
     }
 
     /// The counts by name.
