@@ -24,19 +24,43 @@ pub(crate) enum Dialect {
 
 /// A line about to be written.
 pub(crate) struct LineParts<'a> {
-    pub(crate) dialect: Dialect,
     pub(crate) hit: &'a Hit<'a>,
     /// As logged; empty for a request without one.
     pub(crate) query: &'a [u8],
     pub(crate) request_id: &'a [u8],
+    /// What was measured of the answer, where its sums are to be known; else it is drawn when its
+    /// column is written.
+    pub(crate) answer: Option<Answer>,
+}
+
+/// What CloudFront measures of an answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer {
+    pub(crate) bytes: u64,
+    pub(crate) taken_millis: u64,
+}
+
+impl Answer {
+    pub(crate) fn draw(hit: &Hit<'_>, draw: &mut Draw) -> Answer {
+        Answer { bytes: draw_bytes(hit, draw), taken_millis: draw_taken_millis(hit, draw) }
+    }
+}
+
+fn draw_bytes(hit: &Hit<'_>, draw: &mut Draw) -> u64 {
+    let headers = if hit.outcome.status == b"000" { 0 } else { 310 + draw.below(90) };
+    headers + if hit.outcome.has_body { hit.endpoint.content_length } else { 0 }
+}
+
+fn draw_taken_millis(hit: &Hit<'_>, draw: &mut Draw) -> u64 {
+    hit.outcome.took_millis + draw.skewed(0, 1)
 }
 
 impl LineParts<'_> {
     /// Appends the text of `field`, `-` when this request has none.
-    pub(crate) fn push_field(&self, out: &mut Vec<u8>, field: Field, draw: &mut Draw) {
+    pub(crate) fn push_field(&self, out: &mut Vec<u8>, dialect: Dialect, field: Field, draw: &mut Draw) {
         let hit = self.hit;
         let outcome = &hit.outcome;
-        let is_real_time = self.dialect == Dialect::RealTime;
+        let is_real_time = dialect == Dialect::RealTime;
         match field {
             Field::Timestamp => push_seconds(out, hit.millis),
             Field::TimestampMs => push_decimal(out, hit.millis),
@@ -48,11 +72,13 @@ impl LineParts<'_> {
                 push_decimal(out, hit.visitor.edge % 60);
             }
             Field::TimeToFirstByte => push_seconds(out, outcome.took_millis),
-            Field::TimeTaken => push_seconds(out, outcome.took_millis + draw.skewed(0, 1)),
+            Field::TimeTaken => {
+                let taken = self.answer.map_or_else(|| draw_taken_millis(hit, draw), |answer| answer.taken_millis);
+                push_seconds(out, taken);
+            }
             Field::ScStatus => out.extend_from_slice(outcome.status),
             Field::ScBytes => {
-                let headers = if outcome.status == b"000" { 0 } else { 310 + draw.below(90) };
-                push_decimal(out, headers + if outcome.has_body { hit.endpoint.content_length } else { 0 });
+                push_decimal(out, self.answer.map_or_else(|| draw_bytes(hit, draw), |answer| answer.bytes));
             }
             Field::CsMethod => {
                 let method: &[u8] = if hit.endpoint.path == b"/collect" { b"POST" } else { b"GET" };
@@ -73,8 +99,7 @@ impl LineParts<'_> {
             Field::CsUriQuery => push_or_absent(out, self.query),
             Field::CsBytes => push_decimal(out, 60 + self.query.len() as u64 + draw.below(40)),
             Field::XEdgeLocation => {
-                let edges = &hit.network.edges;
-                out.extend_from_slice(&edges[(hit.visitor.edge % edges.len() as u64) as usize]);
+                out.extend_from_slice(&hit.network.edges[hit.visitor.edge_index(hit.network)]);
             }
             Field::XEdgeRequestId => out.extend_from_slice(self.request_id),
             Field::CsProtocolVersion => out.extend_from_slice(hit.protocol_version),
@@ -82,7 +107,7 @@ impl LineParts<'_> {
                 let is_v4 = matches!(hit.visitor.address, Address::V4(_));
                 out.extend_from_slice(if is_v4 { b"IPv4" } else { b"IPv6" });
             }
-            Field::CsUserAgent if self.dialect == Dialect::Standard => out.extend_from_slice(&hit.agent.twice),
+            Field::CsUserAgent if dialect == Dialect::Standard => out.extend_from_slice(&hit.agent.twice),
             Field::CsUserAgent => out.extend_from_slice(&hit.agent.once),
             Field::CsReferer => hit.push_referer(out),
             Field::CsCookie => push_cookie(out, hit, draw),

@@ -15,11 +15,19 @@ pub(crate) enum Address {
 }
 
 /// What stays the same when a visitor comes back.
+#[derive(Clone, Copy)]
 pub(crate) struct Visitor {
     pub(crate) id: u64,
     pub(crate) address: Address,
     pub(crate) screen: usize,
     pub(crate) edge: u64,
+}
+
+impl Visitor {
+    /// Which of the network's edge locations answers this visitor.
+    pub(crate) fn edge_index(&self, network: &Network) -> usize {
+        (self.edge % network.edges.len() as u64) as usize
+    }
 }
 
 /// How CloudFront answered.
@@ -128,7 +136,24 @@ impl<'a> Hit<'a> {
 }
 
 impl Outcome {
+    /// Of 1,000 answers, drawn by number, those from this one on are failures.
+    const FIRST_FAILURE: u64 = 982;
+
     fn draw(draw: &mut Draw) -> Outcome {
+        Outcome::among(0, 1000, draw)
+    }
+
+    /// An answer with the status 200 or 304.
+    pub(crate) fn draw_success(draw: &mut Draw) -> Outcome {
+        Outcome::among(0, Self::FIRST_FAILURE, draw)
+    }
+
+    /// An answer with a status from 400 on, or 000.
+    pub(crate) fn draw_failure(draw: &mut Draw) -> Outcome {
+        Outcome::among(Self::FIRST_FAILURE, 1000, draw)
+    }
+
+    fn among(low: u64, high: u64, draw: &mut Draw) -> Outcome {
         let hit_millis = draw.skewed(0, 3);
         let hit = Outcome {
             status: b"200",
@@ -138,7 +163,7 @@ impl Outcome {
             has_body: true,
             took_millis: hit_millis,
         };
-        match draw.below(1000) {
+        match draw.between(low, high) {
             0..=859 => hit,
             860..=929 => Outcome {
                 result: b"Miss",

@@ -15,12 +15,14 @@
 //! # Ok::<(), pixel_engine_bench_data::ShapeError>(())
 //! ```
 //!
-//! [`classes`] has data that is not realistic, for benchmarks of one property; [`samples`] names
+//! [`visits`] has logs whose lines belong together: visitors who come, look around and come back, with
+//! the numbers that a report of the log must find. [`classes`] has data that is not realistic, for benchmarks of one property; [`samples`] names
 //! the small logs that are checked in.
 
 pub mod classes;
 mod columns;
 mod hit;
+mod line;
 mod query;
 mod random;
 pub mod request_id;
@@ -28,12 +30,11 @@ pub mod samples;
 mod shape;
 mod tables;
 mod text;
+pub mod visits;
 
-use pixel_engine::log::field::Field;
-use pixel_engine::log::schema::Column;
-
-use crate::columns::{Dialect, LineParts, push_unknown};
+use crate::columns::LineParts;
 use crate::hit::Hit;
+use crate::line::LineWriter;
 use crate::query::{QueryStyle, push_query};
 use crate::random::Draw;
 pub use crate::shape::{STANDARD_FIELDS, STANDARD_V2_FIELDS, Shape, ShapeError};
@@ -79,11 +80,7 @@ impl Options {
 pub struct Generator {
     options: Options,
     style: QueryStyle,
-    dialect: Dialect,
-    columns: Vec<Option<Field>>,
-    /// What stands before each value of a JSON line, and after the last; empty for lines of
-    /// columns.
-    json_keys: Vec<Box<[u8]>>,
+    writer: LineWriter,
     tables: Tables,
     query: Vec<u8>,
     next_line: u64,
@@ -100,26 +97,9 @@ impl Generator {
     }
 
     pub(crate) fn with_style(options: Options, style: QueryStyle) -> Generator {
-        let schema = options.shape.schema();
-        let columns = schema.columns().iter().map(|column| match column {
-            Column::Known(field) => Some(*field),
-            Column::Unknown(_) => None,
-        });
-        let columns = columns.collect();
-        let mut json_keys = Vec::new();
-        let dialect = match options.shape {
-            Shape::RealTime(_) => Dialect::RealTime,
-            Shape::Standard => Dialect::Standard,
-            Shape::StandardV2Json => {
-                for (index, name) in options.shape.standard_names().enumerate() {
-                    let open = if index == 0 { "{\"" } else { "\",\"" };
-                    json_keys.push(format!("{open}{name}\":\"").into_bytes().into());
-                }
-                Dialect::StandardV2
-            }
-        };
+        let writer = LineWriter::new(&options.shape);
         let next_line = options.first_line;
-        Generator { options, style, dialect, columns, json_keys, tables: Tables::new(), query: Vec::new(), next_line }
+        Generator { options, style, writer, tables: Tables::new(), query: Vec::new(), next_line }
     }
 
     /// The number of the line that comes next.
@@ -130,11 +110,7 @@ impl Generator {
     /// Appends the two header lines of a legacy standard log; nothing for the other shapes, which
     /// have none.
     pub fn append_header(&self, out: &mut Vec<u8>) {
-        if self.options.shape == Shape::Standard {
-            out.extend_from_slice(b"#Version: 1.0\n#Fields: ");
-            out.extend_from_slice(STANDARD_FIELDS.as_bytes());
-            out.push(b'\n');
-        }
+        self.writer.append_header(out);
     }
 
     /// Appends `count` lines, each with its newline.
@@ -174,25 +150,7 @@ impl Generator {
             push_query(&mut self.query, self.style, &hit, &self.tables, &mut draw);
         }
         let request_id = request_id::encode(seed, line);
-        let parts = LineParts { dialect: self.dialect, hit: &hit, query: &self.query, request_id: &request_id };
-        let push_column = |out: &mut Vec<u8>, column: Option<Field>, draw: &mut Draw| match column {
-            Some(field) => parts.push_field(out, field, draw),
-            None => push_unknown(out, draw),
-        };
-        if self.json_keys.is_empty() {
-            for &column in &self.columns {
-                push_column(out, column, &mut draw);
-                out.push(b'\t');
-            }
-            out.pop();
-            out.push(b'\n');
-        } else {
-            // Values are encoded by CloudFront's table, so nothing in them needs an escape of JSON.
-            for (key, &column) in self.json_keys.iter().zip(&self.columns) {
-                out.extend_from_slice(key);
-                push_column(out, column, &mut draw);
-            }
-            out.extend_from_slice(b"\"}\n");
-        }
+        let parts = LineParts { hit: &hit, query: &self.query, request_id: &request_id, answer: None };
+        self.writer.append(out, &parts, &mut draw);
     }
 }

@@ -46,6 +46,12 @@ impl Draw {
         self.below(1000) < share
     }
 
+    /// True in `share` of 10,000 calls.
+    #[inline]
+    pub(crate) fn per_ten_thousand(&mut self, share: u32) -> bool {
+        self.below(10_000) < u64::from(share)
+    }
+
     /// A number below 2^`most_bits`, its number of bits drawn evenly from `least_bits` to
     /// `most_bits`: small numbers come much more often, as in Zipf's law.
     #[inline]
@@ -90,7 +96,17 @@ impl<T> Skewed<T> {
 
     #[inline]
     pub(crate) fn pick(&self, draw: &mut Draw) -> &T {
-        &self.items[usize::from(draw.pick(&self.slots))]
+        &self.items[self.pick_index(draw)]
+    }
+
+    /// Where the picked item stands in [`Skewed::items`].
+    #[inline]
+    pub(crate) fn pick_index(&self, draw: &mut Draw) -> usize {
+        usize::from(draw.pick(&self.slots))
+    }
+
+    pub(crate) fn items(&self) -> &[T] {
+        &self.items
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Family {
 
 /// A user agent and the headers that follow from it.
 pub(crate) struct Agent {
+    /// As the viewer sent it.
+    pub(crate) text: String,
     /// As real-time logs write it.
     pub(crate) once: Vec<u8>,
     /// As legacy standard logs write it.
@@ -118,6 +120,20 @@ pub(crate) const TEXTS: [&[u8]; 8] = [
     b"variant=a;bucket=91",
     b"%7B%22tier%22:%22gold%22%7D",
     b"consent%20missing",
+];
+
+/// Where visitors of a page come from; empty for those who typed its address.
+pub(crate) const REFERRERS: [&str; 10] = [
+    "",
+    "https://search.example/",
+    "https://www.social.example/",
+    "android-app://com.example.mail/",
+    "https://news-tag.example/",
+    "https://l.social.example/l.php?u=https%3A%2F%2Fshop-nord.example",
+    "https://t.example/x9",
+    "https://duck.example/?q=zelt",
+    "https://video.example/watch?v=a8Kd0",
+    "https://forum.radfahrer.example/t/1842/7",
 ];
 
 impl Tables {
@@ -275,19 +291,7 @@ fn pages() -> Vec<Page> {
 }
 
 fn referrers() -> Vec<Vec<u8>> {
-    let urls = [
-        "",
-        "https://search.example/",
-        "https://www.social.example/",
-        "android-app://com.example.mail/",
-        "https://news-tag.example/",
-        "https://l.social.example/l.php?u=https%3A%2F%2Fshop-nord.example",
-        "https://t.example/x9",
-        "https://duck.example/?q=zelt",
-        "https://video.example/watch?v=a8Kd0",
-        "https://forum.radfahrer.example/t/1842/7",
-    ];
-    urls.into_iter().map(twice).collect()
+    REFERRERS.into_iter().map(twice).collect()
 }
 
 fn campaigns() -> Vec<Vec<u8>> {
@@ -316,7 +320,8 @@ fn search_terms() -> Vec<Vec<u8>> {
     terms.into_iter().map(plus).collect()
 }
 
-fn agents() -> Vec<Agent> {
+/// The agents that hits come from, the usual ones first.
+pub(crate) fn agents() -> Vec<Agent> {
     let mut raw: Vec<(String, Family)> = Vec::new();
     let webkit = "AppleWebKit/537.36 (KHTML, like Gecko)";
     let phones = ["Pixel 8", "SM-S918B", "SM-A546B", "K", "moto g84 5G", "2201117TY"];
@@ -388,7 +393,8 @@ fn agents() -> Vec<Agent> {
     raw.into_iter().map(|(text, family)| agent(&text, family)).collect()
 }
 
-fn agent(text: &str, family: Family) -> Agent {
+/// The agent of that text, with the headers that its family sends.
+pub(crate) fn agent(text: &str, family: Family) -> Agent {
     let once = logged(text.as_bytes());
     let accept: &[u8] = match family {
         Family::Chromium => b"image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
@@ -438,6 +444,7 @@ fn agent(text: &str, family: Family) -> Agent {
     let (lower_headers, lower_names) = written(str::to_ascii_lowercase);
     let (title_headers, title_names) = written(str::to_owned);
     Agent {
+        text: text.to_owned(),
         twice: logged(&once),
         once,
         family,
