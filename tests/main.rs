@@ -80,6 +80,8 @@ mod privacy;
 mod quarantine;
 /// Logs whose queries are encoded once.
 mod query_encoding;
+/// Reports against the truth, and against DuckDB.
+mod report;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
 /// A stream of single lines, Lambda, a stream of aggregates: all of it on this machine.
