@@ -243,7 +243,8 @@ fn goaccess(stage: &mut Stage, log: &Log, rounds: usize) -> Result<(), Box<dyn E
     let version = String::from_utf8_lossy(&version.stdout);
     let version = version.lines().next().unwrap_or_default().trim_end_matches('.').replace(" - ", " ");
     let goaccess = || {
-        let mut command = arguments("goaccess", &["--log-format=CLOUDFRONT", "--no-global-config", "-o"], Path::new("json"));
+        let mut command =
+            arguments("goaccess", &["--log-format=CLOUDFRONT", "--no-global-config", "-o"], Path::new("json"));
         command.args(["--no-progress", "-f"]).arg(&log.path);
         // It writes JSON to standard output for `-o json`.
         Ok(command)

@@ -64,9 +64,8 @@ fn counts(truth: &Value) -> BTreeMap<String, (u64, u64)> {
 
 fn by_hour(report: &Value) -> BTreeMap<String, (u64, u64)> {
     let hours = report["by_hour"]["rows"].as_array().expect("rows").iter();
-    let hours = hours.map(|hour| {
-        (hour["begin_seconds"].to_string(), (number(&hour["beacons"]), number(&hour["bots"])))
-    });
+    let hours =
+        hours.map(|hour| (hour["begin_seconds"].to_string(), (number(&hour["beacons"]), number(&hour["bots"]))));
     hours.filter(|(_, (beacons, _))| *beacons > 0).collect()
 }
 
@@ -266,13 +265,13 @@ fn text_of(value: &Value) -> &str {
 fn no_report_has_an_address() {
     let workspace = Workspace::new();
     let line = |number: u64, address: &str, query: &str| {
-        format!("17676000{number:02}.5\t{address}\tcurl/8.0\te=view&ip={address}&url=http%253A%252F%252F{address}%252F{query}\n")
+        format!(
+            "17676000{number:02}.5\t{address}\tcurl/8.0\te=view&ip={address}&url=http%253A%252F%252F{address}%252F{query}\n"
+        )
     };
     // Abnormal, so that they are examples; and the most recent.
     let log: String = (10..60)
-        .map(|number| {
-            line(number, if number % 2 == 0 { "203.0.113.77" } else { "2001:db8:77::1" }, "&broken=%25zz&b")
-        })
+        .map(|number| line(number, if number % 2 == 0 { "203.0.113.77" } else { "2001:db8:77::1" }, "&broken=%25zz&b"))
         .collect();
     workspace.write("a.log", (log + "203.0.113.77\t203.0.113.77\t203.0.113.77\t-\n").as_bytes());
     for arguments in [&["report", "a.log"][..], &["report", "a.log", "--json"]] {
@@ -326,10 +325,7 @@ fn hours_are_those_of_the_time_zone() {
     let of = |rows: &[(&str, u64)]| rows.iter().map(|(begin, beacons)| ((*begin).to_owned(), *beacons)).collect();
     let utc: Vec<_> = of(&[("2026-01-05T08:00:00+00:00", 1), ("2026-01-05T09:00:00+00:00", 1)]);
     assert_eq!(hours("UTC"), utc);
-    let kathmandu: Vec<_> = of(&[
-        ("2026-01-05T13:00:00+05:45", 1),
-        ("2026-01-05T14:00:00+05:45", 0),
-        ("2026-01-05T15:00:00+05:45", 1),
-    ]);
+    let kathmandu: Vec<_> =
+        of(&[("2026-01-05T13:00:00+05:45", 1), ("2026-01-05T14:00:00+05:45", 0), ("2026-01-05T15:00:00+05:45", 1)]);
     assert_eq!(hours("Asia/Kathmandu"), kathmandu, "with the hour in which nothing happened");
 }

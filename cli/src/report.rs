@@ -1,5 +1,6 @@
 //! `pixel-engine report`.
 
+mod live;
 mod text;
 
 use std::fs::{self, File};
@@ -19,7 +20,7 @@ use pixel_engine::quarantine::Quarantine;
 use pixel_engine::report::{self, Beacons, Definitions, Document, Lines, State, View};
 use pixel_engine::run::Run;
 use pixel_engine::sink::null::Null;
-use pixel_engine::source::{Files, Input, expand};
+use pixel_engine::source::{Files, Follow, Input, Start, expand};
 
 use crate::only_bad_lines::only_bad_lines;
 use crate::settings::{Reading, config};
@@ -136,6 +137,11 @@ struct Showing {
     /// Write the report as JSON to standard output
     #[arg(long)]
     json: bool,
+
+    /// Show it on the terminal while the log goes on: of standard input, or of files that are
+    /// followed through rotation. The report is printed when `q` ends it
+    #[arg(long)]
+    live: bool,
 }
 
 impl Report {
@@ -146,10 +152,11 @@ impl Report {
             ..self.reading.settings(Settings::default())
         };
         let config = config("report", &settings);
-        let (definitions, view) = match self.counting.definitions().and_then(|defined| Ok((defined, self.showing.view()?))) {
-            Ok(both) => both,
-            Err(message) => usage_error("report", &message),
-        };
+        let (definitions, view) =
+            match self.counting.definitions().and_then(|defined| Ok((defined, self.showing.view()?))) {
+                Ok(both) => both,
+                Err(message) => usage_error("report", &message),
+            };
         match self.report(&config, definitions, &view) {
             Ok(outcome) => outcome,
             Err(message) => {
@@ -167,7 +174,7 @@ impl Report {
         let lines = if self.inputs.is_empty() && !self.merge.is_empty() {
             Lines::default()
         } else {
-            self.read(config, &beacons, stop, &mut ended)
+            self.read(config, &beacons, view, &stop, &mut ended)?
         };
         let observer = beacons.observer();
         let mut state = observer.take(beacons.take()).with_lines(lines);
@@ -193,28 +200,40 @@ impl Report {
     }
 
     /// Reads the inputs, and says what became of their lines.
-    fn read(&self, config: &Config, beacons: &Arc<Observed<Beacons>>, stop: Arc<AtomicBool>, ended: &mut Ended) -> Lines {
-        let inputs = self.inputs(ended);
+    fn read(
+        &self,
+        config: &Config,
+        beacons: &Arc<Observed<Beacons>>,
+        view: &View,
+        stop: &Arc<AtomicBool>,
+        ended: &mut Ended,
+    ) -> Result<Lines, String> {
         let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
         let counts = Arc::new(Progress::default());
-        let total = inputs.iter().map(Input::size).sum();
-        let run = progress::of_run(&counts, total, self.quiet, || {
-            Run::new(config)
-                .source(Files::new(inputs.as_slice()))
-                .progress(Arc::clone(&counts))
-                .observer(beacons.clone())
-                .stop(stop)
-                .to(&mut sink, &mut quarantine)
-        });
+        let run = Run::new(config).progress(Arc::clone(&counts)).observer(beacons.clone()).stop(Arc::clone(stop));
+        let run = if self.showing.live {
+            let run = match self.inputs.as_slice() {
+                [] => run.source(Files::new([Input::Stdin])),
+                files => run.source(Follow::new(files, Start::Beginning).map_err(|error| error.to_string())?),
+            };
+            live::of_run(beacons, &counts, view, stop, || run.to(&mut sink, &mut quarantine))
+                .map_err(|error| format!("terminal: {error}"))?
+        } else {
+            let inputs = self.inputs(ended);
+            let total = inputs.iter().map(Input::size).sum();
+            let run = run.source(Files::new(inputs));
+            progress::of_run(&counts, total, self.quiet, || run.to(&mut sink, &mut quarantine))
+        };
         for error in &run.errors {
             eprintln!("pixel-engine: {error}");
             ended.failed = true;
         }
-        ended.interrupted = run.summary.interrupted;
+        // What is followed has no end but the one that `q` makes.
+        ended.interrupted = run.summary.interrupted && !self.showing.live;
         if let (Some(first), true) = (&run.first_bad_line, run.summary.has_only_bad_lines()) {
             eprintln!("pixel-engine: {}", only_bad_lines(first));
         }
-        Lines::of_run(&run)
+        Ok(Lines::of_run(&run))
     }
 
     fn inputs(&self, ended: &mut Ended) -> Vec<Input> {

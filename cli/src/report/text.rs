@@ -42,12 +42,7 @@ impl Display for Text<'_> {
             writeln!(out, "from        {first}\nto          {last}  ({})", report.time_zone)?;
         }
         let beacons = &report.beacons;
-        writeln!(
-            out,
-            "beacons     {}, {} of them from known bots",
-            Count(beacons.beacons),
-            Count(beacons.bots)
-        )?;
+        writeln!(out, "beacons     {}, {} of them from known bots", Count(beacons.beacons), Count(beacons.bots))?;
         if report.scale != 1.0 {
             writeln!(
                 out,
@@ -211,12 +206,13 @@ fn bar(count: u64, most: u64) -> String {
 }
 
 /// Names come from anyone: what would move the cursor or turn the text around is replaced.
-fn plain(text: &str) -> String {
-    let is_plain = |letter: char| !letter.is_control() && !matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+pub(super) fn plain(text: &str) -> String {
+    let is_plain =
+        |letter: char| !letter.is_control() && !matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|letter| if is_plain(letter) { letter } else { '\u{fffd}' }).collect()
 }
 
-fn cut(text: &str, columns: usize) -> String {
+pub(super) fn cut(text: &str, columns: usize) -> String {
     let text = plain(text);
     if text.chars().count() <= columns {
         return text;

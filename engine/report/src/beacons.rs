@@ -6,13 +6,13 @@ use std::net::Ipv6Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use std::collections::BTreeMap;
 use pixel_engine_agents::Agents;
 use pixel_engine_core::observe::Observer;
 use pixel_engine_log::field::Field;
 use pixel_engine_log::line::Line;
 use pixel_engine_log::percent;
 use siphasher::sip::SipHasher13;
+use std::collections::BTreeMap;
 
 use crate::beacon::{Beacon, Fault, Page, Reader, Slot, Value, fault_of, status_of, time_of};
 use crate::hours::Hours;
@@ -159,6 +159,16 @@ impl Beacons {
         state
     }
 
+    /// What was counted so far, while the run goes on; `tally` is what threads that have no block at
+    /// the moment had not poured out. What they are counting now is in the next one.
+    pub fn snapshot(&self, mut tally: Tally) -> State {
+        self.pour(&mut tally);
+        let mut state = self.state().clone();
+        state.visitors = self.visitors.copy();
+        state.ids = self.ids.copy();
+        state
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -275,9 +285,8 @@ impl Observer for Beacons {
         broken.add_if(Rule::WithoutTime, time.is_none());
 
         let agent_text = line.get(Field::CsUserAgent);
-        let agent = agent_text.map(|agent| {
-            tally.agents.get(agent, Escapes::Once, || self.read_agent(&percent::decode(agent)))
-        });
+        let agent =
+            agent_text.map(|agent| tally.agents.get(agent, Escapes::Once, || self.read_agent(&percent::decode(agent))));
         let is_bot = agent.as_ref().is_some_and(|agent| agent.known.is_bot);
         let agent = agent.map(|agent| {
             agent.counts.add(is_bot);
@@ -292,9 +301,9 @@ impl Observer for Beacons {
         tally.totals.sc_bytes += number(line, Field::ScBytes);
         tally.totals.cs_bytes += number(line, Field::CsBytes);
 
-        let event = beacon.get(Slot::Event).map(|value| {
-            tally.events.get(value.raw(), value.escapes(), || self.read_event(&value.decoded()))
-        });
+        let event = beacon
+            .get(Slot::Event)
+            .map(|value| tally.events.get(value.raw(), value.escapes(), || self.read_event(&value.decoded())));
         let mut steps = match (&event, &self.definitions.funnel) {
             (Some(event), _) => event.known.steps,
             (None, Some(funnel)) => funnel.of_event(None),
@@ -416,9 +425,9 @@ impl Observer for Beacons {
 #[inline]
 fn number(line: &Line<'_>, field: Field) -> u64 {
     line.get(field).map_or(0, |text| {
-        text.iter().take_while(|byte| byte.is_ascii_digit()).fold(0_u64, |number, digit| {
-            number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
-        })
+        text.iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .fold(0_u64, |number, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
     })
 }
 

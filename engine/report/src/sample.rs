@@ -133,6 +133,21 @@ impl<V: Kept> Sample<V> {
         Kepts { level, entries }
     }
 
+    /// Everything that was noted so far, in the order of the keys.
+    pub(crate) fn copy(&self) -> Kepts<V>
+    where
+        V: Clone,
+    {
+        let _one_at_a_time = lock(&self.raising);
+        let level = self.shards.iter().map(|shard| lock(shard).level).max().unwrap_or_default();
+        let mut entries = Vec::new();
+        for shard in &self.shards {
+            entries.extend(lock(shard).entries.iter().filter(|(key, _)| key.leading_zeros() >= level).cloned());
+        }
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        Kepts { level, entries }
+    }
+
     /// Adds what another table kept; `join` puts together what both have noted of a key.
     pub(crate) fn merge(&self, from: Kepts<V>, join: impl Fn(&mut V, V)) {
         {

@@ -209,9 +209,7 @@ impl Defined {
 impl Definitions {
     /// As text.
     pub fn defined(&self) -> Defined {
-        let list = |selectors: &[Selector]| {
-            selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-        };
+        let list = |selectors: &[Selector]| selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         Defined {
             event: list(&self.event),
             page: list(&self.page),
@@ -237,10 +235,7 @@ mod tests {
     fn settings_are_checked() {
         let error = |settings: Settings| settings.validate().unwrap_err().to_string();
         assert!(error(Settings { event: Some("qurey.e".into()), ..Settings::default() }).starts_with("event: unknown"));
-        assert_eq!(
-            error(Settings { page: Some(", ".into()), ..Settings::default() }),
-            "page: the list names no field"
-        );
+        assert_eq!(error(Settings { page: Some(", ".into()), ..Settings::default() }), "page: the list names no field");
         assert_eq!(
             error(Settings { session_gap: Some(Duration::ZERO), ..Settings::default() }),
             "the session gap must be between 1 ms and 366 days"

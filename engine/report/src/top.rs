@@ -199,10 +199,10 @@ mod tests {
         let mut top = Top::new(16);
         names.pour(&mut top);
         names.pour(&mut top);
-        assert_eq!(top.rows(), [
-            Row { name: "a b".into(), counts: counts(3, 1) },
-            Row { name: "c".into(), counts: counts(1, 0) }
-        ]);
+        assert_eq!(
+            top.rows(),
+            [Row { name: "a b".into(), counts: counts(3, 1) }, Row { name: "c".into(), counts: counts(1, 0) }]
+        );
         assert_eq!((top.error(), top.total()), (0, counts(4, 1)));
     }
 

@@ -241,11 +241,10 @@ mod tests {
     fn an_event_in_between_joins_two_sessions() {
         assert_eq!(spans(&visitor(&[(0, 0), (20, 0)])), [(0, 0, 1), (20, 20, 1)]);
         assert_eq!(spans(&visitor(&[(0, 0), (20, 0), (10, 0)])), [(0, 20, 3)]);
-        assert_eq!(spans(&visitor(&[(40, 0), (0, 0), (20, 0), (60, 0), (10, 0)])), [
-            (0, 20, 3),
-            (40, 40, 1),
-            (60, 60, 1)
-        ]);
+        assert_eq!(
+            spans(&visitor(&[(40, 0), (0, 0), (20, 0), (60, 0), (10, 0)])),
+            [(0, 20, 3), (40, 40, 1), (60, 60, 1)]
+        );
     }
 
     #[test]

@@ -223,7 +223,8 @@ impl Report {
         elapsed: Duration,
         threads: usize,
     ) -> Report {
-        let PackedCounts { lines, by_source, skipped, bytes_in, unpacked, first_bad_line, bad_lines, mut errors } = packed;
+        let PackedCounts { lines, by_source, skipped, bytes_in, unpacked, first_bad_line, bad_lines, mut errors } =
+            packed;
         let Written { delivered, requests, shipping, quarantined, error } = written;
         let spooled = shipping.as_ref().map_or(0, |shipping| shipping.lines_spooled);
         let filtered = lines.filtered + skipped;

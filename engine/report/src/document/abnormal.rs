@@ -149,7 +149,8 @@ fn far_hours(rows: &[Moment]) -> Rule {
     let all: Vec<f64> = whole.iter().map(|moment| moment.beacons as f64).collect();
     let far = whole.iter().filter_map(|moment| {
         let same = &like[hour_of_day(moment)];
-        let (like, what) = if same.len() >= MIN_DAYS { (same, "this hour of other days") } else { (&all, "other hours") };
+        let (like, what) =
+            if same.len() >= MIN_DAYS { (same, "this hour of other days") } else { (&all, "other hours") };
         if like.len() < MIN_DAYS.max(if what == "other hours" { MIN_HOURS } else { 0 }) {
             return None;
         }

@@ -116,7 +116,11 @@ pub(super) fn tables(state: &State, agents: &Agents, view: &View, scale: Scale) 
             }
             sort(&mut rows);
         }
-        finish(Parts { name: about.name, title: about.title, definition, rows, without, error: top.error() }, view, scale)
+        finish(
+            Parts { name: about.name, title: about.title, definition, rows, without, error: top.error() },
+            view,
+            scale,
+        )
     };
     let before = BEFORE_AGENTS.iter().map(table);
     let behind = BEHIND_AGENTS.iter().map(table);
@@ -195,7 +199,11 @@ fn of_agents(state: &State, agents: &Agents, view: &View, scale: Scale) -> Vec<T
         sort(&mut rows);
         let counted: u64 = rows.iter().map(|row| row.counts.all).sum();
         let definition = definition.to_owned();
-        finish(Parts { name, title, definition, rows, without: all.saturating_sub(counted), error: top.error() }, view, scale)
+        finish(
+            Parts { name, title, definition, rows, without: all.saturating_sub(counted), error: top.error() },
+            view,
+            scale,
+        )
     };
     tables.into_iter().map(table).collect()
 }

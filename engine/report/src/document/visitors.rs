@@ -152,9 +152,7 @@ pub(super) fn sessions(state: &State, names: &PageNames, view: &View) -> Session
     millis.sort_unstable();
     let count = millis.len() as u64;
     let mean = |sum: f64| if count == 0 { 0.0 } else { sum / count as f64 };
-    let pages = |page: fn(&Session) -> PageAt| {
-        names.most(sessions().map(page), sample, view.top.min(MAX_PAGES))
-    };
+    let pages = |page: fn(&Session) -> PageAt| names.most(sessions().map(page), sample, view.top.min(MAX_PAGES));
     Sessions {
         definition: format!(
             "beacons of one visitor with no pause longer than {} between them; without bots",
