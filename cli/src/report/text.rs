@@ -211,7 +211,7 @@ fn bar(count: u64, most: u64) -> String {
 }
 
 /// Names come from anyone: what would move the cursor or turn the text around is replaced.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let is_plain = |letter: char| !letter.is_control() && !matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|letter| if is_plain(letter) { letter } else { '\u{fffd}' }).collect()
 }

@@ -1,0 +1,108 @@
+//! What it is, what could not be read, and the figures that a report is read for.
+
+use indicatif::{DecimalBytes, HumanCount as Count};
+use maud::{Markup, html};
+use pixel_engine::report::{Document, Lines};
+use pixel_engine_html::{Align, Card, Table, cards, facts};
+
+use super::{is_or_are, lasting, moment};
+
+pub(super) fn headline(report: &Document) -> Markup {
+    html! {
+        p {
+            @match (&report.first, &report.last) {
+                (Some(first), Some(last)) => {
+                    strong { (moment(first)) " to " (moment(last)) } ", time zone " (report.time_zone) ". "
+                }
+                _ => "No beacon has a time. "
+            }
+            (is_or_are(report.lines.lines_in, "line was", "lines were")) " read: " (Count(report.lines.counted))
+            " are counted here, " (Count(report.lines.filtered)) " were filtered out"
+            @if report.lines.duplicates > 0 { ", " (Count(report.lines.duplicates)) " of them as duplicates" }
+            ", " (Count(report.lines.bad)) " could not be read."
+        }
+        (unread(&report.lines))
+        @if report.scale != 1.0 {
+            p.warning {
+                "The log holds " (report.settings.sampling) " % of the requests. Numbers of beacons and bytes are \
+                scaled by " (format!("{:.4}", report.scale)) "; visitors, sessions and funnels cannot be scaled, and \
+                are not."
+            }
+        }
+        (cards(figures(report)))
+        (facts(others(report)))
+    }
+}
+
+fn unread(lines: &Lines) -> Markup {
+    if lines.bad == 0 && lines.unread_inputs.is_empty() {
+        return html! {};
+    }
+    let mut table = Table::new("Lines that could not be read")
+        .column("reason", Align::Text)
+        .numbers(["lines"])
+        .column("the first", Align::Name);
+    for (reason, bad) in &lines.bad_by_reason {
+        table.push_row([html! { (reason) }, html! { (Count(bad.count)) }, html! { (bad.first) }]);
+    }
+    html! {
+        div.warning {
+            @if lines.bad > 0 {
+                h2 { (Count(lines.bad)) " of " (is_or_are(lines.lines_in, "line", "lines")) " could not be read" }
+                (table)
+            }
+            @if !lines.unread_inputs.is_empty() {
+                h2 { "Not read to the end" }
+                ul { @for input in &lines.unread_inputs { li { (input) } } }
+            }
+        }
+    }
+}
+
+fn figures(report: &Document) -> Vec<Card> {
+    let (beacons, visitors, sessions) = (&report.beacons, &report.visitors, &report.sessions);
+    let share = if beacons.beacons == 0 { 0.0 } else { beacons.bots as f64 * 100.0 / beacons.beacons as f64 };
+    let card = |name: &str, figure: String, note: Markup| Card { name: name.to_owned(), figure, note };
+    let sampled = html! {
+        @if !visitors.is_exact { " Of one in " (Count(visitors.one_in)) " visitors: an estimate." }
+    };
+    vec![
+        card("Beacons", Count(beacons.beacons).to_string(), html! {
+            "Lines of the log that are counted"
+            @if report.scale != 1.0 { ", scaled by " (format!("{:.4}", report.scale)) }
+            "."
+        }),
+        card("Visitors", Count(visitors.people).to_string(), html! {
+            @if visitors.is_exact { "Exact, without bots: " } @else {
+                "± " (format!("{:.2}", visitors.error_percent)) " % (standard error), without bots: "
+            }
+            (visitors.definition) "."
+        }),
+        card("From bots", format!("{share:.1} %"), html! {
+            (is_or_are(beacons.bots, "beacon", "beacons")) " that known bots sent, by their user agents."
+        }),
+        card("Sessions", Count(sessions.sessions).to_string(), html! { (sessions.definition) "." (sampled) }),
+        card("Beacons a session", format!("{:.1}", sessions.mean_beacons), html! {
+            "On average; " (is_or_are(sessions.of_one_beacon, "session has", "sessions have")) " only one."
+        }),
+        card("Median session", lasting(sessions.median_seconds), html! {
+            "From the first to the last beacon; " (lasting(sessions.mean_seconds)) " on average."
+        }),
+    ]
+}
+
+fn others(report: &Document) -> Vec<(String, String)> {
+    let beacons = &report.beacons;
+    let bytes = |bytes: u64| format!("{} ({} bytes)", DecimalBytes(bytes), Count(bytes));
+    let mut facts = vec![
+        ("bots".to_owned(), format!("{}, told apart like visitors", is_or_are(report.visitors.bots, "bot", "bots"))),
+        ("sent to viewers".to_owned(), bytes(beacons.sc_bytes)),
+        ("received".to_owned(), bytes(beacons.cs_bytes)),
+        ("log".to_owned(), bytes(beacons.log_bytes)),
+    ];
+    if report.visitors.beacons_without > 0 {
+        let without = is_or_are(report.visitors.beacons_without, "beacon", "beacons");
+        facts.push(("without a visitor".to_owned(), format!("{without}, in no session and no funnel")));
+    }
+    facts
+}
