@@ -159,10 +159,11 @@ impl Report {
             ..self.reading.settings(Settings::default())
         };
         let config = config("report", &settings);
-        let (definitions, view) = match self.counting.definitions().and_then(|defined| Ok((defined, self.showing.view()?))) {
-            Ok(both) => both,
-            Err(message) => usage_error("report", &message),
-        };
+        let (definitions, view) =
+            match self.counting.definitions().and_then(|defined| Ok((defined, self.showing.view()?))) {
+                Ok(both) => both,
+                Err(message) => usage_error("report", &message),
+            };
         match self.report(&config, definitions, &view) {
             Ok(outcome) => outcome,
             Err(message) => {
@@ -201,7 +202,13 @@ impl Report {
     }
 
     /// Reads the inputs, and says what became of their lines.
-    fn read(&self, config: &Config, beacons: &Arc<Observed<Beacons>>, stop: Arc<AtomicBool>, ended: &mut Ended) -> Lines {
+    fn read(
+        &self,
+        config: &Config,
+        beacons: &Arc<Observed<Beacons>>,
+        stop: Arc<AtomicBool>,
+        ended: &mut Ended,
+    ) -> Lines {
         let inputs = self.inputs(ended);
         let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
         let counts = Arc::new(Progress::default());

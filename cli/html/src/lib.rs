@@ -6,7 +6,8 @@
 //!
 //! - [`Page`] is the frame: the document with its style sheet.
 //! - [`Table`] and [`facts`] are text in columns, [`cards`] are figures that stand out, and
-//!   [`side_by_side`] sets what is narrow in two columns where there is room.
+//!   [`side_by_side`] sets what is narrow in two columns where there is room. [`contents`] leads to
+//!   the headings of a long page.
 //! - [`chart`] draws [`Bars`](chart::Bars), [`Columns`](chart::Columns), [`Curves`](chart::Curves)
 //!   and a [`Histogram`](chart::Histogram) as inline SVG.
 //!
@@ -78,6 +79,20 @@ pub fn facts(facts: impl IntoIterator<Item = (String, String)>) -> Markup {
     }
 }
 
+/// Links to the headings of a page, each of which has the [`anchor`] of its title as its id.
+pub fn contents<'a>(titles: impl IntoIterator<Item = &'a str>) -> Markup {
+    html! {
+        nav aria-label="Contents" {
+            @for title in titles { a href={ "#" (anchor(title)) } { (title) } }
+        }
+    }
+}
+
+/// A title as an id: `Where to go` is `where-to-go`.
+pub fn anchor(title: &str) -> String {
+    title.to_lowercase().split_whitespace().collect::<Vec<&str>>().join("-")
+}
+
 /// A figure that a page is read for.
 pub struct Card {
     /// What it is a number of.
@@ -113,6 +128,13 @@ pub fn side_by_side(parts: impl IntoIterator<Item = Markup>) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contents_lead_to_anchors() {
+        let links = contents(["Over time", "Bots"]).into_string();
+        assert!(links.contains("<a href=\"#over-time\">Over time</a><a href=\"#bots\">Bots</a>"), "{links}");
+        assert_eq!(anchor("Over time"), "over-time");
+    }
 
     #[test]
     fn a_card_is_a_term_with_its_figure_and_its_note() {

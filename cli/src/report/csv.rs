@@ -26,7 +26,16 @@ pub(super) fn write(report: &Document, folder: &Path) -> Result<usize, String> {
     files.write("by_hour", MOMENTS, &report.by_hour.rows)?;
     files.write("by_day", MOMENTS, &report.by_day.rows)?;
     let about = report.tables.iter().map(|table| {
-        (table.name, table.title, &table.definition, table.beacons, table.without, table.names, table.error, table.others)
+        (
+            table.name,
+            table.title,
+            &table.definition,
+            table.beacons,
+            table.without,
+            table.names,
+            table.error,
+            table.others,
+        )
     });
     let columns = ["name", "title", "definition", "beacons", "without", "names", "error", "others"];
     files.write("tables", &columns, about)?;
@@ -49,15 +58,8 @@ fn funnel(report: &Document, files: &mut Files) -> Result<(), String> {
         let percents = (step.percent_of_first, step.percent_of_previous);
         (&step.step, step.visitors, percents, step.median_seconds, step.p90_seconds, step.left)
     });
-    let columns = [
-        "step",
-        "visitors",
-        "percent_of_first",
-        "percent_of_previous",
-        "median_seconds",
-        "p90_seconds",
-        "left",
-    ];
+    let columns =
+        ["step", "visitors", "percent_of_first", "percent_of_previous", "median_seconds", "p90_seconds", "left"];
     files.write("funnel", &columns, rows)?;
     let left_on = steps().flat_map(|step| step.left_on.iter().map(move |page| (&step.step, page)));
     files.write("funnel_left_on", &["step", "page", "count"], left_on)
@@ -99,8 +101,7 @@ fn is_single(value: &Value) -> bool {
 
 /// As the end of its name has it.
 fn unit(name: &str) -> &'static str {
-    const UNITS: [(&str, &str); 4] =
-        [("_seconds", "s"), ("_millis", "ms"), ("_bytes", "bytes"), ("_percent", "%")];
+    const UNITS: [(&str, &str); 4] = [("_seconds", "s"), ("_millis", "ms"), ("_bytes", "bytes"), ("_percent", "%")];
     UNITS.iter().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit)
 }
 
@@ -118,9 +119,8 @@ impl Files<'_> {
     ) -> Result<(), String> {
         let path = self.folder.join(format!("{name}.csv"));
         let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-        let written = writer
-            .write_record(columns)
-            .and_then(|()| rows.into_iter().try_for_each(|row| writer.serialize(row)));
+        let written =
+            writer.write_record(columns).and_then(|()| rows.into_iter().try_for_each(|row| writer.serialize(row)));
         written.expect("rows are as flat as their columns, and memory takes them");
         let text = writer.into_inner().expect("memory takes it");
         super::whole(&path, |mut file| std::io::Write::write_all(&mut file, &text))

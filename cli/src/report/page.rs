@@ -14,22 +14,31 @@ use indicatif::HumanCount as Count;
 use maud::{Markup, PreEscaped, html};
 use pixel_engine::report::Document;
 use pixel_engine::report::document::Event;
-use pixel_engine_html::{Align, Page, Table, facts};
+use pixel_engine_html::{Align, Page, Table, anchor, contents, facts};
 
 use super::text::plain;
 
 /// The text of the page, with at most `top` rows of each table.
 pub(super) fn page(report: &Document, top: usize) -> String {
+    let parts = [
+        ("Over time", over_time::over_time(report)),
+        ("Funnel", report.funnel.as_ref().map(funnel::funnel).unwrap_or_default()),
+    ];
+    let parts = parts.into_iter().chain(tables::tables(report, top)).chain([
+        ("Latency", latency::latency(&report.latency)),
+        ("Abnormal", abnormal::abnormal(&report.abnormal)),
+        ("Recent events", recent(&report.recent)),
+        ("Settings", settings(report)),
+    ]);
+    let parts: Vec<(&str, Markup)> = parts.filter(|(_, part)| !part.0.is_empty()).collect();
     let body = html! {
         h1 { "Beacon report" }
         (headline::headline(report))
-        (over_time::over_time(report))
-        @if let Some(of_visitors) = &report.funnel { (funnel::funnel(of_visitors)) }
-        (tables::tables(report, top))
-        (latency::latency(&report.latency))
-        (abnormal::abnormal(&report.abnormal))
-        (recent(&report.recent))
-        (settings(report))
+        (contents(parts.iter().map(|(title, _)| *title)))
+        @for (title, part) in &parts {
+            h2 id=(anchor(title)) { (title) }
+            (part)
+        }
     };
     let page = Page {
         title: title(report),
@@ -54,30 +63,26 @@ fn recent(events: &[Event]) -> Markup {
         return html! {};
     }
     html! {
-        h2 { "Recent events" }
         p { "The latest by their own time, without any address." }
         (of_events("Recent events", events))
     }
 }
 
 fn of_events(name: &str, events: &[Event]) -> Table {
-    let mut table = Table::new(name)
-        .column("time", Align::Text)
-        .column("status", Align::Text)
-        .column("event", Align::Name)
-        .column("page", Align::Name)
-        .column("country", Align::Text)
-        .column("query", Align::Name)
-        .column("user agent", Align::Name);
+    let table =
+        Table::new(name).column("time", Align::Text).column("status", Align::Text).column("country", Align::Text);
+    let mut table = table.column("event", Align::Text).column("page, query, user agent", Align::Name);
     for event in events {
         table.push_row([
             html! { @match &event.time { Some(time) => (moment(time)), None => "no time" } },
             html! { (event.status) },
-            html! { (event.event) },
-            html! { (event.page) },
             html! { (event.country) },
-            html! { (event.query) },
-            html! { (event.agent) },
+            html! { (cut(&event.event, 20)) },
+            html! {
+                (event.page)
+                div.note { (event.query) }
+                div.note { (event.agent) }
+            },
         ]);
     }
     table
@@ -102,7 +107,6 @@ fn settings(report: &Document) -> Markup {
         ("shape", format!("{} {}", report.schema, report.version)),
     ];
     html! {
-        h2 { "Settings" }
         p { "What was counted. Event, page, referrer and visitor say where each is: the first that a line has counts." }
         (facts(named.map(|(name, fact)| (name.to_owned(), fact))))
     }
@@ -113,13 +117,30 @@ fn beacons(report: &Document) -> String {
     if report.scale == 1.0 { "beacons".to_owned() } else { format!("beacons, scaled by {:.4}", report.scale) }
 }
 
-fn is_or_are(count: u64, one: &str, many: &str) -> String {
+/// A definition as a sentence; names of fields stay as they are.
+fn sentence(definition: &str) -> String {
+    let word = definition.split_inclusive(|letter: char| !letter.is_ascii_lowercase()).next().unwrap_or_default();
+    if word.ends_with([' ', ',']) {
+        format!("{}{}.", definition[..1].to_uppercase(), &definition[1..])
+    } else {
+        format!("{definition}.")
+    }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", Count(count), if count == 1 { one } else { many })
 }
 
 /// `2026-01-05T08:10:00.123+00:00` without what is finer than a second and the offset.
 fn moment(rfc3339: &str) -> String {
     rfc3339.get(..19).unwrap_or(rfc3339).replace('T', " ")
+}
+
+fn cut(text: &str, letters: usize) -> String {
+    if text.chars().count() <= letters {
+        return text.to_owned();
+    }
+    text.chars().take(letters - 1).chain(['…']).collect()
 }
 
 /// A length of time in at most two units.
@@ -146,6 +167,16 @@ mod tests {
     fn lengths_of_time_have_two_units_at_most() {
         let lasting = [0.0, 0.25, 59.0, 60.0, 61.2, 1_800.0, 3_660.0, 90_000.0].map(lasting);
         assert_eq!(lasting, ["0 s", "0.2 s", "59 s", "1 min", "1 min 1 s", "30 min", "1 h 1 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn sentences_begin_with_a_capital_unless_it_is_a_field() {
+        let sentences =
+            ["beacons by day", "visitors, without bots", "cs-method", "asn: the network", "é", ""].map(sentence);
+        assert_eq!(
+            sentences,
+            ["Beacons by day.", "Visitors, without bots.", "cs-method.", "asn: the network.", "é.", "."]
+        );
     }
 
     #[test]

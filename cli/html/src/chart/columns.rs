@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn ticks_are_whole() {
         let svg = columns(&[[1, 1]]).render().into_string();
-        assert!(svg.contains(">1</text>") && svg.contains(">2</text>") && svg.matches("tick end").count() == 3, "{svg}");
+        assert!(
+            svg.contains(">1</text>") && svg.contains(">2</text>") && svg.matches("tick end").count() == 3,
+            "{svg}"
+        );
     }
 
     #[test]

@@ -5,12 +5,11 @@ use maud::{Markup, html};
 use pixel_engine::report::document::{Abnormal, Rule};
 use pixel_engine_html::{Align, Table};
 
-use super::of_events;
+use super::{of_events, sentence};
 
 pub(super) fn abnormal(abnormal: &Abnormal) -> Markup {
     let (broken, kept): (Vec<&Rule>, Vec<&Rule>) = abnormal.rules.iter().partition(|rule| rule.count > 0);
     html! {
-        h2 { "Abnormal" }
         @if broken.is_empty() {
             p { "None: nothing breaks a rule." }
         } @else {
@@ -44,7 +43,7 @@ fn rules(name: &str, rules: &[&Rule]) -> Table {
             },
             html! { @if let Some(percent) = rule.percent { (format!("{percent:.2}")) } },
             html! {
-                (rule.definition)
+                (sentence(&rule.definition))
                 @if !rule.notes.is_empty() { ul { @for note in &rule.notes { li { (note) } } } }
             },
         ]);

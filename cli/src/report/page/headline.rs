@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use pixel_engine::report::{Document, Lines};
 use pixel_engine_html::{Align, Card, Table, cards, facts};
 
-use super::{is_or_are, lasting, moment};
+use super::{counted, lasting, moment, sentence};
 
 pub(super) fn headline(report: &Document) -> Markup {
     html! {
@@ -16,7 +16,7 @@ pub(super) fn headline(report: &Document) -> Markup {
                 }
                 _ => "No beacon has a time. "
             }
-            (is_or_are(report.lines.lines_in, "line was", "lines were")) " read: " (Count(report.lines.counted))
+            (counted(report.lines.lines_in, "line was", "lines were")) " read: " (Count(report.lines.counted))
             " are counted here, " (Count(report.lines.filtered)) " were filtered out"
             @if report.lines.duplicates > 0 { ", " (Count(report.lines.duplicates)) " of them as duplicates" }
             ", " (Count(report.lines.bad)) " could not be read."
@@ -48,7 +48,7 @@ fn unread(lines: &Lines) -> Markup {
     html! {
         div.warning {
             @if lines.bad > 0 {
-                h2 { (Count(lines.bad)) " of " (is_or_are(lines.lines_in, "line", "lines")) " could not be read" }
+                h2 { (Count(lines.bad)) " of " (counted(lines.lines_in, "line", "lines")) " could not be read" }
                 (table)
             }
             @if !lines.unread_inputs.is_empty() {
@@ -67,27 +67,47 @@ fn figures(report: &Document) -> Vec<Card> {
         @if !visitors.is_exact { " Of one in " (Count(visitors.one_in)) " visitors: an estimate." }
     };
     vec![
-        card("Beacons", Count(beacons.beacons).to_string(), html! {
-            "Lines of the log that are counted"
-            @if report.scale != 1.0 { ", scaled by " (format!("{:.4}", report.scale)) }
-            "."
-        }),
-        card("Visitors", Count(visitors.people).to_string(), html! {
-            @if visitors.is_exact { "Exact, without bots: " } @else {
-                "± " (format!("{:.2}", visitors.error_percent)) " % (standard error), without bots: "
-            }
-            (visitors.definition) "."
-        }),
-        card("From bots", format!("{share:.1} %"), html! {
-            (is_or_are(beacons.bots, "beacon", "beacons")) " that known bots sent, by their user agents."
-        }),
-        card("Sessions", Count(sessions.sessions).to_string(), html! { (sessions.definition) "." (sampled) }),
-        card("Beacons a session", format!("{:.1}", sessions.mean_beacons), html! {
-            "On average; " (is_or_are(sessions.of_one_beacon, "session has", "sessions have")) " only one."
-        }),
-        card("Median session", lasting(sessions.median_seconds), html! {
-            "From the first to the last beacon; " (lasting(sessions.mean_seconds)) " on average."
-        }),
+        card(
+            "Beacons",
+            Count(beacons.beacons).to_string(),
+            html! {
+                "Lines of the log that are counted"
+                @if report.scale != 1.0 { ", scaled by " (format!("{:.4}", report.scale)) }
+                "."
+            },
+        ),
+        card(
+            "Visitors",
+            Count(visitors.people).to_string(),
+            html! {
+                @if visitors.is_exact { "Exact, without bots: " } @else {
+                    "± " (format!("{:.2}", visitors.error_percent)) " % (standard error), without bots: "
+                }
+                (visitors.definition) "."
+            },
+        ),
+        card(
+            "From bots",
+            format!("{share:.1} %"),
+            html! {
+                (counted(beacons.bots, "beacon", "beacons")) " that known bots sent, by their user agents."
+            },
+        ),
+        card("Sessions", Count(sessions.sessions).to_string(), html! { (sentence(&sessions.definition)) (sampled) }),
+        card(
+            "Beacons a session",
+            format!("{:.1}", sessions.mean_beacons),
+            html! {
+                "On average; " (counted(sessions.of_one_beacon, "session has", "sessions have")) " only one."
+            },
+        ),
+        card(
+            "Median session",
+            lasting(sessions.median_seconds),
+            html! {
+                "From the first to the last beacon; " (lasting(sessions.mean_seconds)) " on average."
+            },
+        ),
     ]
 }
 
@@ -95,13 +115,13 @@ fn others(report: &Document) -> Vec<(String, String)> {
     let beacons = &report.beacons;
     let bytes = |bytes: u64| format!("{} ({} bytes)", DecimalBytes(bytes), Count(bytes));
     let mut facts = vec![
-        ("bots".to_owned(), format!("{}, told apart like visitors", is_or_are(report.visitors.bots, "bot", "bots"))),
+        ("bots".to_owned(), format!("{}, told apart like visitors", Count(report.visitors.bots))),
         ("sent to viewers".to_owned(), bytes(beacons.sc_bytes)),
         ("received".to_owned(), bytes(beacons.cs_bytes)),
         ("log".to_owned(), bytes(beacons.log_bytes)),
     ];
     if report.visitors.beacons_without > 0 {
-        let without = is_or_are(report.visitors.beacons_without, "beacon", "beacons");
+        let without = counted(report.visitors.beacons_without, "beacon", "beacons");
         facts.push(("without a visitor".to_owned(), format!("{without}, in no session and no funnel")));
     }
     facts

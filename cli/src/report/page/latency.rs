@@ -3,28 +3,44 @@
 use indicatif::HumanCount as Count;
 use maud::{Markup, html};
 use pixel_engine::report::document::Latency;
-use pixel_engine_html::chart::{Bar, Bars, Colour, Fill, Group, Part, legend};
+use pixel_engine_html::chart::{Axis, Colour, Curve, Curves, Fill, Scale, legend};
 use pixel_engine_html::{Align, Table};
+
+use super::sentence;
 
 pub(super) fn latency(latencies: &[Latency]) -> Markup {
     let measured: Vec<&Latency> = latencies.iter().filter(|latency| latency.count > 0).collect();
     if measured.is_empty() {
         return html! {};
     }
-    let chart =
-        Bars { title: "Latency".to_owned(), full: 0.0, groups: measured.iter().map(|latency| group(latency)).collect() };
-    let names = ["half", "90 of 100", "95 of 100", "99 of 100", "999 of 1,000"];
-    let fills = names.iter().enumerate().map(|(place, name)| (fill(place), *name));
+    let chart = Curves {
+        title: "Latency by percentile".to_owned(),
+        x: Axis { name: "of the answers took no longer", scale: Scale::Logarithmic, text: of_answers },
+        y: Axis { name: "", scale: Scale::Logarithmic, text: |millis| format!("{} ms", Count(millis as u64)) },
+        height: 240.0,
+        curves: measured.iter().zip([Colour::Blue, Colour::Orange].into_iter().cycle()).map(curve).collect(),
+    };
     html! {
-        h2 { "Latency" }
         p {
-            "How long answers took, in milliseconds. Percentiles are right to 0.1 %. Each bar ends where so many of \
-            the answers had been given:"
+            "How long answers took, in milliseconds. Percentiles are right to 0.1 %. Both axes are logarithmic: each \
+            step to the right leaves a tenth of the answers."
         }
-        (legend(fills))
+        (legend(chart.curves.iter().map(|curve| (Fill::from(curve.colour), curve.name.as_str()))))
         (chart)
         (numbers(&measured))
     }
+}
+
+fn curve((latency, colour): (&&Latency, Colour)) -> Curve {
+    // Of 2, 10, 20, 100 and 1,000 answers, one takes longer; less than a millisecond has no logarithm.
+    let points = [2.0, 10.0, 20.0, 100.0, 1_000.0].into_iter().zip(percentiles(latency));
+    let points = points.map(|(of, millis)| (of, millis.max(1) as f64)).collect();
+    Curve { colour, name: latency.name.to_owned(), points, filled: false }
+}
+
+/// Where one of so many answers takes longer, in percent of those that do not.
+fn of_answers(one_of: f64) -> String {
+    format!("{} %", ((1.0 - 1.0 / one_of) * 1e5).round() / 1e3)
 }
 
 fn percentiles(latency: &Latency) -> [u64; 5] {
@@ -32,41 +48,29 @@ fn percentiles(latency: &Latency) -> [u64; 5] {
     [p50, p90, p95, p99, p999]
 }
 
-/// The fewer answers, the lighter.
-fn fill(place: usize) -> Fill {
-    Fill::shade(Colour::Blue, 4 - place, 5)
-}
-
-fn group(latency: &Latency) -> Group {
-    let percentiles = percentiles(latency);
-    let before = [0].into_iter().chain(percentiles);
-    let names = ["half", "90 %", "95 %", "99 %", "99.9 %"];
-    let part = |(place, (before, until)): (usize, (u64, u64))| Part {
-        fill: fill(place),
-        len: until.saturating_sub(before) as f64,
-        title: format!("{}: {} took no longer than {} ms", latency.name, names[place], Count(until)),
-    };
-    let parts = before.zip(percentiles).enumerate().map(part).collect();
-    Group {
-        name: latency.name.to_owned(),
-        bars: vec![Bar { parts, end: format!("99.9 %: {} ms", Count(latency.p999)) }],
-    }
-}
-
 fn numbers(latencies: &[&Latency]) -> Table {
     let mut table = Table::new("Latency, the numbers in milliseconds")
-        .column("time", Align::Text)
-        .numbers(["beacons", "mean", "50 %", "90 %", "95 %", "99 %", "99.9 %", "longest"])
-        .column("what it is", Align::Prose);
+        .column("what took so long", Align::Name)
+        .numbers(["beacons", "mean", "50 %", "90 %", "95 %", "99 %", "99.9 %", "longest"]);
     for latency in latencies {
         let times = percentiles(latency).into_iter().chain([latency.max]);
         let cells = [
-            html! { (latency.name) },
+            html! { (latency.name) div.note { (sentence(latency.definition)) } },
             html! { (Count(latency.count)) },
             html! { (format!("{:.1}", latency.mean)) },
         ];
         let times = times.map(|time| html! { (Count(time)) });
-        table.push_row(cells.into_iter().chain(times).chain([html! { (latency.definition) }]));
+        table.push_row(cells.into_iter().chain(times));
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_so_many_is_a_percentile() {
+        assert_eq!([2.0, 10.0, 20.0, 100.0, 1_000.0].map(of_answers), ["50 %", "90 %", "95 %", "99 %", "99.9 %"]);
+    }
 }

@@ -8,7 +8,7 @@ use pixel_engine::report::document::{Moment, Series};
 use pixel_engine_html::chart::{Colour, Column, Columns, Fill, legend, with_numbers};
 
 use super::tables::by_day;
-use super::beacons;
+use super::{beacons, sentence};
 
 /// So many hours are drawn, which are 14 days and the hour by which clocks change; more, by day.
 const MAX_HOURS: usize = 14 * 24 + 1;
@@ -20,34 +20,33 @@ pub(super) fn over_time(report: &Document) -> Markup {
         return html! {};
     }
     let text: fn(u64) -> String = |count| Count(count).to_string();
-    let chart = |title: &str, parts: Vec<(Fill, &'static str)>, counts: fn(&Moment) -> Vec<u64>| {
+    let chart = |title: &str, height: f64, parts: Vec<(Fill, &'static str)>, counts: fn(&Moment) -> Vec<u64>| {
         let column = |(moment, tick): (&Moment, Option<String>)| Column {
             name: if is_hourly { hour(moment) } else { day(moment).to_owned() },
             tick,
             counts: counts(moment),
         };
         let columns = series.rows.iter().zip(ticks(series, is_hourly)).map(column).collect();
-        let chart = Columns { title: format!("{title} by {step}"), x_name: step, parts, text, height: 240.0, columns };
+        let chart = Columns { title: format!("{title} by {step}"), x_name: step, parts, text, height, columns };
         with_numbers(&chart, &chart.numbers())
     };
     let of_beacons = vec![(Colour::Blue.into(), "not from bots"), (Colour::Grey.into(), "from bots")];
     let key = legend(of_beacons.iter().copied());
     html! {
-        h2 { "Over time" }
-        p { (series.definition) "." }
+        p { (sentence(&series.definition)) }
         h3 { "Beacons by " (step) }
         @if report.scale != 1.0 { p.note { (beacons(report)) } }
         (key)
-        (chart("Beacons", of_beacons, |moment| vec![moment.beacons.saturating_sub(moment.bots), moment.bots]))
+        (chart("Beacons", 240.0, of_beacons, |moment| vec![moment.beacons.saturating_sub(moment.bots), moment.bots]))
         h3 { "Visitors by " (step) }
         p.note {
             "± " (series.visitors_error_percent) " % (standard error); small numbers are exact. Who comes in two "
             (step) "s counts in both."
         }
-        (chart("Visitors", vec![(Colour::Green.into(), "visitors")], |moment| vec![moment.visitors]))
+        (chart("Visitors", 180.0, vec![(Colour::Green.into(), "visitors")], |moment| vec![moment.visitors]))
         @if is_hourly && report.by_day.rows.len() > 1 {
             h3 { "By day" }
-            p.note { (report.by_day.definition) "; visitors ± " (report.by_day.visitors_error_percent) " %." }
+            p.note { (sentence(&report.by_day.definition)) " Visitors ± " (report.by_day.visitors_error_percent) "\u{a0}%." }
             (by_day(report).render())
         }
     }

@@ -7,44 +7,43 @@ use pixel_engine::report::document::Table as Counted;
 use pixel_engine_html::chart::{Colour, Fill, legend};
 use pixel_engine_html::{Align, Table, measured, side_by_side};
 
-use super::{beacons, over_time};
+use super::{beacons, over_time, sentence};
+
+/// The group that has the ends of sessions too.
+const WITH_SESSIONS: &str = "Events and pages";
 
 /// What belongs together, by the keys of the tables. What is named nowhere comes last.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Events and pages", &["events", "pages"]),
+    (WITH_SESSIONS, &["events", "pages"]),
     ("Where visitors come from", &["referrers", "campaigns", "countries", "asns"]),
     ("What they use", &["browsers", "systems", "devices"]),
     ("Bots", &["bots", "bot_kinds"]),
-    (
-        "How the edge answers",
-        &["edge_locations", "statuses", "results", "detailed_results", "methods", "protocols"],
-    ),
+    ("How the edge answers", &["edge_locations", "statuses", "results", "detailed_results", "methods", "protocols"]),
 ];
 
-pub(super) fn tables(report: &Document, top: usize) -> Markup {
+/// The groups by their titles.
+pub(super) fn tables(report: &Document, top: usize) -> Vec<(&'static str, Markup)> {
     let is_grouped = |table: &Counted| GROUPS.iter().any(|(_, names)| names.contains(&table.name));
     let of_group = |names: &[&str]| -> Vec<&Counted> { names.iter().filter_map(|name| report.table(name)).collect() };
     let rest = report.tables.iter().filter(|table| !is_grouped(table)).collect();
     let groups = GROUPS.iter().map(|(title, names)| (*title, of_group(names))).chain([("More", rest)]);
-    let groups: Vec<(&str, Vec<Markup>)> = groups
-        .map(|(title, tables)| {
-            let filled = tables.into_iter().filter(|table| !table.rows.is_empty());
-            let mut parts: Vec<Markup> = filled.map(|table| section(report, table, top)).collect();
-            if title == GROUPS[0].0 {
-                parts.extend(ends_of_sessions(report, top));
-            }
-            (title, parts)
-        })
-        .filter(|(_, parts)| !parts.is_empty())
-        .collect();
-    let [people, bots] = fills();
-    html! {
-        @for (place, (title, parts)) in groups.into_iter().enumerate() {
-            h2 { (title) }
-            @if place == 0 { (legend([(people, "beacons that are not from bots"), (bots, "from bots")])) }
-            (side_by_side(parts))
+    let filled = groups.map(|(title, mut tables)| {
+        tables.retain(|table| !table.rows.is_empty());
+        let mut sections: Vec<Markup> = tables.iter().map(|table| section(report, table, top)).collect();
+        let needs_key = tables.iter().any(|table| has_bots(table));
+        if title == WITH_SESSIONS {
+            sections.extend(ends_of_sessions(report, top));
         }
-    }
+        (title, needs_key, sections)
+    });
+    let filled = filled.filter(|(_, _, sections)| !sections.is_empty());
+    let group = |needs_key, sections| html! { @if needs_key { (key()) } (side_by_side(sections)) };
+    filled.map(|(title, needs_key, sections)| (title, group(needs_key, sections))).collect()
+}
+
+fn key() -> Markup {
+    let [people, bots] = fills();
+    legend([(people, "beacons that are not from bots"), (bots, "from bots")])
 }
 
 /// Of what is not from bots, and of what is.
@@ -58,13 +57,18 @@ fn named(name: &str, beacons: u64, bots: u64, most: u64) -> Markup {
     measured(name, fills().into_iter().zip([part(beacons.saturating_sub(bots)), part(bots)]))
 }
 
+/// Whether some beacons of a name are from bots and some are not. Where it is all or nothing, the
+/// definition of the table says so.
+fn has_bots(table: &Counted) -> bool {
+    table.rows.iter().any(|row| row.bots > 0 && row.bots < row.beacons)
+}
+
 fn section(report: &Document, counted: &Counted, top: usize) -> Markup {
     let most = counted.rows.iter().map(|row| row.beacons).max().unwrap_or(0);
-    // Where it is all or nothing, the definition says so.
-    let has_bots = counted.rows.iter().any(|row| row.bots > 0 && row.bots < row.beacons);
+    let has_bots = has_bots(counted);
     let mut table = Table::new(counted.title).column("name", Align::Name).numbers([beacons(report).as_str(), "%"]);
     if has_bots {
-        table = table.numbers(["from bots"]);
+        table = table.numbers(["bots"]);
     }
     let mut push = |name: Markup, beacons: u64, percent: Option<f64>, bots: Option<u64>| {
         let bots = html! { @if let Some(bots) = bots { (Count(bots)) } };
@@ -91,7 +95,7 @@ fn section(report: &Document, counted: &Counted, top: usize) -> Markup {
     html! {
         h3 { (counted.title) }
         p.note {
-            (counted.definition) "."
+            (sentence(&counted.definition))
             @if counted.error > 0 {
                 " Not all names could be kept: each count is right to ± " (Count(counted.error)) "."
             }
@@ -122,7 +126,7 @@ fn ends_of_sessions(report: &Document, top: usize) -> Vec<Markup> {
 pub(super) fn by_day(report: &Document) -> Table {
     let days = &report.by_day.rows;
     let most = days.iter().map(|day| day.beacons).max().unwrap_or(0);
-    let mut table = Table::new("By day").column("day", Align::Name).numbers([&*beacons(report), "from bots", "visitors"]);
+    let mut table = Table::new("By day").column("day", Align::Name).numbers([&*beacons(report), "bots", "visitors"]);
     for day in days {
         table.push_row([
             named(over_time::day(day), day.beacons, day.bots, most),
