@@ -80,6 +80,8 @@ mod privacy;
 mod quarantine;
 /// Logs whose queries are encoded once.
 mod query_encoding;
+/// `report --html` and `--csv`: every number, escaped, readable by everyone.
+mod report_page;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
 /// A stream of single lines, Lambda, a stream of aggregates: all of it on this machine.

@@ -1,9 +1,11 @@
 //! The report as CSV: a file for each table, for spreadsheets and databases.
 //!
 //! Which files there are does not depend on what the log holds: a table without rows is a file with
-//! its header. Columns are called as in the JSON. Text is as the log has it.
+//! its header. The format is that of RFC 4180 in UTF-8. Columns are called as in the JSON; text is as
+//! the log has it.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use pixel_engine::report::Document;
@@ -118,12 +120,13 @@ impl Files<'_> {
         rows: impl IntoIterator<Item = T>,
     ) -> Result<(), String> {
         let path = self.folder.join(format!("{name}.csv"));
-        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+        let mut format = csv::WriterBuilder::new();
+        let mut writer = format.has_headers(false).terminator(csv::Terminator::CRLF).from_writer(Vec::new());
         let written =
             writer.write_record(columns).and_then(|()| rows.into_iter().try_for_each(|row| writer.serialize(row)));
         written.expect("rows are as flat as their columns, and memory takes them");
         let text = writer.into_inner().expect("memory takes it");
-        super::whole(&path, |mut file| std::io::Write::write_all(&mut file, &text))
+        super::whole(&path, |mut file| file.write_all(&text))
             .map_err(|error| format!("{}: {error}", path.display()))?;
         self.written += 1;
         Ok(())

@@ -22,7 +22,7 @@ use super::text::plain;
 pub(super) fn page(report: &Document, top: usize) -> String {
     let parts = [
         ("Over time", over_time::over_time(report)),
-        ("Funnel", report.funnel.as_ref().map(funnel::funnel).unwrap_or_default()),
+        ("Funnel", report.funnel.as_ref().map(|funnel| funnel::funnel(report, funnel)).unwrap_or_default()),
     ];
     let parts = parts.into_iter().chain(tables::tables(report, top)).chain([
         ("Latency", latency::latency(&report.latency)),
@@ -114,7 +114,18 @@ fn settings(report: &Document) -> Markup {
 
 /// What stands above numbers of beacons.
 fn beacons(report: &Document) -> String {
-    if report.scale == 1.0 { "beacons".to_owned() } else { format!("beacons, scaled by {:.4}", report.scale) }
+    if report.scale == 1.0 { "beacons".to_owned() } else { format!("beacons, scaled by {}", scale(report)) }
+}
+
+/// What stands beside numbers that come from visitors, where not all of them were kept.
+fn of_a_sample(report: &Document) -> Markup {
+    let visitors = &report.visitors;
+    html! { @if !visitors.is_exact { " Estimated from one in " (Count(visitors.one_in)) " visitors." } }
+}
+
+/// With four decimals at most.
+fn scale(report: &Document) -> f64 {
+    (report.scale * 1e4).round() / 1e4
 }
 
 /// A definition as a sentence; names of fields stay as they are.

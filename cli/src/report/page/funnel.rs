@@ -2,16 +2,17 @@
 
 use indicatif::HumanCount as Count;
 use maud::{Markup, html};
+use pixel_engine::report::Document;
 use pixel_engine::report::document::{FunnelReport, FunnelStep};
 use pixel_engine_html::chart::{Bar, Bars, Colour, Fill, Group, Part, legend};
 use pixel_engine_html::{Align, Table, measured};
 
-use super::{counted, cut, lasting, sentence};
+use super::{counted, cut, lasting, of_a_sample, sentence};
 
 /// The most letters of a step beside its bar; the table has all of it.
 const NAME: usize = 32;
 
-pub(super) fn funnel(funnel: &FunnelReport) -> Markup {
+pub(super) fn funnel(report: &Document, funnel: &FunnelReport) -> Markup {
     let (went_on, left) = (Fill::from(Colour::Blue), Fill::shade(Colour::Blue, 0, 2));
     let group = |(index, step): (usize, &FunnelStep)| {
         let part = |fill, visitors: u64, what: &str| Part {
@@ -38,7 +39,7 @@ pub(super) fn funnel(funnel: &FunnelReport) -> Markup {
     html! {
         p {
             (sentence(&funnel.definition)) " " (counted(funnel.visitors, "visitor", "visitors"))
-            " took any of the steps. Percentages are of the step before."
+            " took any of the steps. Percentages are of the step before." (of_a_sample(report))
         }
         @if funnel.dropped_events > 0 {
             p.warning {

@@ -3,9 +3,9 @@
 use indicatif::{DecimalBytes, HumanCount as Count};
 use maud::{Markup, html};
 use pixel_engine::report::{Document, Lines};
-use pixel_engine_html::{Align, Card, Table, cards, facts};
+use pixel_engine_html::{Align, Card, Table, cards};
 
-use super::{counted, lasting, moment, sentence};
+use super::{counted, lasting, moment, of_a_sample, scale, sentence};
 
 pub(super) fn headline(report: &Document) -> Markup {
     html! {
@@ -24,13 +24,12 @@ pub(super) fn headline(report: &Document) -> Markup {
         (unread(&report.lines))
         @if report.scale != 1.0 {
             p.warning {
-                "The log holds " (report.settings.sampling) " % of the requests. Numbers of beacons and bytes are \
-                scaled by " (format!("{:.4}", report.scale)) "; visitors, sessions and funnels cannot be scaled, and \
-                are not."
+                "The log holds " (report.settings.sampling) " % of the requests. Numbers of beacons, and of bytes sent and \
+                received, are scaled by " (scale(report)) "; visitors, sessions and funnels cannot be scaled, and are not."
             }
         }
         (cards(figures(report)))
-        (facts(others(report)))
+        (others(report))
     }
 }
 
@@ -63,16 +62,13 @@ fn figures(report: &Document) -> Vec<Card> {
     let (beacons, visitors, sessions) = (&report.beacons, &report.visitors, &report.sessions);
     let share = if beacons.beacons == 0 { 0.0 } else { beacons.bots as f64 * 100.0 / beacons.beacons as f64 };
     let card = |name: &str, figure: String, note: Markup| Card { name: name.to_owned(), figure, note };
-    let sampled = html! {
-        @if !visitors.is_exact { " Of one in " (Count(visitors.one_in)) " visitors: an estimate." }
-    };
     vec![
         card(
             "Beacons",
             Count(beacons.beacons).to_string(),
             html! {
                 "Lines of the log that are counted"
-                @if report.scale != 1.0 { ", scaled by " (format!("{:.4}", report.scale)) }
+                @if report.scale != 1.0 { ", scaled by " (scale(report)) }
                 "."
             },
         ),
@@ -93,7 +89,7 @@ fn figures(report: &Document) -> Vec<Card> {
                 (counted(beacons.bots, "beacon", "beacons")) " that known bots sent, by their user agents."
             },
         ),
-        card("Sessions", Count(sessions.sessions).to_string(), html! { (sentence(&sessions.definition)) (sampled) }),
+        card("Sessions", Count(sessions.sessions).to_string(), html! { (sentence(&sessions.definition)) (of_a_sample(report)) }),
         card(
             "Beacons a session",
             format!("{:.1}", sessions.mean_beacons),
@@ -111,18 +107,19 @@ fn figures(report: &Document) -> Vec<Card> {
     ]
 }
 
-fn others(report: &Document) -> Vec<(String, String)> {
-    let beacons = &report.beacons;
-    let bytes = |bytes: u64| format!("{} ({} bytes)", DecimalBytes(bytes), Count(bytes));
-    let mut facts = vec![
-        ("bots".to_owned(), format!("{}, told apart like visitors", Count(report.visitors.bots))),
-        ("sent to viewers".to_owned(), bytes(beacons.sc_bytes)),
-        ("received".to_owned(), bytes(beacons.cs_bytes)),
-        ("log".to_owned(), bytes(beacons.log_bytes)),
-    ];
-    if report.visitors.beacons_without > 0 {
-        let without = counted(report.visitors.beacons_without, "beacon", "beacons");
-        facts.push(("without a visitor".to_owned(), format!("{without}, in no session and no funnel")));
+/// What is worth a sentence.
+fn others(report: &Document) -> Markup {
+    let (beacons, visitors) = (&report.beacons, &report.visitors);
+    html! {
+        p {
+            (counted(visitors.bots, "bot", "bots")) ", told apart like visitors. "
+            (DecimalBytes(beacons.sc_bytes)) " were sent to viewers and " (DecimalBytes(beacons.cs_bytes))
+            " received; the log has " (DecimalBytes(beacons.log_bytes)) "."
+            @if visitors.beacons_without > 0 {
+                " " (counted(visitors.beacons_without, "beacon says", "beacons say"))
+                " nothing of a visitor, and " @if visitors.beacons_without == 1 { "is" } @else { "are" }
+                " in no session and no funnel."
+            }
+        }
     }
-    facts
 }

@@ -7,7 +7,7 @@ use pixel_engine::report::document::Table as Counted;
 use pixel_engine_html::chart::{Colour, Fill, legend};
 use pixel_engine_html::{Align, Table, measured, side_by_side};
 
-use super::{beacons, over_time, sentence};
+use super::{beacons, of_a_sample, over_time, sentence};
 
 /// The group that has the ends of sessions too.
 const WITH_SESSIONS: &str = "Events and pages";
@@ -37,7 +37,13 @@ pub(super) fn tables(report: &Document, top: usize) -> Vec<(&'static str, Markup
         (title, needs_key, sections)
     });
     let filled = filled.filter(|(_, _, sections)| !sections.is_empty());
-    let group = |needs_key, sections| html! { @if needs_key { (key()) } (side_by_side(sections)) };
+    let group = |needs_key, sections| {
+        html! {
+            p { "Percentages are of the beacons that have a name." }
+            @if needs_key { (key()) }
+            (side_by_side(sections))
+        }
+    };
     filled.map(|(title, needs_key, sections)| (title, group(needs_key, sections))).collect()
 }
 
@@ -116,7 +122,7 @@ fn ends_of_sessions(report: &Document, top: usize) -> Vec<Markup> {
         }
         html! {
             h3 { (title) }
-            p.note { "The pages that sessions " (verb) " on, at most ten; without bots." }
+            p.note { "The pages that sessions " (verb) " on, at most ten; without bots." (of_a_sample(report)) }
             (table)
         }
     });
