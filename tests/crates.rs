@@ -23,7 +23,7 @@ const LAYERS: [&[&str]; 9] = [
 const TEST_HELPERS: [&str; 1] = ["pixel-engine-fake-aws"];
 
 /// Crates that work alone and on every target: without I/O, threads, async or a C compiler.
-const PORTABLE: [&str; 3] = ["pixel-engine-simd", "pixel-engine-log", "pixel-engine-kpl"];
+const PORTABLE: [&str; 4] = ["pixel-engine-agents", "pixel-engine-simd", "pixel-engine-log", "pixel-engine-kpl"];
 
 /// What no portable crate may bring along, however deep in its tree.
 const NOT_PORTABLE: [&str; 12] = [

@@ -1,4 +1,7 @@
+use std::fs;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::support::*;
 
@@ -73,6 +76,69 @@ fn a_rate_may_be_by_any_time_or_in_the_old_form() {
     assert!(begun.elapsed() >= Duration::from_secs(2));
     let help = String::from_utf8(generate(&["--help"])).expect("UTF-8");
     assert!(help.contains("1000/s"), "{help}");
+}
+
+fn truth(workspace: &Workspace) -> Value {
+    serde_json::from_slice(&fs::read(workspace.path("truth.json")).expect("the truth was written")).expect("JSON")
+}
+
+#[test]
+fn visits_come_with_their_truth() {
+    let workspace = Workspace::new();
+    let arguments = ["generate", "--visitors", "400", "--days", "2", "--kind", "shop", "--truth", "truth.json"];
+    let log = run(&mut workspace.command(&arguments), b"").ok().stdout;
+    let known = truth(&workspace);
+    assert_eq!(known["lines"], count_lines(&log));
+    assert_eq!(known["events_by_day"].as_object().expect("a map").len(), 2);
+    assert!(known["revenue_cents"].as_u64() > Some(0));
+    assert_eq!(known["advertisements"].as_array().expect("a list").len(), 0);
+    // The same seed, the same log; the truth is of the events, whatever the shape.
+    assert!(log == run(&mut workspace.command(&arguments), b"").ok().stdout);
+    run(&mut workspace.command(&[&arguments[..], &["--schema", "standard-json"]].concat()), b"").ok();
+    assert_eq!(truth(&workspace)["funnel"], known["funnel"]);
+}
+
+#[test]
+fn visits_can_be_read_to_the_last_line_unless_told_otherwise() {
+    let workspace = Workspace::new();
+    for (flags, is_readable) in
+        [(&["--clean"][..], true), (&["--without-ids"], true), (&["--unreadable", "200"], false)]
+    {
+        let arguments = [&["generate", "--visitors", "500", "--truth", "truth.json"], flags].concat();
+        let log = run(&mut workspace.command(&arguments), b"").ok().stdout;
+        let known = truth(&workspace);
+        let summary = workspace.ingest_from(&["--to", "null:"], &log).ok().summary();
+        assert_eq!(known["abnormal"]["unreadable"], summary.lines_quarantined, "{flags:?}");
+        assert_eq!(known["lines"], summary.lines_in, "{flags:?}");
+        assert_eq!(known["abnormal"]["unreadable"] == 0, is_readable);
+    }
+}
+
+#[test]
+fn the_flags_of_visits_go_with_visits() {
+    let workspace = Workspace::new();
+    let flags: [&[&str]; 7] = [
+        &["--days", "2"],
+        &["--kind", "ad"],
+        &["--truth", "truth.json"],
+        &["--without-ids"],
+        &["--clean"],
+        &["--unreadable", "1"],
+        &["--surge"],
+    ];
+    for flags in flags {
+        for amount in ["--lines", "--bytes"] {
+            run(&mut workspace.command(&[&["generate", amount, "1"], flags].concat()), b"").exits(2).says(&[
+                flags[0],
+                "cannot be used with",
+                amount,
+            ]);
+        }
+    }
+    run(&mut workspace.command(&["generate", "--visitors", "1", "--lines", "1"]), b"").exits(2);
+    run(&mut workspace.command(&["generate", "--visitors", "1", "--truth", "no/such/folder"]), b"")
+        .exits(1)
+        .says(&["no/such/folder"]);
 }
 
 #[test]

@@ -80,6 +80,8 @@ mod privacy;
 mod quarantine;
 /// Logs whose queries are encoded once.
 mod query_encoding;
+/// Reports against the truth, and against DuckDB.
+mod report;
 /// `report --html` and `--csv`: every number, escaped, readable by everyone.
 mod report_page;
 /// `--resume`: stopped and killed runs that go on.

@@ -478,6 +478,18 @@ fn the_same_happens_in_every_shape() {
     }
 }
 
+#[test]
+fn a_surge_stands_out_among_the_same_hours_of_other_days() {
+    let options = Options { visitors: 20_000, days: 5, surge: true, ..options("pixel-4", 2) };
+    let (_, truth) = generate(&options);
+    let surge = truth.surge_hour.unwrap();
+    assert_eq!(surge, options.start_millis / 1000 + 60 * 3600);
+    let events = |hour: u64| truth.events_by_hour[&hour].all;
+    assert!([1, 2].into_iter().all(|day| events(surge) > 4 * events(surge - day * 86_400)));
+    assert!([1, 2].into_iter().all(|day| events(surge) > 4 * events(surge + day * 86_400)));
+    assert_eq!(generate(&Options { surge: false, visitors: 10, ..options }).1.surge_hour, None);
+}
+
 /// The pauses between the events of each visitor, in milliseconds.
 fn pauses(options: &Options) -> Vec<u64> {
     let mut visitors: HashMap<Vec<u8>, Vec<u64>> = HashMap::new();

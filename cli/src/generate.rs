@@ -50,37 +50,37 @@ pub(crate) struct Generate {
     rate: Option<Rate>,
 }
 
-/// What goes with `--visitors`.
+/// What goes with `--visitors`. `requires` would not do: it gives way to what excludes the other.
 #[derive(Args)]
 struct VisitFlags {
     /// The days on which visitors come, from 2026-01-05 UTC
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "visitors")]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "lines", conflicts_with = "bytes")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
 
     /// What visitors do
-    #[arg(long, default_value = "mix", requires = "visitors")]
+    #[arg(long, default_value = "mix", conflicts_with = "lines", conflicts_with = "bytes")]
     kind: Kind,
 
     /// Leave `uid` out of queries: visitors are told apart by address and user agent
-    #[arg(long, requires = "visitors")]
+    #[arg(long, conflicts_with = "lines", conflicts_with = "bytes")]
     without_ids: bool,
 
     /// Leave out what goes wrong: failures, odd queries, bursts, lines that come twice
-    #[arg(long, requires = "visitors")]
+    #[arg(long, conflicts_with = "lines", conflicts_with = "bytes")]
     clean: bool,
 
     /// Lines that cannot be read, so many to ten thousand events
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "visitors")]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "lines", conflicts_with = "bytes")]
     #[arg(value_parser = clap::value_parser!(u32).range(..=5_000))]
     unreadable: u32,
 
     /// The hour in the middle has ten times its visitors
-    #[arg(long, requires = "visitors")]
+    #[arg(long, conflicts_with = "lines", conflicts_with = "bytes")]
     surge: bool,
 
     /// Write what a report of the log must find to this file, as JSON
-    #[arg(long, value_name = "FILE", requires = "visitors")]
+    #[arg(long, value_name = "FILE", conflicts_with = "lines", conflicts_with = "bytes")]
     truth: Option<PathBuf>,
 }
 
@@ -152,6 +152,7 @@ impl Generate {
             }
         };
         let written = self.write(&mut log, &mut BufWriter::with_capacity(1 << 20, io::stdout().lock()));
+        // A log that its reader left has no truth that anybody could hold it against.
         let is_whole = written.is_ok();
         let outcome = output::finish(written);
         match (&self.visits.truth, log) {

@@ -217,6 +217,12 @@ pub(crate) fn read_agents(user_agents: &[String]) -> Vec<PeerAgent> {
     agents.lines().map(|line| serde_json::from_str(line).expect("an agent is JSON")).collect()
 }
 
+/// What DuckDB counts in the lines of a log with those fields.
+pub(crate) fn count_beacons(log: &Path, fields: &str) -> Value {
+    let counted = text(run(python("count_beacons.py").arg(log).args(["--fields", fields]), b""));
+    serde_json::from_str(&counted).expect("counts are JSON")
+}
+
 /// The user agents that crawler-user-agents has as examples of its bots.
 pub(crate) fn examples_of_bots() -> Vec<String> {
     let examples = text(run(python("read_agents.py").arg("--examples"), b""));

@@ -22,7 +22,7 @@ pub(super) struct Event {
 #[derive(Clone, Copy)]
 pub(super) enum Action {
     View {
-        from: From,
+        previous: Previous,
         campaign: Option<Campaign>,
     },
     /// A step of a purchase on the way from `cart` to `paid`.
@@ -44,9 +44,9 @@ pub(super) enum Action {
 
 /// The page before a page.
 #[derive(Clone, Copy)]
-pub(super) enum From {
+pub(super) enum Previous {
     /// One of another site's, by where it stands in the tables, or none at all.
-    Referrer(usize),
+    Elsewhere(usize),
     /// One of the same site.
     Page(usize),
 }
@@ -120,8 +120,8 @@ pub(super) enum Anomaly {
 }
 
 impl Anomaly {
-    /// Whether it is a line beside the event's own.
-    pub(super) fn is_copy(&self) -> bool {
+    /// Whether it is another line beside the event's own.
+    pub(super) fn adds_line(&self) -> bool {
         matches!(self, Anomaly::Doubled | Anomaly::Unreadable)
     }
 }
@@ -150,11 +150,11 @@ impl QueryParts<'_> {
         out.extend_from_slice(b"&url=");
         out.extend_from_slice(&self.hit.page.value);
         match *self.action {
-            Action::View { from, campaign } => {
+            Action::View { previous, campaign } => {
                 out.extend_from_slice(b"&ref=");
-                out.extend_from_slice(match from {
-                    From::Referrer(index) => &tables.referrers.items()[index],
-                    From::Page(index) => &tables.pages.items()[index].value,
+                out.extend_from_slice(match previous {
+                    Previous::Elsewhere(index) => &tables.referrers.items()[index],
+                    Previous::Page(index) => &tables.pages.items()[index].value,
                 });
                 if let Some(campaign) = campaign {
                     let (source, medium) = MEDIA[campaign.medium];

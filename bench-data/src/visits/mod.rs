@@ -99,7 +99,8 @@ pub struct Abnormalities {
     pub invalid_utf8: u32,
     /// Events with a query of more than 800 bytes.
     pub long_queries: u32,
-    /// Events followed, some lines later, by a line that cannot be read.
+    /// Events followed, some lines later, by a line that cannot be read: one of two columns, so
+    /// that it takes a shape of more.
     pub unreadable: u32,
     /// Visitors whose only event has no query.
     pub without_query: u32,
@@ -218,7 +219,7 @@ struct Visit {
 }
 
 /// A line that will come some lines later.
-struct Copy {
+struct HeldLine {
     text: Vec<u8>,
     anomaly: Anomaly,
     lines_before: u64,
@@ -239,7 +240,7 @@ pub struct Visits {
     vacant: Vec<usize>,
     impressions: u64,
     events: u64,
-    copy: Option<Copy>,
+    held: Option<HeldLine>,
     query: Vec<u8>,
     tally: Tally,
 }
@@ -263,9 +264,9 @@ impl Visits {
             vacant: Vec::new(),
             impressions: mix(options.seed),
             events: 0,
-            copy: None,
+            held: None,
             query: Vec::new(),
-            tally: Tally::new(&vocabulary, options.start_millis),
+            tally: Tally::new(&vocabulary, &options),
             vocabulary,
             options,
         }
@@ -284,11 +285,11 @@ impl Visits {
 
     /// Appends one line with its newline. False, and nothing appended, when the log is over.
     pub fn append_line(&mut self, out: &mut Vec<u8>) -> bool {
-        if let Some(copy) = &mut self.copy {
-            if copy.lines_before == 0 {
-                return self.append_copy(out);
+        if let Some(held) = &mut self.held {
+            if held.lines_before == 0 {
+                return self.append_held(out);
             }
-            copy.lines_before -= 1;
+            held.lines_before -= 1;
         }
         match self.next_event() {
             Some((index, event)) => {
@@ -296,14 +297,14 @@ impl Visits {
                 self.go_on(index, event.millis);
                 true
             }
-            None => self.append_copy(out),
+            None => self.append_held(out),
         }
     }
 
-    fn append_copy(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some(copy) = self.copy.take() else { return false };
-        out.extend_from_slice(&copy.text);
-        self.tally.add_copy(copy.anomaly);
+    fn append_held(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(held) = self.held.take() else { return false };
+        out.extend_from_slice(&held.text);
+        self.tally.add_line(held.anomaly);
         true
     }
 
@@ -398,8 +399,9 @@ impl Visits {
         let Visits { options, vocabulary, visits, .. } = self;
         let visit = &mut visits[index];
         let profile = Profile::new(options, vocabulary, visit.number);
-        let is_copied = self.copy.is_some();
-        let anomaly = options.abnormal.draw(event, &mut visit.draw).filter(|anomaly| !(is_copied && anomaly.is_copy()));
+        let is_holding = self.held.is_some();
+        let anomaly =
+            options.abnormal.draw(event, &mut visit.draw).filter(|anomaly| !(is_holding && anomaly.adds_line()));
         let tables = &vocabulary.tables;
         let outcome = if anomaly == Some(Anomaly::Failure) {
             Outcome::draw_failure(&mut visit.draw)
@@ -436,10 +438,10 @@ impl Visits {
         self.writer.append(out, &parts, &mut draw);
         let written = Written { profile: &profile, event, hit: &hit, answer, anomaly };
         self.tally.add(vocabulary, &written, &mut visit.counted);
-        if let Some(anomaly) = anomaly.filter(Anomaly::is_copy) {
+        if let Some(anomaly) = anomaly.filter(Anomaly::adds_line) {
             let line = &out[start..];
             let text = if anomaly == Anomaly::Doubled { line.to_vec() } else { unreadable(line, &self.writer) };
-            self.copy = Some(Copy { text, anomaly, lines_before: visit.draw.skewed(0, 6) });
+            self.held = Some(HeldLine { text, anomaly, lines_before: visit.draw.skewed(0, 6) });
         }
     }
 }

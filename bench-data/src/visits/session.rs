@@ -1,7 +1,7 @@
 //! What a visitor does from coming to leaving: the events of one session.
 
 use crate::random::{Draw, mix};
-use crate::visits::event::{Action, AdStep, Campaign, Event, Firing, From, Step};
+use crate::visits::event::{Action, AdStep, Campaign, Event, Firing, Previous, Step};
 use crate::visits::visitor::{Class, Profile};
 use crate::visits::vocabulary::{MEDIA, Vocabulary};
 use crate::visits::{Kind, SESSION_GAP_MILLIS};
@@ -77,15 +77,15 @@ impl Planner<'_> {
             name: tables.campaigns.pick_index(self.draw),
             medium: self.draw.below(MEDIA.len() as u64) as usize,
         });
-        let from = From::Referrer(tables.referrers.pick_index(self.draw));
-        session.push(Action::View { from, campaign });
+        let previous = Previous::Elsewhere(tables.referrers.pick_index(self.draw));
+        session.push(Action::View { previous, campaign });
     }
 
     fn turn(&mut self, session: &mut Session) {
         self.read(session);
-        let from = From::Page(session.page);
+        let previous = Previous::Page(session.page);
         session.page = self.pick_page();
-        session.push(Action::View { from, campaign: None });
+        session.push(Action::View { previous, campaign: None });
     }
 
     fn plan_views(&mut self, session: &mut Session) {
@@ -102,7 +102,7 @@ impl Planner<'_> {
             self.land(session);
             session.millis += SESSION_GAP_MILLIS;
         }
-        session.push(Action::View { from: From::Page(session.page), campaign: None });
+        session.push(Action::View { previous: Previous::Page(session.page), campaign: None });
     }
 
     /// Most leave without a purchase, and most who begin one do not finish it. A few do it out of
@@ -179,7 +179,7 @@ impl Planner<'_> {
                 let impression = self.next_impression();
                 Action::Advertisement { step: AdStep::Impression, impression, campaign, firing: Firing::Only }
             } else {
-                Action::View { from: From::Page(session.page), campaign: None }
+                Action::View { previous: Previous::Page(session.page), campaign: None }
             };
             session.events.push(Event { millis: session.millis, page: session.page, action, burst_rank: rank as u16 });
         }

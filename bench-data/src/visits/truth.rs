@@ -7,10 +7,10 @@ use serde::Serialize;
 use crate::columns::Answer;
 use crate::hit::Hit;
 use crate::visits::arrivals::HOUR_MILLIS;
-use crate::visits::event::{Action, Anomaly, Event, Firing, From, Step, UNKNOWN_NAME};
+use crate::visits::event::{Action, Anomaly, Event, Firing, Previous, Step, UNKNOWN_NAME};
 use crate::visits::visitor::{Class, Profile};
 use crate::visits::vocabulary::{MEDIA, Vocabulary};
-use crate::visits::{DATA_CENTRES, EVENT_NAMES, FUNNEL, SESSION_GAP_MILLIS};
+use crate::visits::{DATA_CENTRES, EVENT_NAMES, FUNNEL, Options, SESSION_GAP_MILLIS};
 
 /// What is in the lines that were written so far.
 ///
@@ -79,6 +79,9 @@ pub struct Truth {
     pub bytes: u64,
     /// `time-taken` over all events.
     pub time_taken: TimeTaken,
+    /// The hour that has far more visitors than its like, as in
+    /// [`events_by_hour`](Truth::events_by_hour); none unless it was asked for.
+    pub surge_hour: Option<u64>,
 }
 
 /// A number of events, or of whatever the field says.
@@ -177,7 +180,7 @@ pub struct Abnormal {
     /// A query of more than 800 bytes, as logged.
     pub long_queries: u64,
     /// Minutes of the clock in which one visitor has more than 60 events. Any 60 seconds with so
-    /// many end in one of them.
+    /// many end in one of them. Their events count as all others do.
     pub bursts: u64,
     /// All events of those visitors in those minutes. They have nothing else wrong.
     pub burst_events: u64,
@@ -264,16 +267,17 @@ pub(super) struct Tally {
     abnormal: Abnormal,
     bytes: u64,
     time_taken: TimeTaken,
+    surge_hour: Option<u64>,
 }
 
 impl Tally {
-    pub(super) fn new(vocabulary: &Vocabulary, start_millis: u64) -> Tally {
+    pub(super) fn new(vocabulary: &Vocabulary, options: &Options) -> Tally {
         let tables = &vocabulary.tables;
         let counts = |len| vec![Count::default(); len];
         let campaigns = tables.campaigns.items().len();
         Tally {
             lines: 0,
-            first_hour: start_millis / HOUR_MILLIS,
+            first_hour: options.start_millis / HOUR_MILLIS,
             hours: Vec::new(),
             names: counts(EVENT_NAMES.len() + 1),
             agents: vec![0; vocabulary.agents.len()],
@@ -294,11 +298,12 @@ impl Tally {
             abnormal: Abnormal::default(),
             bytes: 0,
             time_taken: TimeTaken { min_millis: u64::MAX, max_millis: 0, sum_millis: 0 },
+            surge_hour: options.surge_hour(),
         }
     }
 
     /// Counts a line beside those of events: a copy, or one that cannot be read.
-    pub(super) fn add_copy(&mut self, anomaly: Anomaly) {
+    pub(super) fn add_line(&mut self, anomaly: Anomaly) {
         self.lines += 1;
         match anomaly {
             Anomaly::Doubled => self.abnormal.doubled += 1,
@@ -347,11 +352,11 @@ impl Tally {
             self.add_to_funnel(counted, EVENT_NAMES[name]);
         }
         match event.action {
-            Action::View { from, campaign } => {
+            Action::View { previous, campaign } => {
                 self.pages[event.page].add(is_bot);
-                match from {
-                    From::Page(_) => self.self_referrals.add(is_bot),
-                    From::Referrer(index) => match vocabulary.referrer_hosts[index] {
+                match previous {
+                    Previous::Page(_) => self.self_referrals.add(is_bot),
+                    Previous::Elsewhere(index) => match vocabulary.referrer_hosts[index] {
                         "" => self.direct_views.add(is_bot),
                         host if host == vocabulary.sites.items()[profile.site].host => self.self_referrals.add(is_bot),
                         _ => self.referrers[index].add(is_bot),
@@ -500,6 +505,7 @@ impl Tally {
             abnormal: self.abnormal,
             bytes: self.bytes,
             time_taken: if events.all > 0 { self.time_taken } else { TimeTaken::default() },
+            surge_hour: self.surge_hour.map(|hour| (self.first_hour + hour) * 3600),
         }
     }
 }

@@ -120,7 +120,7 @@ fn address(number: u64, is_data_centre: bool, asn: u64, bits: u64) -> Address {
     const HALF: u64 = 1 << 27;
     if number < HALF && bits % 10 < 7 {
         // An odd factor changes places only, so that neighbours in time are none in the log.
-        let place = number.wrapping_mul(0x9e37_79b1) % HALF;
+        let place = (number + 1).wrapping_mul(0x9e37_79b1) % HALF;
         let half = if is_data_centre { HALF } else { 0 };
         return Address::V4((0xf000_0000 + (half + place) as u32).to_be_bytes());
     }

@@ -41,18 +41,11 @@ def write(name, rows):
     print(f"{name}: {len(lines)} lines")
 
 
-def literal(pattern):
-    """The text that is all a pattern can match; None if it is more than text."""
-    if re.search(r"\\[A-Za-z0-9]|(?<!\\)[.^$*+?{}\[\]|()]", pattern):
-        return None
-    return re.sub(r"\\(.)", r"\1", pattern)
-
-
 def bot_name(entry):
     """What the pattern finds in the first example that the list has of it, without version and comment."""
     found = (re.search(entry["pattern"], example) for example in entry["instances"])
-    text = next((match[0] for match in found if match), None) or literal(entry["pattern"])
-    return re.split(r"/\d|;| \(", text.strip(" /();"))[0] if text else entry["pattern"]
+    text = next((match[0] for match in found if match), entry["pattern"].replace("\\", ""))
+    return re.split(r"/\d|;| \(", text.strip(" /();"))[0]
 
 
 def bot_kind(entry):
@@ -65,9 +58,7 @@ def bot_kind(entry):
 def bots():
     path = package_file("crawleruseragents", "crawler-user-agents.json")
     for entry in json.loads(path.read_text(encoding="utf-8")):
-        text = literal(entry["pattern"])
-        form = "regex" if text is None else "text"
-        yield bot_kind(entry), bot_name(entry), form, entry["pattern"] if text is None else text
+        yield bot_kind(entry), bot_name(entry), entry["pattern"]
 
 
 def uap_rules():

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use aho_corasick::AhoCorasick;
-use regex::bytes::{RegexSet, RegexSetBuilder};
+use crate::patterns::Patterns;
 
 const BOTS: &str = include_str!("../data/bots.tsv");
 
@@ -58,7 +57,7 @@ pub enum BotKind {
 
 impl BotKind {
     /// Every kind, in the order of their names.
-    pub const ALL: [BotKind; 14] = [
+    pub const ALL: &[BotKind] = &[
         BotKind::Academic,
         BotKind::Advertising,
         BotKind::AiCrawler,
@@ -98,67 +97,36 @@ impl BotKind {
 
 /// crawler-user-agents, in the order of its entries.
 pub(crate) struct BuiltInList {
-    entries: Vec<(&'static str, BotKind)>,
-    /// Patterns that are plain text, and which entries they are of.
-    texts: AhoCorasick,
-    of_texts: Vec<usize>,
-    regexes: RegexSet,
-    of_regexes: Vec<usize>,
+    entries: Vec<Entry>,
+    patterns: Patterns,
+}
+
+/// A line of [`BOTS`].
+struct Entry {
+    kind: BotKind,
+    name: &'static str,
+    pattern: &'static str,
 }
 
 impl BuiltInList {
     pub(crate) fn new() -> BuiltInList {
-        let mut entries = Vec::new();
-        let (mut texts, mut of_texts) = (Vec::new(), Vec::new());
-        let (mut regexes, mut of_regexes) = (Vec::new(), Vec::new());
-        for (index, line) in BOTS.lines().enumerate() {
-            let (name, kind, pattern) = parse(line).expect("a test reads every line");
-            entries.push((name, kind));
-            match pattern {
-                Pattern::Text(text) => {
-                    texts.push(text);
-                    of_texts.push(index);
-                }
-                Pattern::Regex(regex) => {
-                    regexes.push(regex);
-                    of_regexes.push(index);
-                }
-            }
-        }
-        BuiltInList {
-            entries,
-            texts: AhoCorasick::new(texts).expect("a few thousand short texts are far from its limits"),
-            of_texts,
-            regexes: RegexSetBuilder::new(regexes).unicode(false).build().expect("a test compiles every pattern"),
-            of_regexes,
-        }
+        let entries: Vec<Entry> = BOTS.lines().map(|line| parse(line).expect("a test reads every line")).collect();
+        let patterns: Vec<&str> = entries.iter().map(|entry| entry.pattern).collect();
+        let patterns = Patterns::new(&patterns).expect("every test compiles them");
+        BuiltInList { entries, patterns }
     }
 
     pub(crate) fn find(&self, user_agent: &[u8]) -> Option<Bot> {
-        let texts = self.texts.find_overlapping_iter(user_agent).map(|found| self.of_texts[found.pattern()]);
-        let regexes = self.regexes.matches(user_agent).into_iter().map(|found| self.of_regexes[found]);
-        let (name, kind) = self.entries[texts.chain(regexes).min()?];
+        let Entry { kind, name, .. } = self.entries[self.patterns.first(user_agent)?];
         Some(Bot { name: Cow::Borrowed(name), kind })
     }
 }
 
-enum Pattern {
-    Text(&'static str),
-    Regex(&'static str),
-}
-
-/// A line of [`BOTS`]: kind, name, whether the pattern is text or a regex, the pattern.
-fn parse(line: &'static str) -> Option<(&'static str, BotKind, Pattern)> {
+fn parse(line: &'static str) -> Option<Entry> {
     let mut columns = line.split('\t');
     let kind = columns.next()?;
-    let kind = BotKind::ALL.into_iter().find(|it| it.name() == kind)?;
-    let name = columns.next()?;
-    let pattern = match (columns.next()?, columns.next()?) {
-        ("text", text) => Pattern::Text(text),
-        ("regex", regex) => Pattern::Regex(regex),
-        _ => return None,
-    };
-    Some((name, kind, pattern))
+    let kind = BotKind::ALL.iter().copied().find(|it| it.name() == kind)?;
+    Some(Entry { kind, name: columns.next()?, pattern: columns.next()? })
 }
 
 #[cfg(test)]

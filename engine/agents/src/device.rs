@@ -137,7 +137,7 @@ pub enum Device {
 
 impl Device {
     /// Every class, in the order in which reports list them.
-    pub const ALL: [Device; 7] = [
+    pub const ALL: &[Device] = &[
         Device::Desktop,
         Device::Phone,
         Device::Tablet,

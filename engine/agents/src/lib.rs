@@ -27,6 +27,7 @@ mod bots;
 mod device;
 mod families;
 mod own_list;
+mod patterns;
 mod tools;
 
 use std::sync::OnceLock;
@@ -42,7 +43,18 @@ pub use own_list::{OwnListError, OwnListProblem};
 
 /// Reads user agents. It is built once, and asked by any number of threads.
 ///
-/// Ask once for each distinct user agent, and keep the answer.
+/// Ask once for each distinct user agent, and keep the answer. What that costs, on one core of a
+/// shared x86-64 server and for user agents of 75 bytes in the mean:
+///
+/// | | time | memory |
+/// |---|---|---|
+/// | [`Agents::new`] | 12 ms | 3 MB |
+/// | [`Agents::bot`] | 1 µs | |
+/// | the first [`Agents::read`] | 50 to 70 ms | 11 MB |
+/// | each other | 40 to 70 µs, of 8,000 bytes 0.6 ms | |
+///
+/// Each thread that reads takes memory for the rules that its user agents come to: 1.5 MB for 75
+/// usual ones, 18 MB for every rule there is. So it is best to read on one thread, or on a few.
 pub struct Agents {
     own: Option<OwnList>,
     built_in: BuiltInList,

@@ -2,14 +2,10 @@
 
 use std::borrow::Cow;
 
-use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
 use thiserror::Error;
 
 use crate::bots::{Bot, BotKind};
-
-/// The most bytes that the patterns of a list may take when compiled. Ten thousand names of usual
-/// length take a fifth of it.
-const MAX_COMPILED_LEN: usize = 64 << 20;
+use crate::patterns::{MAX_COMPILED_LEN, Patterns};
 
 /// Why a list of your own cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -31,39 +27,29 @@ pub enum OwnListProblem {
     /// crate `regex` does not have. The text is the crate's.
     #[error("{0}")]
     Syntax(String),
-    /// It repeats too much, or the list is too long by here.
-    #[error("compiled, the list up to here takes more than {} MiB", MAX_COMPILED_LEN >> 20)]
+    /// It repeats too much, or too many lines before it are more than plain text.
+    #[error("compiled, the patterns up to here take more than {} MiB", MAX_COMPILED_LEN >> 20)]
     TooLarge,
 }
 
 pub(crate) struct OwnList {
-    patterns: Vec<String>,
-    set: RegexSet,
+    names: Vec<String>,
+    patterns: Patterns,
 }
 
 impl OwnList {
     pub(crate) fn new(list: &str) -> Result<OwnList, OwnListError> {
-        let mut patterns = Vec::new();
-        let mut last = (0, "");
-        for (index, line) in list.lines().enumerate() {
-            let pattern = line.trim();
-            if pattern.is_empty() || pattern.starts_with('#') {
-                continue;
-            }
-            last = (index + 1, pattern);
-            // One by one, since a set does not say which of its patterns it refuses.
-            let compiled = RegexBuilder::new(pattern).unicode(false).size_limit(MAX_COMPILED_LEN).build();
-            compiled.map_err(|error| refused(last, &error))?;
-            patterns.push(pattern.to_owned());
-        }
-        let set = RegexSetBuilder::new(&patterns).unicode(false).size_limit(MAX_COMPILED_LEN).build();
-        let set = set.map_err(|error| refused(last, &error))?;
-        Ok(OwnList { patterns, set })
+        let lines = list.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+        let lines: Vec<(usize, &str)> =
+            lines.filter(|(_, pattern)| !pattern.is_empty() && !pattern.starts_with('#')).collect();
+        let patterns: Vec<&str> = lines.iter().map(|(_, pattern)| *pattern).collect();
+        let compiled = Patterns::new(&patterns).map_err(|(index, error)| refused(lines[index], &error))?;
+        Ok(OwnList { names: patterns.into_iter().map(str::to_owned).collect(), patterns: compiled })
     }
 
     pub(crate) fn find(&self, user_agent: &[u8]) -> Option<Bot> {
-        let first = self.set.matches(user_agent).into_iter().next()?;
-        Some(Bot { name: Cow::Owned(self.patterns[first].clone()), kind: BotKind::OwnList })
+        let first = self.patterns.first(user_agent)?;
+        Some(Bot { name: Cow::Owned(self.names[first].clone()), kind: BotKind::OwnList })
     }
 }
 
@@ -115,7 +101,7 @@ mod tests {
         );
         assert_eq!(
             error("# big\na{1000}{1000}{100}"),
-            "line 2, `a{1000}{1000}{100}`: compiled, the list up to here takes more than 64 MiB"
+            "line 2, `a{1000}{1000}{100}`: compiled, the patterns up to here take more than 16 MiB"
         );
     }
 

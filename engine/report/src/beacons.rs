@@ -20,7 +20,7 @@ use crate::latency::Latency;
 use crate::rules::{self, Rule};
 use crate::sample::{Kept, SHARDS, Sample, shard_of};
 use crate::settings::Definitions;
-use crate::sighting::{Latest, Sight};
+use crate::sighting::{AfterSlash, Latest, Sight, without_addresses};
 use crate::state::{Dimension, MAX_IDS, MAX_RECENT, MAX_VISITOR_PLACES, State, Totals};
 use crate::top::{Counts, Escapes, Names};
 use crate::visitor::{Visit, Visitor};
@@ -118,6 +118,11 @@ impl Default for Tally {
     }
 }
 
+/// A name as text, without any address.
+fn shown(name: &[u8], after_slash: AfterSlash) -> Box<str> {
+    without_addresses(&String::from_utf8_lossy(name), after_slash).into()
+}
+
 /// The hash of a page's name, which is the same on every machine; never 0.
 pub(crate) fn page_hash(name: &str) -> u64 {
     let mut hasher = SipHasher13::new();
@@ -188,21 +193,21 @@ impl Beacons {
     }
 
     fn read_event(&self, name: &[u8]) -> (Box<str>, Event) {
-        let name = String::from_utf8_lossy(name);
+        let name = shown(name, AfterSlash::Address);
         let steps = self.definitions.funnel.as_ref().map_or(0, |funnel| funnel.of_event(Some(&name)));
         let known = &self.definitions.known_events;
-        let is_known = known.is_empty() || known.iter().any(|other| **other == *name);
-        (name.into(), Event { steps, is_known })
+        let is_known = known.is_empty() || known.contains(&name);
+        (name, Event { steps, is_known })
     }
 
     fn read_agent(&self, agent: &[u8]) -> (Box<str>, Agent) {
-        let name = String::from_utf8_lossy(agent);
+        let name = shown(agent, AfterSlash::Version);
         let agent = Agent {
             hash: self.hash(b'u', agent),
             is_bot: self.agents.bot(agent).is_some(),
             is_tool: self.agents.is_tool(agent),
         };
-        (name.into(), agent)
+        (name, agent)
     }
 
     /// Moves what a thread has counted to what all share.
@@ -306,7 +311,7 @@ impl Observer for Beacons {
 
         let page = beacon.get(Slot::Page).map(|value| {
             tally.pages.get(value.raw(), value.escapes(), || {
-                let page = Page::read(&value.decoded());
+                let page = Page::read(&shown(&value.decoded(), AfterSlash::Address));
                 let known = PageId { hash: page_hash(&page.name), host_len: page.host_len };
                 (page.name.into(), known)
             })
@@ -320,7 +325,7 @@ impl Observer for Beacons {
             None => tally.totals.direct.add(is_bot),
             Some(value) => {
                 let referrer = tally.referrers.get(value.raw(), value.escapes(), || {
-                    let page = Page::read(&value.decoded());
+                    let page = Page::read(&shown(&value.decoded(), AfterSlash::Address));
                     let host = if page.host_len == 0 { &page.name } else { page.host() };
                     (host.into(), ())
                 });
@@ -335,7 +340,7 @@ impl Observer for Beacons {
 
         for (names, (field, _)) in tally.fields.iter_mut().zip(FIELDS) {
             if let Some(value) = line.get(field) {
-                let name = || (String::from_utf8_lossy(&percent::decode(value)).into(), ());
+                let name = || (shown(&percent::decode(value), AfterSlash::Address), ());
                 names.get(value, Escapes::Once, name).counts.add(is_bot);
             }
         }
@@ -352,6 +357,7 @@ impl Observer for Beacons {
             Some(Fault::Cut) => broken.add_if(Rule::CutQuery, true),
             None => {}
         }
+        broken.add_if(Rule::LongQuery, query.len() > 800);
 
         if let Some(id) = line.get(Field::XEdgeRequestId) {
             let id = self.hash(b'r', id);
@@ -482,8 +488,8 @@ impl Campaigns {
         }
         let name = || {
             let parts = values.map(|value| match value {
-                Some(value) => String::from_utf8_lossy(&value.decoded()).into_owned(),
-                None => "-".to_owned(),
+                Some(value) => shown(&value.decoded(), AfterSlash::Address),
+                None => "-".into(),
             });
             (parts.join(" / ").into(), ())
         };

@@ -42,6 +42,7 @@ rules! {
     Tool "tool" "cs-user-agent is of an HTTP library, a command line tool or a headless browser",
     BrokenEscapes "broken_escapes" "the query has an escape that is none, or is no UTF-8 once it is decoded",
     CutQuery "cut_query" "the query ends inside of an escape",
+    LongQuery "long_query" "cs-uri-query is longer than the 800 bytes at which CloudFront cuts other fields",
 }
 
 impl Rule {

@@ -17,11 +17,12 @@ use crate::sighting::{AfterSlash, Examples, Sight, without_addresses};
 use crate::top::{Counts, Top};
 use crate::visitor::Visitor;
 
-/// Exact to so many visitors with a session each; some 40 MB.
-pub(crate) const MAX_VISITOR_PLACES: usize = 1 << 18;
+/// Exact to so many visitors with a session each. A part of the table that is filled evenly then
+/// stays below the 3,584 entries at which it would double: that is 40 MB in all, and not 80.
+pub(crate) const MAX_VISITOR_PLACES: usize = 200_000;
 
-/// Doubled ids are exact to so many ids; some 4 MB.
-pub(crate) const MAX_IDS: usize = 1 << 18;
+/// Doubled ids are exact to so many ids: 4 MB.
+pub(crate) const MAX_IDS: usize = 200_000;
 
 /// The most recent events that are kept.
 pub(crate) const MAX_RECENT: usize = 20;

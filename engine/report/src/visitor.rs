@@ -97,18 +97,34 @@ pub(crate) struct Session {
     /// When it began and ended, in milliseconds since 1970.
     pub(crate) begin: i64,
     pub(crate) end: i64,
-    pub(crate) events: u64,
+    pub(crate) events: u32,
     /// The pages of the first and the last event that have one.
-    pub(crate) entry: Option<PageAt>,
-    pub(crate) exit: Option<PageAt>,
+    pub(crate) entry: PageAt,
+    pub(crate) exit: PageAt,
 }
 
 /// A page, and when it was seen; of two at the same time the one with the lower hash is before the
-/// other.
+/// other. Without a page, its hash is 0: there are many of these, and an `Option` is half as large
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct PageAt {
     pub(crate) time: i64,
-    pub(crate) page: u64,
+    page: u64,
+}
+
+impl PageAt {
+    /// The hash of the page's name.
+    pub(crate) fn page(self) -> Option<u64> {
+        (self.page != 0).then_some(self.page)
+    }
+
+    fn earlier(self, other: PageAt) -> PageAt {
+        if self.page == 0 || other.page != 0 && other < self { other } else { self }
+    }
+
+    fn later(self, other: PageAt) -> PageAt {
+        if self.page == 0 || other.page != 0 && other > self { other } else { self }
+    }
 }
 
 /// The most steps that are kept of one visitor: what one address sends for thousands of people may
@@ -123,7 +139,7 @@ impl Visitor {
             self.is_bot = true;
             return;
         }
-        let page = (visit.page != 0).then_some(PageAt { time: visit.time, page: visit.page });
+        let page = PageAt { time: visit.time, page: visit.page };
         let event = Session { begin: visit.time, end: visit.time, events: 1, entry: page, exit: page };
         match self.sessions.last_mut() {
             None => self.sessions.push(event),
@@ -189,9 +205,9 @@ impl Session {
     fn join(&mut self, other: &Session) {
         self.begin = self.begin.min(other.begin);
         self.end = self.end.max(other.end);
-        self.events += other.events;
-        self.entry = self.entry.into_iter().chain(other.entry).min();
-        self.exit = self.exit.into_iter().chain(other.exit).max();
+        self.events = self.events.saturating_add(other.events);
+        self.entry = self.entry.earlier(other.entry);
+        self.exit = self.exit.later(other.exit);
     }
 }
 
@@ -212,7 +228,7 @@ mod tests {
         visitor
     }
 
-    fn spans(visitor: &Visitor) -> Vec<(i64, i64, u64)> {
+    fn spans(visitor: &Visitor) -> Vec<(i64, i64, u32)> {
         visitor.sessions.iter().map(|session| (session.begin, session.end, session.events)).collect()
     }
 
@@ -236,8 +252,8 @@ mod tests {
     fn entry_and_exit_are_the_first_and_the_last_event_with_a_page() {
         let visitor = visitor(&[(5, 7), (0, 0), (3, 8), (9, 0), (5, 6)]);
         let session = visitor.sessions[0];
-        assert_eq!(session.entry, Some(PageAt { time: 3, page: 8 }));
-        assert_eq!(session.exit, Some(PageAt { time: 5, page: 7 }));
+        assert_eq!(session.entry, PageAt { time: 3, page: 8 });
+        assert_eq!(session.exit, PageAt { time: 5, page: 7 });
     }
 
     #[test]
@@ -273,7 +289,7 @@ mod tests {
         ) {
             let mut sorted: Vec<i64> = events.iter().map(|event| event.0).collect();
             sorted.sort_unstable();
-            let mut naive: Vec<(i64, i64, u64)> = Vec::new();
+            let mut naive: Vec<(i64, i64, u32)> = Vec::new();
             for time in sorted {
                 match naive.last_mut() {
                     Some(last) if time - last.1 <= GAP => *last = (last.0, time, last.2 + 1),

@@ -212,7 +212,8 @@ impl Scale {
 
 fn rfc3339(millis: i64, zone: &TimeZone) -> String {
     let Ok(time) = Timestamp::from_millisecond(millis) else { return String::new() };
-    time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string()
+    let format = if millis % 1_000 == 0 { "%Y-%m-%dT%H:%M:%S%:z" } else { "%Y-%m-%dT%H:%M:%S%.3f%:z" };
+    time.to_zoned_datetime(zone.clone()).strftime(format).to_string()
 }
 
 fn zone_name(zone: &TimeZone) -> String {

@@ -109,8 +109,8 @@ impl PageNames {
 
     fn most(&self, pages: impl Iterator<Item = PageAt>, sample: &Kepts<Visitor>, max: usize) -> Vec<PageCount> {
         let mut counts: HashMap<&str, u64> = HashMap::new();
-        for page in pages {
-            let name = self.0.get(&page.page).map_or("(other pages)", String::as_str);
+        for page in pages.filter(|page| page.page().is_some()) {
+            let name = page.page().and_then(|hash| self.0.get(&hash)).map_or("(other pages)", String::as_str);
             *counts.entry(name).or_default() += 1;
         }
         let mut pages: Vec<PageCount> = counts
@@ -152,8 +152,8 @@ pub(super) fn sessions(state: &State, names: &PageNames, view: &View) -> Session
     millis.sort_unstable();
     let count = millis.len() as u64;
     let mean = |sum: f64| if count == 0 { 0.0 } else { sum / count as f64 };
-    let pages = |page: fn(&Session) -> Option<PageAt>| {
-        names.most(sessions().filter_map(page), sample, view.top.min(MAX_PAGES))
+    let pages = |page: fn(&Session) -> PageAt| {
+        names.most(sessions().map(page), sample, view.top.min(MAX_PAGES))
     };
     Sessions {
         definition: format!(
@@ -186,9 +186,9 @@ pub(super) fn funnel(state: &State, names: &PageNames) -> Option<FunnelReport> {
             took[step].push(*since);
         }
         if let Some(last) = reached.len().checked_sub(1)
-            && let Some(exit) = visitor.sessions.last().and_then(|session| session.exit)
+            && let Some(session) = visitor.sessions.last()
         {
-            left_on[last].push(exit);
+            left_on[last].push(session.exit);
         }
     }
     took.iter_mut().for_each(|took| took.sort_unstable());
