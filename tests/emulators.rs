@@ -11,7 +11,7 @@ use pixel_engine::kpl::hash_of_partition_key;
 use serde_json::{Value, json};
 
 use crate::peers::{Emulator, kinesis_local, moto, python_deaggregate, self_signed};
-use crate::support::{OUT, Run, Seen, Workspace, gunzip, lines, log, run};
+use crate::support::{OUT, Run, Seen, Workspace, gunzip, log, run, sorted};
 
 const LINES: u64 = 2_000;
 

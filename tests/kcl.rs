@@ -17,7 +17,7 @@ use pixel_engine::kpl::{PartitionKey, seal, write_aggregate};
 use serde_json::{Value, json};
 
 use crate::peers::{Emulator, kinesis_local, moto, multi_lang_daemon};
-use crate::support::{Arrivals, Guarded, Run, Workspace, lines, log, log_from, run, signal, soak, wait_until};
+use crate::support::{Arrivals, Guarded, Run, Workspace, lines, log, log_from, run, signal, soak, sorted, wait_until};
 
 /// A daemon that says what the test wants.
 struct Daemon {

@@ -82,6 +82,8 @@ mod quarantine;
 mod query_encoding;
 /// Reports against the truth, and against DuckDB.
 mod report;
+/// `report --html` and `--csv`: every number, escaped, readable by everyone.
+mod report_page;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
 /// A stream of single lines, Lambda, a stream of aggregates: all of it on this machine.

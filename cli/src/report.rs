@@ -1,10 +1,12 @@
 //! `pixel-engine report`.
 
+mod csv;
 mod live;
+mod page;
 mod text;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -34,6 +36,7 @@ use crate::{Outcome, output, progress, stop_on_signals, usage_error};
 #[command(after_help = "Examples:
   pixel-engine report access.log
   pixel-engine report logs/ --time-zone Europe/Zurich --json > report.json
+  pixel-engine report logs/ --html report.html --csv tables/
   pixel-engine report logs/ --funnel 'view > cart > checkout > paid'
   pixel-engine report day-1/ --salt-file salt --save day-1.state
   pixel-engine report --merge day-1.state --merge day-2.state --salt-file salt")]
@@ -130,13 +133,23 @@ struct Showing {
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
 
-    /// The most rows of each table [default: 10, and 100 for --json and --csv]
+    /// The most rows of each table [default: 10, 20 for --html, and 100 for --json and --csv]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
 
     /// Write the report as JSON to standard output
     #[arg(long)]
     json: bool,
+
+    /// Write the report as a page: one file that needs nothing else. Without --json, nothing goes to
+    /// standard output then
+    #[arg(long, value_name = "PATH")]
+    html: Option<PathBuf>,
+
+    /// Write each table of the report as CSV to a folder, which is made. Without --json, nothing goes
+    /// to standard output then
+    #[arg(long, value_name = "DIR")]
+    csv: Option<PathBuf>,
 
     /// Show it on the terminal while the log goes on: of standard input, or of files that are
     /// followed through rotation. The report is printed when `q` ends it
@@ -186,13 +199,8 @@ impl Report {
             save(&state, path).map_err(|error| format!("{}: {error}", path.display()))?;
         }
         let document = Document::new(&state, observer.agents(), view);
-        let written = if self.showing.json {
-            let mut json = serde_json::to_vec_pretty(&document).expect("every key is text");
-            json.push(b'\n');
-            output::print(&json)
-        } else {
-            output::print(text::Text(&document).to_string().as_bytes())
-        };
+        self.showing.write_files(&document, self.quiet)?;
+        let written = self.showing.print(&document);
         Ok(match written {
             Outcome::Done => ended.outcome(&document),
             failed => failed,
@@ -316,7 +324,43 @@ impl Showing {
                 format!("--time-zone {name}: {error}; zones have names such as Europe/Zurich or America/New_York")
             })?,
         };
-        Ok(View { zone, top: self.top.unwrap_or(if self.json { 100 } else { 10 }), recent: 10 })
+        let top = self.top.unwrap_or(if self.has_files() || self.json { 100 } else { 10 });
+        Ok(View { zone, top, recent: 10 })
+    }
+
+    fn has_files(&self) -> bool {
+        self.html.is_some() || self.csv.is_some()
+    }
+
+    /// Writes the page and the tables, and says so.
+    fn write_files(&self, document: &Document, quiet: bool) -> Result<(), String> {
+        let mut written = Vec::new();
+        if let Some(path) = &self.html {
+            let page = page::page(document, self.top.unwrap_or(20));
+            whole(path, |mut file| file.write_all(page.as_bytes()))
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            written.push(path.display().to_string());
+        }
+        if let Some(folder) = &self.csv {
+            let files = csv::write(document, folder)?;
+            written.push(format!("{files} files in {}", folder.display()));
+        }
+        if !written.is_empty() && !quiet {
+            eprintln!("wrote {}", written.join(" and "));
+        }
+        Ok(())
+    }
+
+    fn print(&self, document: &Document) -> Outcome {
+        if self.json {
+            let mut json = serde_json::to_vec_pretty(document).expect("every key is text");
+            json.push(b'\n');
+            output::print(&json)
+        } else if self.has_files() {
+            Outcome::Done
+        } else {
+            output::print(text::Text(document).to_string().as_bytes())
+        }
     }
 }
 
@@ -324,18 +368,19 @@ fn load(path: &Path) -> Result<State, report::StateError> {
     State::load(File::open(path)?)
 }
 
-/// Writes beside it first, so that a state is whole or not there.
 fn save(state: &State, path: &Path) -> Result<(), report::StateError> {
+    whole(path, |file| state.save(BufWriter::new(file)))
+}
+
+/// Writes beside it first, so that a file is whole or not there.
+fn whole<E: From<io::Error>>(path: &Path, write: impl FnOnce(File) -> Result<(), E>) -> Result<(), E> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let part = path.with_file_name(name);
-    let written = File::create(&part).map_err(Into::into).and_then(|file| state.save(BufWriter::new(file)));
-    match written {
-        Ok(()) => Ok(fs::rename(&part, path)?),
-        Err(error) => {
-            // It is of no use; if it cannot be removed either, the error says what happened.
-            let _ = fs::remove_file(&part);
-            Err(error)
-        }
+    let written = write(File::create(&part)?).and_then(|()| Ok(fs::rename(&part, path)?));
+    if written.is_err() {
+        // It is of no use; if it cannot be removed either, the error says what happened.
+        let _ = fs::remove_file(&part);
     }
+    written
 }

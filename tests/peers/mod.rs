@@ -229,6 +229,47 @@ pub(crate) fn examples_of_bots() -> Vec<String> {
     examples.lines().map(|line| serde_json::from_str(line).expect("an example is JSON")).collect()
 }
 
+/// What axe-core and a browser say of a page, in one colour scheme and at one width.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct CheckedPage {
+    pub(crate) width: u32,
+    pub(crate) scheme: String,
+    /// The colour behind the text.
+    pub(crate) ground: String,
+    /// axe-core's rules, each with the first element that breaks it.
+    pub(crate) violations: Vec<String>,
+    /// Boxes that scroll sideways.
+    pub(crate) scrolling: usize,
+    /// Those of them that no keyboard reaches, or that have no name.
+    pub(crate) unreachable: Vec<String>,
+    /// How much wider than the window the page is, in pixels; without a scroll bar, 0 or less.
+    pub(crate) overflow: i32,
+    /// What was loaded beside the page.
+    pub(crate) requests: Vec<String>,
+    /// What the console shows.
+    pub(crate) errors: Vec<String>,
+    pub(crate) paper: Paper,
+}
+
+/// The page as it is printed from that scheme.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Paper {
+    pub(crate) color: String,
+    pub(crate) ground: String,
+    /// Charts that reach over the edge.
+    pub(crate) cut: usize,
+}
+
+/// A page as a browser shows it, on a desktop and on a phone, light and dark; `None` without node or
+/// chromium.
+pub(crate) fn check_page(page: &Path) -> Option<Vec<CheckedPage>> {
+    if !is_installed("axe-core in a browser", &["chromium"], "chromium") {
+        return None;
+    }
+    let checked = text(run(node("check_page.js")?.arg(page), b""));
+    Some(checked.lines().map(|line| serde_json::from_str(line).expect("a checked page is JSON")).collect())
+}
+
 /// Delivered objects as DuckDB reads them. A path is a file, a folder with all that is below it, or
 /// a glob.
 ///
@@ -337,7 +378,7 @@ fn node(script: &str) -> Option<Command> {
 fn node_modules() -> Option<PathBuf> {
     static PREPARED: OnceLock<Result<Option<PathBuf>, String>> = OnceLock::new();
     let prepared = PREPARED.get_or_init(|| {
-        if !installed("npm aws-kinesis-agg and kinesis-local", &["node", "npm"], "nodejs npm")? {
+        if !installed("npm aws-kinesis-agg, kinesis-local and axe-core", &["node", "npm"], "nodejs npm")? {
             return Ok(None);
         }
         let files = [

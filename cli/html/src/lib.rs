@@ -5,9 +5,11 @@
 //! a table of its own below it.
 //!
 //! - [`Page`] is the frame: the document with its style sheet.
-//! - [`Table`] and [`facts`] are text in columns.
-//! - [`chart`] draws [`Bars`](chart::Bars), [`Curves`](chart::Curves) and a
-//!   [`Histogram`](chart::Histogram) as inline SVG.
+//! - [`Table`] and [`facts`] are text in columns, [`cards`] are figures that stand out, and
+//!   [`side_by_side`] sets what is narrow in two columns where there is room. [`contents`] leads to
+//!   the headings of a long page.
+//! - [`chart`] draws [`Bars`](chart::Bars), [`Columns`](chart::Columns), [`Curves`](chart::Curves)
+//!   and a [`Histogram`](chart::Histogram) as inline SVG.
 //!
 //! The pages themselves are written with [`maud::html`], which escapes all text.
 //!
@@ -27,7 +29,7 @@ mod table;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-pub use table::{Align, Table};
+pub use table::{Align, Table, measured};
 
 /// The style sheet of every page.
 pub const STYLE: &str = include_str!("page.css");
@@ -77,9 +79,72 @@ pub fn facts(facts: impl IntoIterator<Item = (String, String)>) -> Markup {
     }
 }
 
+/// Links to the headings of a page, each of which has the [`anchor`] of its title as its id.
+pub fn contents<'a>(titles: impl IntoIterator<Item = &'a str>) -> Markup {
+    html! {
+        nav aria-label="Contents" {
+            @for title in titles { a href={ "#" (anchor(title)) } { (title) } }
+        }
+    }
+}
+
+/// A title as an id: `Where to go` is `where-to-go`.
+pub fn anchor(title: &str) -> String {
+    title.to_lowercase().split_whitespace().collect::<Vec<&str>>().join("-")
+}
+
+/// A figure that a page is read for.
+pub struct Card {
+    /// What it is a number of.
+    pub name: String,
+    /// The number.
+    pub figure: String,
+    /// How it was found, and how far it may be off.
+    pub note: Markup,
+}
+
+/// Figures in large print, each in a frame.
+pub fn cards(cards: impl IntoIterator<Item = Card>) -> Markup {
+    html! {
+        dl.cards {
+            @for Card { name, figure, note } in cards {
+                div {
+                    dt { (name) }
+                    dd.figure { (figure) }
+                    dd.note { (note) }
+                }
+            }
+        }
+    }
+}
+
+/// Narrow parts of a page in two columns, or below each other where there is no room.
+pub fn side_by_side(parts: impl IntoIterator<Item = Markup>) -> Markup {
+    html! {
+        div.side-by-side { @for part in parts { section { (part) } } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contents_lead_to_anchors() {
+        let links = contents(["Over time", "Bots"]).into_string();
+        assert!(links.contains("<a href=\"#over-time\">Over time</a><a href=\"#bots\">Bots</a>"), "{links}");
+        assert_eq!(anchor("Over time"), "over-time");
+    }
+
+    #[test]
+    fn a_card_is_a_term_with_its_figure_and_its_note() {
+        let card = |name: &str| Card { name: name.to_owned(), figure: "1,234".to_owned(), note: html! { "± 1 %" } };
+        assert_eq!(
+            cards([card("a & b")]).into_string(),
+            "<dl class=\"cards\"><div><dt>a &amp; b</dt><dd class=\"figure\">1,234</dd>\
+             <dd class=\"note\">± 1 %</dd></div></dl>"
+        );
+    }
 
     #[test]
     fn a_page_needs_nothing_else_and_escapes_its_text() {

@@ -2,6 +2,8 @@
 
 use maud::{Markup, Render, html};
 
+use crate::chart::Fill;
+
 /// How the cells of a column stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -11,6 +13,8 @@ pub enum Align {
     Total,
     /// A few words, on the left and in one line.
     Text,
+    /// A name of any length, such as an address, on the left; broken anywhere to fit.
+    Name,
     /// Sentences, on the left and wrapped.
     Prose,
 }
@@ -21,6 +25,7 @@ impl Align {
             Align::Number => None,
             Align::Total => Some("total"),
             Align::Text => Some("text"),
+            Align::Name => Some("name"),
             Align::Prose => Some("prose"),
         }
     }
@@ -111,9 +116,33 @@ impl Table {
     }
 }
 
+/// A cell with a bar behind its text: parts of the cell's width from 0 to 1, from left to right. The
+/// numbers that it shows belong into cells beside it.
+pub fn measured(text: impl Render, parts: impl IntoIterator<Item = (Fill, f64)>) -> Markup {
+    html! {
+        span.measured {
+            (text)
+            span aria-hidden="true" {
+                @for (fill, part) in parts.into_iter().filter(|(_, part)| *part > 0.0) {
+                    i class=(fill.class()) style={ "width:" (format!("{:.1}", part.min(1.0) * 100.0)) "%" } {}
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chart::Colour;
+
+    #[test]
+    fn a_bar_lies_behind_a_name() {
+        let parts = [(Colour::Blue, 0.25), (Colour::Bad, 0.0), (Colour::Grey, 7.0)];
+        let cell = measured("a < b", parts.map(|(colour, part)| (colour.into(), part))).into_string();
+        let bars = "<i class=\"c1\" style=\"width:25.0%\"></i><i class=\"c5\" style=\"width:100.0%\"></i>";
+        assert_eq!(cell, format!("<span class=\"measured\">a &lt; b<span aria-hidden=\"true\">{bars}</span></span>"));
+    }
 
     #[test]
     fn rows_are_named_by_their_first_cell() {

@@ -6,6 +6,7 @@
 
 mod axis;
 mod bars;
+mod columns;
 mod curves;
 mod histogram;
 
@@ -13,6 +14,7 @@ use maud::{Markup, Render, html};
 
 pub use axis::{Axis, Scale};
 pub use bars::{Bar, Bars, Group, Part};
+pub use columns::{Column, Columns};
 pub use curves::{Curve, Curves};
 pub use histogram::Histogram;
 
@@ -80,6 +82,10 @@ impl Fill {
         let steps = of.saturating_sub(1);
         let before = steps.saturating_sub(place) as f64;
         Fill { colour, opacity: (before > 0.0).then(|| 1.0 - before * 0.6 / steps as f64) }
+    }
+
+    pub(crate) fn class(self) -> &'static str {
+        self.colour.class()
     }
 }
 

@@ -1,0 +1,412 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::peers::{self, Paper};
+use crate::support::*;
+
+const FUNNEL: &str = "view > cart > checkout > paid";
+
+/// A folder with `visits.log`: what 2,000 visitors do in three days.
+fn visits() -> Workspace {
+    let workspace = Workspace::new();
+    let arguments = ["generate", "--visitors", "2000", "--days", "3", "--unreadable", "20"];
+    let log = run(&mut workspace.command(&arguments), b"").ok().stdout;
+    workspace.write("visits.log", &log);
+    workspace
+}
+
+fn report(workspace: &Workspace, arguments: &[&str]) -> Run {
+    run(&mut workspace.command(&[&["report"], arguments].concat()), b"")
+}
+
+/// The page and the JSON of one report.
+fn page_and_json(workspace: &Workspace, arguments: &[&str]) -> (String, Value) {
+    let run = report(workspace, &[arguments, &["--html", "report.html", "--json"]].concat()).ok();
+    let page = fs::read_to_string(workspace.path("report.html")).expect("a page");
+    (page, serde_json::from_slice(&run.stdout).expect("JSON"))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// With thousands separators.
+fn grouped(number: &Value) -> String {
+    let digits = number.as_u64().expect("a count").to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap()).collect();
+    groups.join(",")
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().unwrap_or_else(|| panic!("{key} of {value}"))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("{key} of {value}"))
+}
+
+/// What the page has between the heading and the end of its section.
+#[track_caller]
+fn section<'a>(page: &'a str, title: &str) -> &'a str {
+    let begin = page.find(&format!("<h3>{title}</h3>")).unwrap_or_else(|| panic!("no {title}"));
+    let len = page[begin..].find("</section>").expect("it ends");
+    &page[begin..begin + len]
+}
+
+#[test]
+fn a_page_has_every_row_of_every_table() {
+    let workspace = visits();
+    let (page, json) = page_and_json(&workspace, &["visits.log", "--funnel", FUNNEL, "--top", "15"]);
+    for table in list(&json, "tables") {
+        let section = section(&page, text(table, "title"));
+        let rows = list(table, "rows");
+        assert!(!rows.is_empty(), "{table}");
+        for row in rows {
+            let name = format!("<span class=\"measured\">{}<span", escaped(text(row, "name")));
+            let found = section.split("<tr>").find(|html| html.contains(&name));
+            let found = found.unwrap_or_else(|| panic!("no {name} in {section}"));
+            let percent = format!("<td>{:.1}</td>", row["percent"].as_f64().expect("a number"));
+            assert!(found.contains(&format!("<td>{}</td>", grouped(&row["beacons"]))), "{row}: {found}");
+            assert!(found.contains(&percent), "{row}: {found}");
+        }
+        assert_eq!(section.matches("class=\"measured\"").count(), rows.len(), "{section}");
+        for (key, name) in [("others", "other"), ("without", "none")] {
+            let shown = section.split("<tr>").find(|html| html.contains("<em>") && html.contains(name));
+            assert_eq!(shown.is_some(), table[key] != 0, "{key}: {section}");
+            assert!(shown.is_none_or(|html| html.contains(&format!("<td>{}</td>", grouped(&table[key])))), "{section}");
+        }
+    }
+    for (title, key) in [("Entries", "entries"), ("Exits", "exits")] {
+        let section = section(&page, title);
+        for row in list(&json["sessions"], key) {
+            let cells = format!("<td>{}</td>", grouped(&row["count"]));
+            assert!(section.contains(&escaped(text(row, "page"))) && section.contains(&cells), "{row}: {section}");
+        }
+    }
+    for step in list(&json["funnel"], "steps") {
+        let cells =
+            format!("<th scope=\"row\" class=\"name\">{}</th><td>{}", text(step, "step"), grouped(&step["visitors"]));
+        assert!(page.contains(&cells), "{cells}");
+        assert!(list(step, "left_on").iter().all(|page_left| page.contains(&escaped(text(page_left, "page")))));
+    }
+    for rule in list(&json["abnormal"], "rules") {
+        let name = text(rule, "name").replace('_', " ");
+        assert!(
+            page.contains(&format!("<th scope=\"row\" class=\"text\">{name}</th><td>{}", grouped(&rule["count"]))),
+            "{rule}"
+        );
+        for event in list(rule, "examples") {
+            assert!(page.contains(&escaped(text(event, "query"))), "{event}");
+        }
+    }
+    for event in list(&json, "recent") {
+        assert!(
+            page.contains(&escaped(text(event, "agent"))) && page.contains(&escaped(text(event, "query"))),
+            "{event}"
+        );
+    }
+    for hour in list(&json["by_hour"], "rows") {
+        let people = json!(hour["beacons"].as_u64().unwrap() - hour["bots"].as_u64().unwrap());
+        let time = text(hour, "begin");
+        let (date, time, zone) = (&time[..10], &time[11..16], &time[19..]);
+        let cells =
+            format!("{date} {time} {zone}</th><td>{}</td><td>{}</td>", grouped(&people), grouped(&hour["bots"]));
+        let visitors = format!("{date} {time} {zone}</th><td>{}</td></tr>", grouped(&hour["visitors"]));
+        assert!(page.contains(&cells) && page.contains(&visitors), "{hour}");
+    }
+    for day in list(&json["by_day"], "rows") {
+        let cells = ["beacons", "bots", "visitors"].map(|key| format!("<td>{}</td>", grouped(&day[key]))).concat();
+        assert!(page.contains(&cells), "{day}");
+    }
+    for (reason, bad) in json["lines"]["bad_by_reason"].as_object().expect("reasons") {
+        let cells = format!("{reason}</th><td>{}</td>", grouped(&bad["count"]));
+        assert!(page.contains(&cells) && page.contains(&escaped(text(bad, "first"))), "{reason}");
+    }
+    // What could not be read stands before every number.
+    let at = |part: &str| page.find(part).unwrap_or_else(|| panic!("no {part}"));
+    assert!(at("could not be read</h2>") < at("class=\"cards\""));
+    for (part, key) in [("beacons", "beacons"), ("visitors", "people"), ("sessions", "sessions")] {
+        let figure = format!("<dd class=\"figure\">{}</dd>", grouped(&json[part][key]));
+        assert!(page.contains(&figure), "{figure}");
+    }
+    for definition in [&json["visitors"], &json["sessions"], &json["funnel"], &json["by_hour"], &json["by_day"]] {
+        // The first letter may be a capital.
+        assert!(page.contains(&escaped(&text(definition, "definition")[1..])), "{definition}");
+    }
+}
+
+#[test]
+fn a_page_shows_the_first_names_and_how_many_others_there_are() {
+    let workspace = visits();
+    let (page, json) = page_and_json(&workspace, &["visits.log"]);
+    let pages = list(&json, "tables").iter().find(|table| table["name"] == "pages").expect("pages");
+    assert_eq!(list(pages, "rows").len(), 100);
+    let section = section(&page, "Pages");
+    assert_eq!(section.matches("class=\"measured\"").count(), 20);
+    let rest: u64 = list(pages, "rows")[20..].iter().map(|row| row["beacons"].as_u64().unwrap()).sum();
+    let others = json!(rest + pages["others"].as_u64().unwrap());
+    let names = json!(pages["names"].as_u64().unwrap() - 20);
+    let row = format!("<em>{} others</em></th><td>{}</td>", grouped(&names), grouped(&others));
+    assert!(section.contains(&row), "{row} in {section}");
+}
+
+#[test]
+fn text_of_a_log_is_text_on_the_page() {
+    let workspace = Workspace::new();
+    // Percent-encoded twice, as CloudFront does.
+    let hostile = [
+        ("%253Cscript%253Ealert(1)%253C/script%253E", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("%2522%2520onmouseover%253D%2522alert(2)", "&quot; onmouseover=&quot;alert(2)"),
+        ("a%25E2%2580%25AEtxt.exe", "a\u{fffd}txt.exe"),
+        ("%2526lt%253B", "&amp;lt;"),
+    ];
+    let line = |(encoded, _): (&str, &str)| {
+        let query = format!("e={encoded}&url=https://example.com/{encoded}&utm_source={encoded}");
+        format!("1767600000.123\t192.0.2.1\t{query}\t<b>Mozilla/5.0</b>\"\t<i>\n")
+    };
+    let bad = "<img src=x>\n";
+    let log: String = hostile.map(line).concat() + bad;
+    workspace.write("<u>&\".log", log.as_bytes());
+    let fields = ["--fields", "timestamp,c-ip,cs-uri-query,cs-user-agent,c-country"];
+    let funnel = ["--funnel", "cs-user-agent=<b* > c-country=<i*"];
+    let (page, json) = page_and_json(&workspace, &[&["<u>&\".log"], &fields[..], &funnel].concat());
+    assert_eq!(json["beacons"]["beacons"], 4);
+    for (_, shown) in hostile {
+        let bar = format!("<span class=\"measured\">{shown}<span");
+        assert!(section(&page, "Events").contains(&bar), "{bar} in {page}");
+    }
+    for absent in ["<script", "<b>", "<u>", "<i>", "<img", "\" onmouseover", "\u{202e}"] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+    for shown in ["&lt;u&gt;&amp;&quot;.log", "cs-user-agent=&lt;b*", "&lt;b&gt;Mozilla/5.0&lt;/b&gt;&quot;"] {
+        assert!(page.contains(shown), "{shown} in {page}");
+    }
+}
+
+#[test]
+fn a_page_loads_nothing_and_needs_no_script() {
+    let workspace = visits();
+    let (page, _) = page_and_json(&workspace, &["visits.log", "--funnel", FUNNEL]);
+    for absent in [" src=", "<script", "<link", "<img", "<iframe", "@import", "url(", "NaN", ",inf", "\"inf", ">inf<"] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+    let anchors: Vec<&str> = page.split(" href=\"").skip(1).map(|rest| &rest[..rest.find('"').unwrap()]).collect();
+    assert!(anchors.len() >= 10, "{anchors:?}");
+    for anchor in anchors {
+        let id = anchor.strip_prefix('#').unwrap_or_else(|| panic!("{anchor} leads away"));
+        assert_eq!(page.matches(&format!(" id=\"{id}\"")).count(), 1, "{anchor}");
+    }
+    for element in
+        ["svg", "table", "tr", "td", "th", "div", "p", "h2", "h3", "span", "text", "section", "dl", "details"]
+    {
+        let opened = page.matches(&format!("<{element}>")).count() + page.matches(&format!("<{element} ")).count();
+        assert_eq!(opened, page.matches(&format!("</{element}>")).count(), "{element}");
+    }
+}
+
+#[test]
+fn everyone_can_read_a_page() {
+    let workspace = visits();
+    workspace.write("empty.log", b"");
+    report(&workspace, &["visits.log", "--funnel", FUNNEL, "--sampling", "10", "--html", "full.html"]).ok();
+    report(&workspace, &["empty.log", "--html", "empty.html"]).ok();
+    for page in ["full.html", "empty.html"] {
+        let Some(checked) = peers::check_page(&workspace.path(page)) else { return };
+        assert_eq!(checked.len(), 4);
+        for seen in checked {
+            let what = format!("{page}, {} pixels wide, {}", seen.width, seen.scheme);
+            assert_eq!(seen.violations, [""; 0], "{what}");
+            assert_eq!(seen.unreachable, [""; 0], "{what}");
+            assert_eq!(seen.requests, [""; 0], "{what}");
+            assert_eq!(seen.errors, [""; 0], "{what}");
+            assert!(seen.overflow <= 0, "{what}: {}", seen.overflow);
+            assert_eq!(seen.ground == "rgb(255, 255, 255)", seen.scheme == "light", "{what}");
+            let [color, ground] = ["rgb(27, 31, 36)", "rgb(255, 255, 255)"].map(str::to_owned);
+            assert_eq!(seen.paper, Paper { color, ground, cut: 0 }, "{what}: dark on white");
+            if page == "full.html" && seen.width == 390 {
+                assert!(seen.scrolling > 0, "{what}: charts are wider than a phone");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_estimate_says_so() {
+    let workspace = visits();
+    let (page, json) = page_and_json(&workspace, &["visits.log", "--sampling", "10"]);
+    assert_eq!(json["scale"], 10.0);
+    assert!(page.contains("beacons, scaled by 10</th>") && page.contains("cannot be scaled"), "{page}");
+    let (page, _) = page_and_json(&workspace, &["visits.log"]);
+    assert!(!page.contains("scaled") && page.contains("Exact, without bots"), "{page}");
+}
+
+#[test]
+fn what_a_log_does_not_have_is_left_out() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "visits.log",
+        &run(
+            &mut workspace.command(&[
+                "generate",
+                "--visitors",
+                "40",
+                "--days",
+                "20",
+                "--schema",
+                "standard",
+                "--clean",
+            ]),
+            b"",
+        )
+        .ok()
+        .stdout,
+    );
+    workspace.write("empty.log", b"");
+    let (page, _) = page_and_json(&workspace, &["visits.log"]);
+    for absent in ["<h3>Countries</h3>", "<h3>Networks</h3>", ">Funnel</h2>", "class=\"warning\"", "Beacons by hour"] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+    assert!(page.contains("<h3>Beacons by day</h3>") && page.contains("<h3>Edge locations</h3>"), "{page}");
+    let (page, _) = page_and_json(&workspace, &["empty.log"]);
+    assert!(page.contains("No beacon has a time") && page.contains("nothing breaks a rule"), "{page}");
+    assert!(!page.contains("<svg"), "{page}");
+}
+
+#[test]
+fn files_take_the_place_of_text() {
+    let workspace = visits();
+    let run = report(&workspace, &["visits.log"]).ok();
+    assert!(String::from_utf8_lossy(&run.stdout).contains("By day"), "{}", run.stderr);
+    workspace.write("tables/pages.csv", b"of an older report");
+    workspace.write("report.html", b"of an older report");
+    let run = report(&workspace, &["visits.log", "--html", "report.html", "--csv", "tables"]).ok();
+    assert!(run.stdout.is_empty());
+    run.says(&["wrote report.html and ", " files in tables"]);
+    assert!(!fs::read_to_string(workspace.path("tables/pages.csv")).unwrap().contains("older"));
+    assert!(!fs::read_to_string(workspace.path("report.html")).unwrap().contains("older"));
+    let run = report(&workspace, &["visits.log", "--html", "report.html", "--quiet"]).ok();
+    assert_eq!((run.stdout.len(), run.stderr.as_str()), (0, ""));
+    // Nothing but what was asked for is there.
+    let names = |folder: &str| -> Vec<String> {
+        let files = all_files_below(&workspace.path(folder));
+        files.iter().map(|file| file.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    };
+    assert!(names("tables").iter().all(|name| name.ends_with(".csv")), "{:?}", names("tables"));
+    assert!(!names("").iter().any(|name| name.ends_with(".part")));
+    report(&workspace, &["visits.log", "--html", "no/such/folder.html"])
+        .exits(1)
+        .says(&["no/such/folder.html: ", "o such file"]);
+    report(&workspace, &["visits.log", "--csv", "visits.log"]).exits(1).says(&["visits.log: "]);
+    report(&workspace, &["visits.log", "--csv", "visits.log/below"]).exits(1).says(&["visits.log/below: "]);
+}
+
+/// The files of a folder as Python reads them: the rows of each by their columns.
+fn read_csv(workspace: &Workspace, folder: &str) -> BTreeMap<String, Vec<BTreeMap<String, String>>> {
+    const READ: &str = "import csv, json, pathlib, sys
+files = pathlib.Path(sys.argv[1]).glob('*.csv')
+read = lambda file: list(csv.DictReader(file.open(encoding='utf-8', newline=''), strict=True))
+print(json.dumps({file.stem: read(file) for file in files}))";
+    let mut python = Command::new("python3");
+    let files = peers::run(python.args(["-c", READ]).arg(workspace.path(folder)), b"");
+    serde_json::from_slice(&files).expect("rows of text")
+}
+
+/// Whether a field says what the JSON does.
+fn is_same(field: &str, value: &Value) -> bool {
+    match value {
+        Value::Null => field.is_empty(),
+        Value::String(text) => field == text,
+        Value::Bool(truth) => field == truth.to_string(),
+        Value::Number(number) if number.is_u64() => field == number.to_string(),
+        // serde_json reads fractions to the last bit but one.
+        Value::Number(number) => {
+            let (field, number): (f64, f64) = (field.parse().unwrap_or(f64::NAN), number.as_f64().unwrap_or(f64::NAN));
+            (field - number).abs() <= 1e-15 * number.abs()
+        }
+        Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// A table against the members of objects in the JSON.
+#[track_caller]
+fn compare(name: &str, rows: &[BTreeMap<String, String>], objects: &[Value]) {
+    assert_eq!(rows.len(), objects.len(), "{name}");
+    for (row, object) in rows.iter().zip(objects) {
+        assert!(!row.is_empty(), "{name}");
+        for (column, field) in row {
+            assert!(is_same(field, &object[column]), "{name}: {column} is {field:?} and not {}", object[column]);
+        }
+    }
+}
+
+#[test]
+fn csv_files_say_what_the_json_does() {
+    let workspace = visits();
+    // Text that only quoting keeps together.
+    let mut log = fs::read(workspace.path("visits.log")).unwrap();
+    let line = lines(&log).find(|line| line.windows(7).any(|part| part == b"e=view&")).expect("a view").to_vec();
+    let line = String::from_utf8(line).unwrap().replace("e=view&", "e=a%2522,%250D%250Ab%25F0%259F%2598%2580&");
+    log.extend(line.as_bytes());
+    workspace.write("visits.log", &log);
+    let run = report(&workspace, &["visits.log", "--funnel", FUNNEL, "--json", "--csv", "new/tables"]).ok();
+    let json: Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    let files = read_csv(&workspace, "new/tables");
+    for table in list(&json, "tables") {
+        let name = text(table, "name");
+        compare(name, &files[name], list(table, "rows"));
+    }
+    assert!(files["events"].iter().any(|row| row["name"] == "a\",\r\nb😀"), "{:?}", files["events"]);
+    compare("tables", &files["tables"], list(&json, "tables"));
+    compare("by_hour", &files["by_hour"], list(&json["by_hour"], "rows"));
+    compare("by_day", &files["by_day"], list(&json["by_day"], "rows"));
+    compare("sessions_entries", &files["sessions_entries"], list(&json["sessions"], "entries"));
+    compare("sessions_exits", &files["sessions_exits"], list(&json["sessions"], "exits"));
+    compare("funnel", &files["funnel"], list(&json["funnel"], "steps"));
+    compare("latency", &files["latency"], list(&json, "latency"));
+    compare("recent", &files["recent"], list(&json, "recent"));
+    let rules = list(&json["abnormal"], "rules");
+    compare("abnormal", &files["abnormal"], rules);
+    // What lies deeper has the key of what it lies in.
+    let with = |outer: &Value, key: &str, inner: &Value| {
+        let mut inner = if inner.is_object() { inner.clone() } else { json!({ "note": inner }) };
+        inner[key] = outer[key].clone();
+        inner
+    };
+    let inner = |outer: &[Value], key: &str, list_of: &str| -> Vec<Value> {
+        outer.iter().flat_map(|outer| list(outer, list_of).iter().map(move |inner| with(outer, key, inner))).collect()
+    };
+    compare("abnormal_examples", &files["abnormal_examples"], &inner(rules, "name", "examples"));
+    compare("abnormal_notes", &files["abnormal_notes"], &inner(rules, "name", "notes"));
+    compare("funnel_left_on", &files["funnel_left_on"], &inner(list(&json["funnel"], "steps"), "step", "left_on"));
+    let reasons = json["lines"]["bad_by_reason"].as_object().expect("reasons");
+    let reasons: Vec<Value> = reasons
+        .iter()
+        .map(|(reason, bad)| json!({ "reason": reason, "count": bad["count"], "first": bad["first"] }))
+        .collect();
+    assert!(!reasons.is_empty());
+    compare("bad_lines", &files["bad_lines"], &reasons);
+    let summary: BTreeMap<&str, &str> = files["summary"].iter().map(|row| (&*row["name"], &*row["value"])).collect();
+    for (name, value) in &summary {
+        let in_json = json.pointer(&format!("/{}", name.replace('.', "/"))).unwrap_or_else(|| panic!("{name}"));
+        assert!(is_same(value, in_json), "{name}: {value} and not {in_json}");
+    }
+    for name in
+        ["beacons.beacons", "visitors.people", "sessions.median_seconds", "lines.bad", "funnel.visitors", "scale"]
+    {
+        assert!(summary.contains_key(name), "{name}");
+    }
+    let known = ["summary", "unread_inputs"].len() + list(&json, "tables").len() + 13;
+    assert_eq!(files.len(), known, "{:?}", files.keys());
+
+    // The same files without rows, as there is nothing to say.
+    workspace.write("empty.log", b"");
+    report(&workspace, &["empty.log", "--csv", "empty"]).ok();
+    let empty = read_csv(&workspace, "empty");
+    assert!(empty.keys().eq(files.keys()));
+    assert!(empty["funnel"].is_empty() && empty["pages"].is_empty());
+    let header = fs::read_to_string(workspace.path("empty/pages.csv")).unwrap();
+    assert_eq!(header, "name,beacons,bots,percent\r\n");
+}
