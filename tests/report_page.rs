@@ -238,7 +238,7 @@ fn an_estimate_says_so() {
     let workspace = visits();
     let (page, json) = page_and_json(&workspace, &["visits.log", "--sampling", "10"]);
     assert_eq!(json["scale"], 10.0);
-    assert!(page.contains("beacons, scaled by 10</th>") && page.contains("cannot be scaled"), "{page}");
+    assert!(page.contains("scaled beacons</th>") && page.contains("cannot be scaled"), "{page}");
     let (page, _) = page_and_json(&workspace, &["visits.log"]);
     assert!(!page.contains("scaled") && page.contains("Exact, without bots"), "{page}");
 }
