@@ -36,8 +36,8 @@ fn escaped(text: &str) -> String {
 /// With thousands separators.
 fn grouped(number: &Value) -> String {
     let digits = number.as_u64().expect("a count").to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap()).collect();
-    groups.join(",")
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).expect("digits"));
+    groups.collect::<Vec<&str>>().join(",")
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
