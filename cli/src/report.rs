@@ -4,6 +4,7 @@ mod csv;
 mod live;
 mod page;
 mod text;
+mod uses;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -27,6 +28,7 @@ use pixel_engine::source::{Files, Follow, Input, Start, expand};
 use crate::only_bad_lines::only_bad_lines;
 use crate::settings::{Reading, config};
 use crate::{Outcome, output, progress, stop_on_signals, usage_error};
+use uses::Uses;
 
 /// Say what the beacons in a log mean: visitors, sessions, pages, agents, faults, funnels
 ///
@@ -38,6 +40,7 @@ use crate::{Outcome, output, progress, stop_on_signals, usage_error};
   pixel-engine report logs/ --time-zone Europe/Zurich --json > report.json
   pixel-engine report logs/ --html report.html --csv tables/
   pixel-engine report logs/ --funnel 'view > cart > checkout > paid'
+  pixel-engine report logs/ --use ad-tech --networks data-centres.txt
   pixel-engine report day-1/ --salt-file salt --save day-1.state
   pixel-engine report --merge day-1.state --merge day-2.state --salt-file salt")]
 pub(crate) struct Report {
@@ -50,6 +53,9 @@ pub(crate) struct Report {
 
     #[command(flatten)]
     counting: Counting,
+
+    #[command(flatten)]
+    uses: Uses,
 
     #[command(flatten)]
     showing: Showing,
@@ -165,12 +171,16 @@ impl Report {
             ..self.reading.settings(Settings::default())
         };
         let config = config("report", &settings);
-        let (definitions, view) =
-            match self.counting.definitions().and_then(|defined| Ok((defined, self.showing.view()?))) {
-                Ok(both) => both,
-                Err(message) => usage_error("report", &message),
-            };
-        match self.report(&config, definitions, &view) {
+        let own_bots = match self.counting.own_bots() {
+            Ok(list) => list,
+            Err(message) => usage_error("report", &message),
+        };
+        let definitions = self.counting.definitions(&self.uses, own_bots.clone());
+        let (definitions, view) = match definitions.and_then(|defined| Ok((defined, self.showing.view()?))) {
+            Ok(both) => both,
+            Err(message) => usage_error("report", &message),
+        };
+        match self.report(&config, definitions, own_bots.as_deref(), &view) {
             Ok(outcome) => outcome,
             Err(message) => {
                 eprintln!("pixel-engine: {message}");
@@ -179,8 +189,14 @@ impl Report {
         }
     }
 
-    fn report(&self, config: &Config, definitions: Definitions, view: &View) -> Result<Outcome, String> {
-        let agents = self.counting.agents()?;
+    fn report(
+        &self,
+        config: &Config,
+        definitions: Definitions,
+        own_bots: Option<&str>,
+        view: &View,
+    ) -> Result<Outcome, String> {
+        let agents = self.counting.agents(own_bots)?;
         let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
         let mut ended = Ended::default();
         let beacons = Arc::new(Observed::new(Beacons::new(definitions, agents)));
@@ -287,7 +303,7 @@ impl Ended {
 }
 
 impl Counting {
-    fn definitions(&self) -> Result<Definitions, String> {
+    fn definitions(&self, uses: &Uses, own_bots: Option<String>) -> Result<Definitions, String> {
         let salt = match &self.salt_file {
             Some(path) => Some(fs::read(path).map_err(|error| format!("--salt-file {}: {error}", path.display()))?),
             None => None,
@@ -304,14 +320,20 @@ impl Counting {
             burst: self.burst,
             sampling: self.sampling,
             salt,
+            own_bots,
+            advertising: uses.advertising()?,
         };
         settings.validate().map_err(|error| error.to_string())
     }
 
-    fn agents(&self) -> Result<Agents, String> {
-        let Some(path) = &self.bots else { return Ok(Agents::new()) };
-        let list = fs::read_to_string(path).map_err(|error| format!("--bots {}: {error}", path.display()))?;
-        Agents::with_own_list(&list).map_err(|error| format!("--bots {}: {error}", path.display()))
+    fn own_bots(&self) -> Result<Option<String>, String> {
+        let Some(path) = &self.bots else { return Ok(None) };
+        fs::read_to_string(path).map(Some).map_err(|error| format!("--bots {}: {error}", path.display()))
+    }
+
+    fn agents(&self, own_bots: Option<&str>) -> Result<Agents, String> {
+        let (Some(path), Some(list)) = (&self.bots, own_bots) else { return Ok(Agents::new()) };
+        Agents::with_own_list(list).map_err(|error| format!("--bots {}: {error}", path.display()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The report for a terminal.
 
+mod advertising;
+
 use std::fmt::{self, Display, Formatter};
 
 use indicatif::HumanCount as Count;
@@ -70,6 +72,9 @@ impl Display for Text<'_> {
         }
         if let Some(report) = &report.funnel {
             funnel(out, report)?;
+        }
+        if let Some(report) = &report.advertising {
+            advertising::advertising(out, report)?;
         }
         for of_kind in report.tables.iter().filter(|table| !table.rows.is_empty()) {
             table(out, of_kind)?;

@@ -14,6 +14,7 @@ use pixel_engine_log::percent;
 use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
 
+use crate::advertising::{self, Advertising};
 use crate::beacon::{Beacon, Fault, Page, Reader, Slot, Value, fault_of, status_of, time_of};
 use crate::hours::Hours;
 use crate::latency::Latency;
@@ -33,6 +34,7 @@ pub struct Beacons {
     state: Mutex<State>,
     visitors: Sample<Visitor>,
     ids: Sample<u32>,
+    advertising: Option<Advertising>,
 }
 
 /// How long a thread keeps what it has counted to itself.
@@ -61,6 +63,7 @@ pub struct Tally {
     time_to_first_byte: Latency,
     latest: Latest,
     poured: Option<Instant>,
+    advertising: advertising::Tally,
 }
 
 /// The fields whose values are counted as they are.
@@ -114,6 +117,7 @@ impl Default for Tally {
             time_to_first_byte: Latency::default(),
             latest: Latest::default(),
             poured: None,
+            advertising: advertising::Tally::default(),
         }
     }
 }
@@ -136,6 +140,7 @@ impl Beacons {
         Beacons {
             reader: Reader::new(&definitions),
             state: Mutex::new(State::new(definitions.defined())),
+            advertising: definitions.advertising.as_ref().map(|of| Advertising::new(of, definitions.salt)),
             definitions,
             agents,
             visitors: Sample::new(MAX_VISITOR_PLACES),
@@ -156,6 +161,7 @@ impl Beacons {
         let mut state = std::mem::replace(&mut *state, empty);
         state.visitors = self.visitors.take();
         state.ids = self.ids.take();
+        state.advertising = self.advertising.as_ref().map(Advertising::take);
         state
     }
 
@@ -317,6 +323,9 @@ impl Observer for Beacons {
         if let Some(funnel) = &self.definitions.funnel {
             steps = funnel.of_line(steps, line);
         }
+        if let Some(advertising) = &self.advertising {
+            advertising.note(line, event, time, is_bot, &mut tally.advertising);
+        }
 
         let page = beacon.get(Slot::Page).map(|value| {
             tally.pages.get(value.raw(), value.escapes(), || {
@@ -410,6 +419,9 @@ impl Observer for Beacons {
 
     fn end_block(&self, tally: &mut Tally) {
         self.visit(tally);
+        if let Some(advertising) = &self.advertising {
+            advertising.end_block(&mut tally.advertising);
+        }
         let is_due = tally.poured.get_or_insert_with(Instant::now).elapsed() >= POUR_EVERY;
         if is_due || tally.is_full() {
             self.pour(tally);

@@ -43,22 +43,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod advertising;
 mod beacon;
 mod beacons;
 pub mod document;
 mod funnel;
 mod hours;
 mod latency;
+mod networks;
+mod rows;
 mod rules;
 mod sample;
 mod settings;
 mod sighting;
 mod state;
 mod top;
+mod values;
 mod visitor;
 
+pub use advertising::{AdvertisingSettings, DefinedAdvertising};
 pub use beacons::{Beacons, Tally};
 pub use document::{Document, View};
 pub use funnel::{Funnel, FunnelError};
+pub use networks::{Networks, NetworksError, NetworksProblem};
 pub use settings::{Defined, Definitions, Settings, SettingsError};
 pub use state::{BadLines, Lines, State, StateError};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use pixel_engine_log::select::{SelectError, Selector};
 use serde::{Deserialize, Serialize};
 
+use crate::advertising::{self, AdvertisingSettings, DefinedAdvertising};
 use crate::funnel::{Funnel, FunnelError};
 
 /// What to count; what is `None` has the default that its field names.
@@ -42,6 +43,11 @@ pub struct Settings {
     /// What visitors are hashed with, so that reports of several machines can be merged. Default:
     /// random bytes.
     pub salt: Option<Vec<u8>>,
+    /// The list of bots of your own that [`Agents`](pixel_engine_agents::Agents) have, if any:
+    /// reports by other lists are not merged.
+    pub own_bots: Option<String>,
+    /// How advertisements are counted. Default: not at all.
+    pub advertising: Option<AdvertisingSettings>,
 }
 
 /// Why settings cannot be used.
@@ -74,6 +80,15 @@ pub enum SettingsError {
     /// The system has no random numbers.
     #[error("no random salt: {0}")]
     Random(String),
+    /// A name for an event of advertisements that is none.
+    #[error("ad_events: `{0}` is none of impression=NAME, viewable=NAME, click=NAME, conversion=NAME")]
+    AdEvents(String),
+    /// Two steps of an advertisement would be one.
+    #[error("ad_events: two steps have events named `{0}`")]
+    SameAdEvent(String),
+    /// A window of no ids, or of more than fit into memory.
+    #[error("id_window: an advertisement's ids are told from the last 1 to {0}")]
+    IdWindow(u64),
 }
 
 /// The shortest salt in bytes.
@@ -93,6 +108,8 @@ pub struct Definitions {
     pub(crate) burst: u32,
     pub(crate) sampling: f64,
     pub(crate) salt: Salt,
+    pub(crate) own_bots: Option<String>,
+    pub(crate) advertising: Option<advertising::Definition>,
 }
 
 /// The key of every hash of a visitor.
@@ -133,6 +150,8 @@ impl Settings {
             burst: self.burst.unwrap_or(60),
             sampling,
             salt: self.salt()?,
+            own_bots: self.own_bots.clone(),
+            advertising: self.advertising.as_ref().map(AdvertisingSettings::validate).transpose()?,
         })
     }
 
@@ -155,11 +174,15 @@ fn millis(of: &'static str, time: Duration) -> Result<i64, SettingsError> {
     }
 }
 
-fn selectors(of: &'static str, list: &str) -> Result<Vec<Selector>, SettingsError> {
+pub(crate) fn selectors(of: &'static str, list: &str) -> Result<Vec<Selector>, SettingsError> {
     let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
     let selectors = names.map(|name| name.parse().map_err(|error| SettingsError::Field { of, error }));
     let selectors: Vec<Selector> = selectors.collect::<Result<_, _>>()?;
     if selectors.is_empty() { Err(SettingsError::NoField(of)) } else { Ok(selectors) }
+}
+
+pub(crate) fn listed(selectors: &[Selector]) -> String {
+    selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The definitions as text: what a report prints beside its numbers, and what must be the same for
@@ -188,6 +211,10 @@ pub struct Defined {
     pub sampling: f64,
     /// Tells salts apart without telling what they are.
     pub salt_check: String,
+    /// Tells your own lists of bots apart; none without one.
+    pub own_bots: Option<String>,
+    /// How advertisements are counted, if they are.
+    pub advertising: Option<DefinedAdvertising>,
 }
 
 impl Defined {
@@ -209,12 +236,11 @@ impl Defined {
 impl Definitions {
     /// As text.
     pub fn defined(&self) -> Defined {
-        let list = |selectors: &[Selector]| selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         Defined {
-            event: list(&self.event),
-            page: list(&self.page),
-            referrer: list(&self.referrer),
-            visitor: list(&self.visitor),
+            event: listed(&self.event),
+            page: listed(&self.page),
+            referrer: listed(&self.referrer),
+            visitor: listed(&self.visitor),
             known_events: self.known_events.iter().map(ToString::to_string).collect(),
             session_gap_millis: self.session_gap_millis,
             funnel: self.funnel.as_ref().map(ToString::to_string),
@@ -223,6 +249,8 @@ impl Definitions {
             sampling: self.sampling,
             // 32 bits: enough to tell two salts apart, too few to find one of 128 by.
             salt_check: blake3::hash(&self.salt.0).to_hex()[..8].to_owned(),
+            own_bots: self.own_bots.as_ref().map(|list| blake3::hash(list.as_bytes()).to_hex()[..16].to_owned()),
+            advertising: self.advertising.as_ref().map(advertising::Definition::defined),
         }
     }
 }

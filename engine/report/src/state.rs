@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use pixel_engine_core::run::{Report, Summary};
 use serde::{Deserialize, Serialize};
 
+use crate::advertising::Ledger;
 use crate::hours::Hours;
 use crate::latency::Latency;
 use crate::rules::{Broken, Rule};
@@ -70,6 +71,8 @@ pub struct State {
     pub(crate) recent: Examples,
     pub(crate) visitors: Kepts<Visitor>,
     pub(crate) ids: Kepts<u32>,
+    /// There if they are defined.
+    pub(crate) advertising: Option<Ledger>,
 }
 
 /// What became of lines before they were counted: in = counted + filtered + bad.
@@ -261,6 +264,7 @@ impl State {
             recent: Examples::default(),
             visitors: Kepts::default(),
             ids: Kepts::default(),
+            advertising: None,
         }
     }
 
@@ -305,6 +309,9 @@ impl State {
         self.time_taken.merge(&from.time_taken);
         self.time_to_first_byte.merge(&from.time_to_first_byte);
         self.recent.merge_latest(MAX_RECENT, from.recent);
+        if let (Some(ledger), Some(more)) = (&mut self.advertising, from.advertising) {
+            ledger.merge(more);
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! sample of the requests; every number that is an estimate has its error beside it.
 
 mod abnormal;
+mod advertising;
 mod series;
 mod tables;
 mod visitors;
@@ -15,6 +16,7 @@ use pixel_engine_agents::Agents;
 use serde::Serialize;
 
 pub use abnormal::{Abnormal, Event, Rule};
+pub use advertising::{Advertising, AdvertisingCounts, AdvertisingRow, AdvertisingSum, Definition, Firings, IdWindow};
 pub use series::{Moment, Series};
 pub use tables::{Row, Table};
 pub use visitors::{FunnelReport, FunnelStep, Sessions, Visitors};
@@ -83,6 +85,8 @@ pub struct Document {
     pub abnormal: Abnormal,
     /// The latest events by their time, the latest first.
     pub recent: Vec<Event>,
+    /// Advertisements, if they were counted.
+    pub advertising: Option<Advertising>,
 }
 
 /// A number of beacons.
@@ -169,6 +173,7 @@ impl Document {
             ],
             abnormal: abnormal::abnormal(state, &by_hour, view, scale),
             recent: state.recent.latest_first().take(view.recent).map(|event| Event::of(event, &view.zone)).collect(),
+            advertising: advertising::advertising(state, view),
             by_hour,
         }
     }
