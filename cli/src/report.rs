@@ -3,6 +3,7 @@
 mod csv;
 mod live;
 mod page;
+mod standard;
 mod text;
 mod uses;
 
@@ -59,6 +60,11 @@ pub(crate) struct Report {
 
     #[command(flatten)]
     showing: Showing,
+
+    /// The standard log of the same hours: files, folders or globs; repeatable. Says which of its
+    /// lines are missing from the inputs, by x-edge-request-id
+    #[arg(long, value_name = "STANDARD", conflicts_with = "live")]
+    reconcile: Vec<String>,
 
     /// Write what was counted to a file, for --merge
     #[arg(long, value_name = "STATE")]
@@ -175,12 +181,14 @@ impl Report {
             Ok(list) => list,
             Err(message) => usage_error("report", &message),
         };
-        let definitions = self.counting.definitions(&self.uses, own_bots.clone());
-        let (definitions, view) = match definitions.and_then(|defined| Ok((defined, self.showing.view()?))) {
+        let definitions = self.counting.definitions(&self.uses, own_bots.clone(), !self.reconcile.is_empty());
+        let (definitions, view) = match definitions.and_then(|defined| Ok((defined, View { blog: self.uses.is_blog(), ..self.showing.view()? }))) {
             Ok(both) => both,
             Err(message) => usage_error("report", &message),
         };
-        match self.report(&config, definitions, own_bots.as_deref(), &view) {
+        let standard = standard::settings(settings);
+        let standard = crate::settings::config("report", &standard);
+        match self.report(&config, &standard, definitions, own_bots.as_deref(), &view) {
             Ok(outcome) => outcome,
             Err(message) => {
                 eprintln!("pixel-engine: {message}");
@@ -192,6 +200,7 @@ impl Report {
     fn report(
         &self,
         config: &Config,
+        standard: &Config,
         definitions: Definitions,
         own_bots: Option<&str>,
         view: &View,
@@ -206,7 +215,8 @@ impl Report {
             self.read(config, &beacons, view, &stop, &mut ended)?
         };
         let observer = beacons.observer();
-        let mut state = observer.take(beacons.take()).with_lines(lines);
+        let standard_lines = standard::read(observer, &self.reconcile, standard, self.quiet, stop, &mut ended);
+        let mut state = observer.take(beacons.take()).with_lines(lines).with_standard_lines(standard_lines);
         for path in &self.merge {
             let merged = load(path).and_then(|other| state.merge(other));
             merged.map_err(|error| format!("{}: {error}", path.display()))?;
@@ -294,7 +304,9 @@ impl Ended {
             Outcome::Failed
         } else if self.interrupted {
             Outcome::Stopped
-        } else if document.lines.bad > 0 && document.lines.bad == document.lines.lines_in {
+        } else if has_only_bad_lines(&document.lines)
+            || document.reconciled.as_ref().is_some_and(|both| has_only_bad_lines(&both.standard_log))
+        {
             Outcome::OnlyBadLines
         } else {
             Outcome::Done
@@ -302,8 +314,12 @@ impl Ended {
     }
 }
 
+fn has_only_bad_lines(lines: &Lines) -> bool {
+    lines.bad > 0 && lines.bad == lines.lines_in
+}
+
 impl Counting {
-    fn definitions(&self, uses: &Uses, own_bots: Option<String>) -> Result<Definitions, String> {
+    fn definitions(&self, uses: &Uses, own_bots: Option<String>, reconcile: bool) -> Result<Definitions, String> {
         let salt = match &self.salt_file {
             Some(path) => Some(fs::read(path).map_err(|error| format!("--salt-file {}: {error}", path.display()))?),
             None => None,
@@ -322,6 +338,8 @@ impl Counting {
             salt,
             own_bots,
             advertising: uses.advertising()?,
+            shop: uses.shop()?,
+            reconcile,
         };
         settings.validate().map_err(|error| error.to_string())
     }
@@ -347,7 +365,7 @@ impl Showing {
             })?,
         };
         let top = self.top.unwrap_or(if self.has_files() || self.json { 100 } else { 10 });
-        Ok(View { zone, top, recent: 10 })
+        Ok(View { zone, top, recent: 10, ..View::default() })
     }
 
     fn has_files(&self) -> bool {

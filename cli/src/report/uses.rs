@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use pixel_engine::report::{AdvertisingSettings, Networks};
+use pixel_engine::report::{AdvertisingSettings, Networks, ShopSettings};
 
 /// What the report is for.
 #[derive(Args)]
@@ -41,6 +41,24 @@ pub(super) struct Uses {
     /// [default: 1000000]
     #[arg(long, value_name = "N")]
     id_window: Option<u64>,
+
+    /// For shop: where the product is; the page if a line has none of these
+    /// [default: query.product,query.item,query.sku]
+    #[arg(long, value_name = "FIELDS")]
+    product: Option<String>,
+
+    /// For shop: where the value of an order is [default: query.value]
+    #[arg(long, value_name = "FIELDS")]
+    value: Option<String>,
+
+    /// For shop: where its currency is [default: query.currency]
+    #[arg(long, value_name = "FIELDS")]
+    currency: Option<String>,
+
+    /// For shop: the names of events, where they are others than view, cart, checkout, paid:
+    /// cart=add,paid=order
+    #[arg(long, value_name = "EVENT=NAME,...")]
+    shop_events: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,6 +66,11 @@ enum Use {
     /// Impressions, viewable, clicks and conversions by campaign and publisher: gross, known
     /// invalid, duplicates and net
     AdTech,
+    /// Topics, countries, and how much is read on phones and tablets
+    Blog,
+    /// The funnel view > cart > checkout > paid, abandoned carts, front-page exits, and products
+    /// with their revenue
+    Shop,
 }
 
 impl Uses {
@@ -72,6 +95,27 @@ impl Uses {
             networks: self.networks()?,
             id_window: self.id_window,
         }))
+    }
+
+    /// How a shop is counted, if it is.
+    pub(super) fn shop(&self) -> Result<Option<ShopSettings>, String> {
+        let given = [
+            ("--product", self.product.is_some()),
+            ("--value", self.value.is_some()),
+            ("--currency", self.currency.is_some()),
+            ("--shop-events", self.shop_events.is_some()),
+        ];
+        let is_shop = self.has(Use::Shop, "shop", &given)?;
+        Ok(is_shop.then(|| ShopSettings {
+            product: self.product.clone(),
+            value: self.value.clone(),
+            currency: self.currency.clone(),
+            events: self.shop_events.clone(),
+        }))
+    }
+
+    pub(super) fn is_blog(&self) -> bool {
+        self.uses.contains(&Use::Blog)
     }
 
     fn networks(&self) -> Result<Option<Networks>, String> {

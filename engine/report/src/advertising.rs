@@ -14,11 +14,8 @@ mod ledger;
 mod window;
 
 use std::hash::Hasher;
-use std::str;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use pixel_engine_log::field::Field;
 use pixel_engine_log::line::Line;
 use pixel_engine_log::select::Selector;
@@ -27,10 +24,8 @@ use siphasher::sip::SipHasher13;
 
 use crate::beacon::Value;
 use crate::networks::Networks;
-use crate::rows::{MAX_NAME_LEN, Place};
-use crate::settings::{Salt, SettingsError, listed, selectors};
-use crate::sighting::{AfterSlash, without_addresses};
-use crate::top::Escapes;
+use crate::rows::{self, Place, PlaceCache, Raw};
+use crate::settings::{Salt, SettingsError, event_names, listed, selectors};
 use crate::values::Values;
 use ledger::{Firing, Verdict};
 pub(crate) use ledger::{Firings, Ledger, Placement, Step, Steps, add_steps};
@@ -99,28 +94,10 @@ impl AdvertisingSettings {
             campaign: selectors("campaign", &or(&self.campaign, "query.campaign,query.utm_campaign"))?,
             publisher: selectors("publisher", &or(&self.publisher, "query.publisher,query.pub"))?,
             impression_id: selectors("impression_id", &or(&self.impression_id, "query.iid,query.imp"))?,
-            events: events(self.events.as_deref().unwrap_or_default())?,
+            events: event_names("ad_events", Step::ALL.map(Step::name), self.events.as_deref().unwrap_or_default())?,
             networks: self.networks.clone(),
             id_window: id_window as usize,
         })
-    }
-}
-
-/// The names of the steps' events, of a list such as `impression=imp,click=clk`.
-fn events(list: &str) -> Result<[Box<str>; Step::ALL.len()], SettingsError> {
-    let mut names: [Box<str>; _] = Step::ALL.map(|step| Box::from(step.name()));
-    for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        let wrong = || SettingsError::AdEvents(pair.to_owned());
-        let (step, name) = pair.split_once('=').ok_or_else(wrong)?;
-        let step = Step::ALL.into_iter().find(|known| known.name() == step.trim()).ok_or_else(wrong)?;
-        if name.trim().is_empty() {
-            return Err(wrong());
-        }
-        names[step as usize] = name.trim().into();
-    }
-    match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
-        Some((_, name)) => Err(SettingsError::SameAdEvent(name.to_string())),
-        None => Ok(names),
     }
 }
 
@@ -151,9 +128,7 @@ pub(crate) struct Advertising {
 /// What one thread has noted.
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// Rows by campaign and publisher as the log has them.
-    places: HashMap<Box<[u8]>, Place, RandomState>,
-    raw: Vec<u8>,
+    places: PlaceCache,
     firings: Vec<Firing>,
 }
 
@@ -174,7 +149,7 @@ impl Advertising {
             return;
         };
         let [campaign, publisher, id] = self.values.read(line);
-        let row = self.place(campaign, publisher, tally);
+        let row = self.place(campaign.as_ref(), publisher.as_ref(), tally);
         let verdict = if is_bot {
             Verdict::Bot
         } else if self.is_data_centre(line) {
@@ -205,28 +180,12 @@ impl Advertising {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, campaign: Option<Value<'_>>, publisher: Option<Value<'_>>, tally: &mut Tally) -> Place {
-        /// So many names as the log has them are kept by each thread.
-        const MAX_PLACES: usize = 1 << 14;
-        tally.raw.clear();
-        for value in [&campaign, &publisher] {
-            let (escapes, raw) = value.as_ref().map_or((0, &b""[..]), |value| (1 + escapes(value), value.raw()));
-            tally.raw.push(escapes);
-            tally.raw.extend_from_slice(&(raw.len() as u64).to_le_bytes());
-            tally.raw.extend_from_slice(raw);
-        }
-        if let Some(place) = tally.places.get(&*tally.raw) {
-            return *place;
-        }
-        let place = match (name(campaign), name(publisher)) {
+    fn place(&self, campaign: Option<&Value<'_>>, publisher: Option<&Value<'_>>, tally: &mut Tally) -> Place {
+        let parts = [campaign, publisher].map(|value| value.map_or(Raw::Nothing, Raw::Value));
+        tally.places.get(parts, || match (rows::name(campaign), rows::name(publisher)) {
             (Ok(campaign), Ok(publisher)) => self.ledger().rows.place(Placement { campaign, publisher }),
             _ => Place::OTHER,
-        };
-        if tally.places.len() >= MAX_PLACES {
-            tally.places.clear();
-        }
-        tally.places.insert(tally.raw.as_slice().into(), place);
-        place
+        })
     }
 
     fn is_data_centre(&self, line: &Line<'_>) -> bool {
@@ -242,44 +201,9 @@ impl Advertising {
     }
 }
 
-fn escapes(value: &Value<'_>) -> u8 {
-    match value.escapes() {
-        Escapes::Once => 0,
-        Escapes::OnceInQuery => 1,
-        Escapes::Twice => 2,
-    }
-}
-
-/// The value as a name that people read, without any address; an error if it is too long to have a
-/// row.
-pub(crate) fn name(value: Option<Value<'_>>) -> Result<Option<Box<str>>, TooLong> {
-    let Some(value) = value else { return Ok(None) };
-    let text = value.decoded();
-    if text.len() > MAX_NAME_LEN {
-        return Err(TooLong);
-    }
-    Ok(Some(without_addresses(&String::from_utf8_lossy(&text), AfterSlash::Address).into()))
-}
-
-/// A name is too long to have a row.
-pub(crate) struct TooLong;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn events_have_the_names_that_they_are_given() {
-        let names = |list: &str| events(list).unwrap().map(String::from);
-        assert_eq!(names(""), ["impression", "viewable", "click", "conversion"]);
-        assert_eq!(names(" impression=imp, click = clk,"), ["imp", "viewable", "clk", "conversion"]);
-        for (list, says) in
-            [("imp", "`imp` "), ("view=imp", "`view=imp` "), ("click=", "`click=` "), ("impression=click", "`click` ")]
-        {
-            let error = events(list).unwrap_err().to_string();
-            assert!(error.contains(says), "{error}");
-        }
-    }
 
     #[test]
     fn windows_have_bounds() {

@@ -4,8 +4,13 @@
 use std::hash::Hash;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+
+use crate::beacon::Value;
+use crate::sighting::{AfterSlash, without_addresses};
+use crate::top::Escapes;
 
 /// So many names have a row of their own.
 pub(crate) const MAX_ROWS: usize = 100_000;
@@ -93,6 +98,69 @@ impl Moved {
         self.0.get(before.0 as usize).copied().unwrap_or(Place::OTHER)
     }
 }
+
+/// The rows of one thread, by what the lines have: a name that comes again is not decoded again.
+#[derive(Default)]
+pub(crate) struct PlaceCache {
+    places: HashMap<Box<[u8]>, Place, RandomState>,
+    raw: Vec<u8>,
+}
+
+/// A part of a row's name as a line has it.
+#[derive(Clone, Copy)]
+pub(crate) enum Raw<'a> {
+    Nothing,
+    Value(&'a Value<'a>),
+    Name(&'a str),
+}
+
+impl PlaceCache {
+    /// So many are kept.
+    const MAX_PLACES: usize = 1 << 14;
+
+    /// The row of these parts; `new` finds it when they come for the first time.
+    #[inline]
+    pub(crate) fn get<const N: usize>(&mut self, parts: [Raw<'_>; N], new: impl FnOnce() -> Place) -> Place {
+        self.raw.clear();
+        for part in parts {
+            let (kind, text) = match part {
+                Raw::Nothing => (0, &b""[..]),
+                Raw::Name(name) => (1, name.as_bytes()),
+                Raw::Value(value) => match value.escapes() {
+                    Escapes::Once => (2, value.raw()),
+                    Escapes::OnceInQuery => (3, value.raw()),
+                    Escapes::Twice => (4, value.raw()),
+                },
+            };
+            self.raw.push(kind);
+            self.raw.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            self.raw.extend_from_slice(text);
+        }
+        if let Some(place) = self.places.get(&*self.raw) {
+            return *place;
+        }
+        let place = new();
+        if self.places.len() >= PlaceCache::MAX_PLACES {
+            self.places.clear();
+        }
+        self.places.insert(self.raw.as_slice().into(), place);
+        place
+    }
+}
+
+/// The value as a name that people read, without any address; an error if it is too long to have a
+/// row.
+pub(crate) fn name(value: Option<&Value<'_>>) -> Result<Option<Box<str>>, TooLong> {
+    let Some(value) = value else { return Ok(None) };
+    let text = value.decoded();
+    if text.len() > MAX_NAME_LEN {
+        return Err(TooLong);
+    }
+    Ok(Some(without_addresses(&String::from_utf8_lossy(&text), AfterSlash::Address).into()))
+}
+
+/// A name is too long to have a row.
+pub(crate) struct TooLong;
 
 #[cfg(test)]
 mod tests {
