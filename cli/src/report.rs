@@ -62,8 +62,9 @@ pub(crate) struct Report {
     showing: Showing,
 
     /// The standard log of the same hours: files, folders or globs; repeatable. Says which of its
-    /// lines are missing from the inputs, by x-edge-request-id
-    #[arg(long, value_name = "STANDARD", conflicts_with = "live")]
+    /// lines are missing from the inputs, by x-edge-request-id. Without a value, what states say of
+    /// it is merged
+    #[arg(long, value_name = "STANDARD", conflicts_with = "live", num_args = 0..=1, default_missing_value = "")]
     reconcile: Vec<String>,
 
     /// Write what was counted to a file, for --merge
@@ -182,7 +183,9 @@ impl Report {
             Err(message) => usage_error("report", &message),
         };
         let definitions = self.counting.definitions(&self.uses, own_bots.clone(), !self.reconcile.is_empty());
-        let (definitions, view) = match definitions.and_then(|defined| Ok((defined, View { blog: self.uses.is_blog(), ..self.showing.view()? }))) {
+        let (definitions, view) = match definitions
+            .and_then(|defined| Ok((defined, View { blog: self.uses.is_blog(), ..self.showing.view()? })))
+        {
             Ok(both) => both,
             Err(message) => usage_error("report", &message),
         };

@@ -32,7 +32,7 @@ pub(super) fn read(
 ) -> Lines {
     let Some(log) = beacons.standard_log() else { return Lines::default() };
     let mut inputs = Vec::new();
-    for argument in arguments {
+    for argument in arguments.iter().filter(|argument| !argument.is_empty()) {
         match expand(argument) {
             Ok(found) => inputs.extend(found),
             Err(error) => {

@@ -1,5 +1,6 @@
 //! Advertisements: what of their events counts, what does not, and why.
 
+use pixel_engine_agents::BOT_LIST;
 use serde::Serialize;
 
 use super::{View, percent};
@@ -210,7 +211,7 @@ fn definitions(defined: &DefinedAdvertising, state: &State) -> Vec<Definition> {
         definition("clicks", format!("events named {click}")),
         definition("conversions", format!("events named {conversion}")),
         definition("gross", "all lines with that event, whatever the answer to the request was".to_owned()),
-        definition("bots", format!("lines whose cs-user-agent is of a bot, by the list crawler-user-agents{own_bots}")),
+        definition("bots", format!("lines whose cs-user-agent is of a bot, by the list {BOT_LIST}{own_bots}")),
         definition("data_centres", data_centres),
         definition(
             "duplicates",

@@ -215,3 +215,28 @@ fn notes(state: &State, counted: &reconcile::Reconciled) -> Vec<String> {
     }
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::LineCounts;
+
+    fn hours(of: &[(u32, u64, u64)]) -> reconcile::Reconciled {
+        let lines = |lines| LineCounts { lines, without_id: 0 };
+        let hours = of.iter().map(|(hour, standard, real_time)| (*hour, [lines(*standard), lines(*real_time)]));
+        reconcile::Reconciled { hours: hours.collect(), ..reconcile::Reconciled::default() }
+    }
+
+    #[test]
+    fn an_hour_that_one_log_misses_between_others_is_compared() {
+        assert_eq!(covered(&hours(&[(1, 0, 5), (2, 4, 5), (3, 4, 0), (5, 0, 5), (6, 4, 5), (7, 4, 0)])), Some(2..=6));
+        assert_eq!(covered(&hours(&[(1, 4, 0), (2, 0, 5)])), None);
+        assert_eq!(covered(&hours(&[(1, 0, 5)])), None);
+        let seen = |standard, real_time| (0, Seen { standard, real_time });
+        let entries = [seen(2, 2), seen(3, 0), seen(0, 5), seen(0, 7), seen(1, 2), seen(2, 1)];
+        let found = ids_by_hour(&entries, Some(&(2..=6)));
+        let found: Vec<_> =
+            found.into_iter().map(|(hour, ids)| (hour, ids.both, ids.only_standard, ids.only_real_time)).collect();
+        assert_eq!(found, [(2, 2, 0, 0), (3, 0, 1, 0), (5, 0, 0, 1)]);
+    }
+}
