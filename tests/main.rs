@@ -84,6 +84,8 @@ mod query_encoding;
 mod report;
 /// `report --html` and `--csv`: every number, escaped, readable by everyone.
 mod report_page;
+/// What reports are for: advertisements, blogs, shops, and real-time logs beside standard logs.
+mod report_use;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
 /// A stream of single lines, Lambda, a stream of aggregates: all of it on this machine.

@@ -3,7 +3,9 @@
 mod csv;
 mod live;
 mod page;
+mod standard;
 mod text;
+mod uses;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -27,6 +29,7 @@ use pixel_engine::source::{Files, Follow, Input, Start, expand};
 use crate::only_bad_lines::only_bad_lines;
 use crate::settings::{Reading, config};
 use crate::{Outcome, output, progress, stop_on_signals, usage_error};
+use uses::Uses;
 
 /// Say what the beacons in a log mean: visitors, sessions, pages, agents, faults, funnels
 ///
@@ -38,6 +41,7 @@ use crate::{Outcome, output, progress, stop_on_signals, usage_error};
   pixel-engine report logs/ --time-zone Europe/Zurich --json > report.json
   pixel-engine report logs/ --html report.html --csv tables/
   pixel-engine report logs/ --funnel 'view > cart > checkout > paid'
+  pixel-engine report logs/ --use ad-tech --networks data-centres.txt
   pixel-engine report day-1/ --salt-file salt --save day-1.state
   pixel-engine report --merge day-1.state --merge day-2.state --salt-file salt")]
 pub(crate) struct Report {
@@ -52,7 +56,16 @@ pub(crate) struct Report {
     counting: Counting,
 
     #[command(flatten)]
+    uses: Uses,
+
+    #[command(flatten)]
     showing: Showing,
+
+    /// The standard log of the same hours: files, folders or globs; repeatable. Says which of its
+    /// lines are missing from the inputs, by x-edge-request-id. Without a value, what states say of
+    /// it is merged
+    #[arg(long, value_name = "STANDARD", conflicts_with = "live", num_args = 0..=1, default_missing_value = "")]
+    reconcile: Vec<String>,
 
     /// Write what was counted to a file, for --merge
     #[arg(long, value_name = "STATE")]
@@ -165,12 +178,20 @@ impl Report {
             ..self.reading.settings(Settings::default())
         };
         let config = config("report", &settings);
-        let (definitions, view) =
-            match self.counting.definitions().and_then(|defined| Ok((defined, self.showing.view()?))) {
-                Ok(both) => both,
-                Err(message) => usage_error("report", &message),
-            };
-        match self.report(&config, definitions, &view) {
+        let own_bots = match self.counting.own_bots() {
+            Ok(list) => list,
+            Err(message) => usage_error("report", &message),
+        };
+        let definitions = self.counting.definitions(&self.uses, own_bots.clone(), !self.reconcile.is_empty());
+        let (definitions, view) = match definitions
+            .and_then(|defined| Ok((defined, View { blog: self.uses.is_blog(), ..self.showing.view()? })))
+        {
+            Ok(both) => both,
+            Err(message) => usage_error("report", &message),
+        };
+        let standard = standard::settings(settings);
+        let standard = crate::settings::config("report", &standard);
+        match self.report(&config, &standard, definitions, own_bots.as_deref(), &view) {
             Ok(outcome) => outcome,
             Err(message) => {
                 eprintln!("pixel-engine: {message}");
@@ -179,8 +200,15 @@ impl Report {
         }
     }
 
-    fn report(&self, config: &Config, definitions: Definitions, view: &View) -> Result<Outcome, String> {
-        let agents = self.counting.agents()?;
+    fn report(
+        &self,
+        config: &Config,
+        standard: &Config,
+        definitions: Definitions,
+        own_bots: Option<&str>,
+        view: &View,
+    ) -> Result<Outcome, String> {
+        let agents = self.counting.agents(own_bots)?;
         let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
         let mut ended = Ended::default();
         let beacons = Arc::new(Observed::new(Beacons::new(definitions, agents)));
@@ -190,7 +218,8 @@ impl Report {
             self.read(config, &beacons, view, &stop, &mut ended)?
         };
         let observer = beacons.observer();
-        let mut state = observer.take(beacons.take()).with_lines(lines);
+        let standard_lines = standard::read(observer, &self.reconcile, standard, self.quiet, stop, &mut ended);
+        let mut state = observer.take(beacons.take()).with_lines(lines).with_standard_lines(standard_lines);
         for path in &self.merge {
             let merged = load(path).and_then(|other| state.merge(other));
             merged.map_err(|error| format!("{}: {error}", path.display()))?;
@@ -278,7 +307,9 @@ impl Ended {
             Outcome::Failed
         } else if self.interrupted {
             Outcome::Stopped
-        } else if document.lines.bad > 0 && document.lines.bad == document.lines.lines_in {
+        } else if has_only_bad_lines(&document.lines)
+            || document.reconciled.as_ref().is_some_and(|both| has_only_bad_lines(&both.standard_log))
+        {
             Outcome::OnlyBadLines
         } else {
             Outcome::Done
@@ -286,8 +317,12 @@ impl Ended {
     }
 }
 
+fn has_only_bad_lines(lines: &Lines) -> bool {
+    lines.bad > 0 && lines.bad == lines.lines_in
+}
+
 impl Counting {
-    fn definitions(&self) -> Result<Definitions, String> {
+    fn definitions(&self, uses: &Uses, own_bots: Option<String>, reconcile: bool) -> Result<Definitions, String> {
         let salt = match &self.salt_file {
             Some(path) => Some(fs::read(path).map_err(|error| format!("--salt-file {}: {error}", path.display()))?),
             None => None,
@@ -304,14 +339,22 @@ impl Counting {
             burst: self.burst,
             sampling: self.sampling,
             salt,
+            own_bots,
+            advertising: uses.advertising()?,
+            shop: uses.shop()?,
+            reconcile,
         };
         settings.validate().map_err(|error| error.to_string())
     }
 
-    fn agents(&self) -> Result<Agents, String> {
-        let Some(path) = &self.bots else { return Ok(Agents::new()) };
-        let list = fs::read_to_string(path).map_err(|error| format!("--bots {}: {error}", path.display()))?;
-        Agents::with_own_list(&list).map_err(|error| format!("--bots {}: {error}", path.display()))
+    fn own_bots(&self) -> Result<Option<String>, String> {
+        let Some(path) = &self.bots else { return Ok(None) };
+        fs::read_to_string(path).map(Some).map_err(|error| format!("--bots {}: {error}", path.display()))
+    }
+
+    fn agents(&self, own_bots: Option<&str>) -> Result<Agents, String> {
+        let (Some(path), Some(list)) = (&self.bots, own_bots) else { return Ok(Agents::new()) };
+        Agents::with_own_list(list).map_err(|error| format!("--bots {}: {error}", path.display()))
     }
 }
 
@@ -325,7 +368,7 @@ impl Showing {
             })?,
         };
         let top = self.top.unwrap_or(if self.has_files() || self.json { 100 } else { 10 });
-        Ok(View { zone, top, recent: 10 })
+        Ok(View { zone, top, recent: 10, ..View::default() })
     }
 
     fn has_files(&self) -> bool {

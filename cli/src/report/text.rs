@@ -1,5 +1,10 @@
 //! The report for a terminal.
 
+mod advertising;
+mod blog;
+mod reconcile;
+mod shop;
+
 use std::fmt::{self, Display, Formatter};
 
 use indicatif::HumanCount as Count;
@@ -70,6 +75,18 @@ impl Display for Text<'_> {
         }
         if let Some(report) = &report.funnel {
             funnel(out, report)?;
+        }
+        if let Some(report) = &report.advertising {
+            advertising::advertising(out, report)?;
+        }
+        if let Some(report) = &report.reconciled {
+            reconcile::reconciled(out, report)?;
+        }
+        if let Some(report) = &report.blog {
+            blog::blog(out, report)?;
+        }
+        if let Some(report) = &report.shop {
+            shop::shop(out, report)?;
         }
         for of_kind in report.tables.iter().filter(|table| !table.rows.is_empty()) {
             table(out, of_kind)?;

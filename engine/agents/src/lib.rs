@@ -41,6 +41,9 @@ pub use device::Device;
 pub use families::Browser;
 pub use own_list::{OwnListError, OwnListProblem};
 
+/// The list that names bots, and its version: what a report must say of how it filtered.
+pub const BOT_LIST: &str = "crawler-user-agents 1.67.0, of 2026-10-25";
+
 /// Reads user agents. It is built once, and asked by any number of threads.
 ///
 /// Ask once for each distinct user agent, and keep the answer. What that costs, on one core of a
@@ -154,6 +157,14 @@ mod tests {
     use super::*;
 
     static AGENTS: LazyLock<Agents> = LazyLock::new(Agents::new);
+
+    #[test]
+    fn the_version_of_the_list_is_that_of_the_data() {
+        let (name, version) = BOT_LIST.split_once(' ').unwrap();
+        let readme = include_str!("../data/README.md");
+        let line = readme.lines().find(|line| line.starts_with("| `bots.tsv`")).unwrap();
+        assert!(line.contains(name) && line.contains(version), "{line}");
+    }
 
     #[test]
     fn a_verdict_about_bots_prepares_no_rules() {

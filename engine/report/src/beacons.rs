@@ -3,7 +3,7 @@
 
 use std::hash::Hasher;
 use std::net::Ipv6Addr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pixel_engine_agents::Agents;
@@ -14,12 +14,15 @@ use pixel_engine_log::percent;
 use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
 
+use crate::advertising::{self, Advertising};
 use crate::beacon::{Beacon, Fault, Page, Reader, Slot, Value, fault_of, status_of, time_of};
 use crate::hours::Hours;
 use crate::latency::Latency;
+use crate::reconcile::{self, Reconcile, Side, StandardLog};
 use crate::rules::{self, Rule};
 use crate::sample::{Kept, SHARDS, Sample, shard_of};
 use crate::settings::Definitions;
+use crate::shop::{self, Shop};
 use crate::sighting::{AfterSlash, Latest, Sight, without_addresses};
 use crate::state::{Dimension, MAX_IDS, MAX_RECENT, MAX_VISITOR_PLACES, State, Totals};
 use crate::top::{Counts, Escapes, Names};
@@ -33,6 +36,9 @@ pub struct Beacons {
     state: Mutex<State>,
     visitors: Sample<Visitor>,
     ids: Sample<u32>,
+    advertising: Option<Advertising>,
+    shop: Option<Shop>,
+    reconcile: Option<Arc<Reconcile>>,
 }
 
 /// How long a thread keeps what it has counted to itself.
@@ -61,6 +67,9 @@ pub struct Tally {
     time_to_first_byte: Latency,
     latest: Latest,
     poured: Option<Instant>,
+    advertising: advertising::Tally,
+    shop: shop::Tally,
+    reconcile: reconcile::Tally,
 }
 
 /// The fields whose values are counted as they are.
@@ -114,6 +123,9 @@ impl Default for Tally {
             time_to_first_byte: Latency::default(),
             latest: Latest::default(),
             poured: None,
+            advertising: advertising::Tally::default(),
+            shop: shop::Tally::default(),
+            reconcile: reconcile::Tally::default(),
         }
     }
 }
@@ -136,6 +148,9 @@ impl Beacons {
         Beacons {
             reader: Reader::new(&definitions),
             state: Mutex::new(State::new(definitions.defined())),
+            advertising: definitions.advertising.as_ref().map(|of| Advertising::new(of, definitions.salt)),
+            shop: definitions.shop.as_ref().map(Shop::new),
+            reconcile: definitions.reconcile.then(|| Arc::new(Reconcile::new(definitions.salt))),
             definitions,
             agents,
             visitors: Sample::new(MAX_VISITOR_PLACES),
@@ -156,6 +171,9 @@ impl Beacons {
         let mut state = std::mem::replace(&mut *state, empty);
         state.visitors = self.visitors.take();
         state.ids = self.ids.take();
+        state.advertising = self.advertising.as_ref().map(Advertising::take);
+        state.products = self.shop.as_ref().map(Shop::take);
+        state.reconciled = self.reconcile.as_deref().map(Reconcile::take);
         state
     }
 
@@ -167,6 +185,12 @@ impl Beacons {
         state.visitors = self.visitors.copy();
         state.ids = self.ids.copy();
         state
+    }
+
+    /// An observer for a run that reads the standard log of the same hours; none unless the log is
+    /// to be reconciled.
+    pub fn standard_log(&self) -> Option<StandardLog> {
+        self.reconcile.clone().map(StandardLog)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -317,6 +341,13 @@ impl Observer for Beacons {
         if let Some(funnel) = &self.definitions.funnel {
             steps = funnel.of_line(steps, line);
         }
+        if let Some(advertising) = &self.advertising {
+            advertising.note(line, event, time, is_bot, &mut tally.advertising);
+        }
+
+        if let Some(reconcile) = &self.reconcile {
+            reconcile.note(line, Side::RealTime, time, &mut tally.reconcile);
+        }
 
         let page = beacon.get(Slot::Page).map(|value| {
             tally.pages.get(value.raw(), value.escapes(), || {
@@ -329,6 +360,9 @@ impl Observer for Beacons {
             page.counts.add(is_bot);
             (&page.name, page.known.hash, &page.name[..page.known.host_len])
         });
+        if let Some(shop) = &self.shop {
+            shop.note(line, event, page, is_bot, &mut tally.shop);
+        }
 
         match beacon.get(Slot::Referrer) {
             None => tally.totals.direct.add(is_bot),
@@ -410,6 +444,15 @@ impl Observer for Beacons {
 
     fn end_block(&self, tally: &mut Tally) {
         self.visit(tally);
+        if let Some(advertising) = &self.advertising {
+            advertising.end_block(&mut tally.advertising);
+        }
+        if let Some(shop) = &self.shop {
+            shop.end_block(&mut tally.shop);
+        }
+        if let Some(reconcile) = &self.reconcile {
+            reconcile.end_block(Side::RealTime, &mut tally.reconcile);
+        }
         let is_due = tally.poured.get_or_insert_with(Instant::now).elapsed() >= POUR_EVERY;
         if is_due || tally.is_full() {
             self.pour(tally);

@@ -43,22 +43,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod advertising;
 mod beacon;
 mod beacons;
 pub mod document;
 mod funnel;
 mod hours;
 mod latency;
+mod money;
+mod networks;
+mod reconcile;
+mod rows;
 mod rules;
 mod sample;
 mod settings;
+mod shop;
 mod sighting;
 mod state;
 mod top;
+mod values;
 mod visitor;
 
+pub use advertising::{AdvertisingSettings, DefinedAdvertising};
 pub use beacons::{Beacons, Tally};
 pub use document::{Document, View};
 pub use funnel::{Funnel, FunnelError};
+pub use networks::{Networks, NetworksError, NetworksProblem};
+pub use reconcile::StandardLog;
 pub use settings::{Defined, Definitions, Settings, SettingsError};
+pub use shop::{DefinedShop, ShopSettings};
 pub use state::{BadLines, Lines, State, StateError};

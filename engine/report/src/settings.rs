@@ -10,7 +10,9 @@ use std::time::Duration;
 use pixel_engine_log::select::{SelectError, Selector};
 use serde::{Deserialize, Serialize};
 
+use crate::advertising::{self, AdvertisingSettings, DefinedAdvertising};
 use crate::funnel::{Funnel, FunnelError};
+use crate::shop::{self, DefinedShop, ShopSettings};
 
 /// What to count; what is `None` has the default that its field names.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,15 @@ pub struct Settings {
     /// What visitors are hashed with, so that reports of several machines can be merged. Default:
     /// random bytes.
     pub salt: Option<Vec<u8>>,
+    /// The list of bots of your own that [`Agents`](pixel_engine_agents::Agents) have, if any:
+    /// reports by other lists are not merged.
+    pub own_bots: Option<String>,
+    /// How advertisements are counted. Default: not at all.
+    pub advertising: Option<AdvertisingSettings>,
+    /// How a shop is counted. Default: not at all. Its steps are the funnel if none is given.
+    pub shop: Option<ShopSettings>,
+    /// Whether the ids of all lines are kept, so that the log can be reconciled with another one.
+    pub reconcile: bool,
 }
 
 /// Why settings cannot be used.
@@ -74,6 +85,27 @@ pub enum SettingsError {
     /// The system has no random numbers.
     #[error("no random salt: {0}")]
     Random(String),
+    /// A list of names for events in which something is no name.
+    #[error("{of}: `{pair}` is no pair of a step and a name; the steps are {steps}")]
+    EventName {
+        /// Which setting.
+        of: &'static str,
+        /// What is wrong.
+        pair: String,
+        /// What there can be names for.
+        steps: String,
+    },
+    /// Two steps would be one.
+    #[error("{of}: two steps have events named `{name}`")]
+    SameEventName {
+        /// Which setting.
+        of: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A window of no ids, or of more than fit into memory.
+    #[error("id_window: an advertisement's ids are told from the last 1 to {0}")]
+    IdWindow(u64),
 }
 
 /// The shortest salt in bytes.
@@ -93,6 +125,10 @@ pub struct Definitions {
     pub(crate) burst: u32,
     pub(crate) sampling: f64,
     pub(crate) salt: Salt,
+    pub(crate) own_bots: Option<String>,
+    pub(crate) advertising: Option<advertising::Definition>,
+    pub(crate) shop: Option<shop::Definition>,
+    pub(crate) reconcile: bool,
 }
 
 /// The key of every hash of a visitor.
@@ -120,6 +156,8 @@ impl Settings {
         if !(sampling > 0.0 && sampling <= 100.0) {
             return Err(SettingsError::Sampling);
         }
+        let shop = self.shop.as_ref().map(ShopSettings::validate).transpose()?;
+        let shop_steps = shop.as_ref().map(|shop| shop.events.join(" > "));
         let known_events = self.known_events.as_deref().unwrap_or_default().split(',').map(str::trim);
         Ok(Definitions {
             event: selectors("event", self.event.as_deref().unwrap_or("query.e,query.event,query.ev"))?,
@@ -128,11 +166,15 @@ impl Settings {
             visitor: selectors("visitor", self.visitor.as_deref().unwrap_or("query.uid,query.user_id"))?,
             known_events: known_events.filter(|name| !name.is_empty()).map(Box::from).collect(),
             session_gap_millis,
-            funnel: self.funnel.as_deref().map(str::parse).transpose()?,
+            funnel: self.funnel.as_ref().or(shop_steps.as_ref()).map(|steps| steps.parse()).transpose()?,
             funnel_gap_millis,
             burst: self.burst.unwrap_or(60),
             sampling,
             salt: self.salt()?,
+            own_bots: self.own_bots.clone(),
+            advertising: self.advertising.as_ref().map(AdvertisingSettings::validate).transpose()?,
+            shop,
+            reconcile: self.reconcile,
         })
     }
 
@@ -155,11 +197,38 @@ fn millis(of: &'static str, time: Duration) -> Result<i64, SettingsError> {
     }
 }
 
-fn selectors(of: &'static str, list: &str) -> Result<Vec<Selector>, SettingsError> {
+pub(crate) fn selectors(of: &'static str, list: &str) -> Result<Vec<Selector>, SettingsError> {
     let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
     let selectors = names.map(|name| name.parse().map_err(|error| SettingsError::Field { of, error }));
     let selectors: Vec<Selector> = selectors.collect::<Result<_, _>>()?;
     if selectors.is_empty() { Err(SettingsError::NoField(of)) } else { Ok(selectors) }
+}
+
+/// The names of the steps' events, by a list such as `impression=imp,click=clk`; a step that it
+/// does not name is the name of its event.
+pub(crate) fn event_names<const N: usize>(
+    of: &'static str,
+    steps: [&str; N],
+    list: &str,
+) -> Result<[Box<str>; N], SettingsError> {
+    let mut names = steps.map(Box::<str>::from);
+    for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let wrong = || SettingsError::EventName { of, pair: pair.to_owned(), steps: steps.join(", ") };
+        let (step, name) = pair.split_once('=').ok_or_else(wrong)?;
+        let step = steps.iter().position(|known| *known == step.trim()).ok_or_else(wrong)?;
+        if name.trim().is_empty() {
+            return Err(wrong());
+        }
+        names[step] = name.trim().into();
+    }
+    match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+        Some((_, name)) => Err(SettingsError::SameEventName { of, name: name.to_string() }),
+        None => Ok(names),
+    }
+}
+
+pub(crate) fn listed(selectors: &[Selector]) -> String {
+    selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The definitions as text: what a report prints beside its numbers, and what must be the same for
@@ -188,6 +257,14 @@ pub struct Defined {
     pub sampling: f64,
     /// Tells salts apart without telling what they are.
     pub salt_check: String,
+    /// Tells your own lists of bots apart; none without one.
+    pub own_bots: Option<String>,
+    /// How advertisements are counted, if they are.
+    pub advertising: Option<DefinedAdvertising>,
+    /// How a shop is counted, if it is.
+    pub shop: Option<DefinedShop>,
+    /// Whether the ids of all lines are kept.
+    pub reconcile: bool,
 }
 
 impl Defined {
@@ -209,12 +286,11 @@ impl Defined {
 impl Definitions {
     /// As text.
     pub fn defined(&self) -> Defined {
-        let list = |selectors: &[Selector]| selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         Defined {
-            event: list(&self.event),
-            page: list(&self.page),
-            referrer: list(&self.referrer),
-            visitor: list(&self.visitor),
+            event: listed(&self.event),
+            page: listed(&self.page),
+            referrer: listed(&self.referrer),
+            visitor: listed(&self.visitor),
             known_events: self.known_events.iter().map(ToString::to_string).collect(),
             session_gap_millis: self.session_gap_millis,
             funnel: self.funnel.as_ref().map(ToString::to_string),
@@ -223,6 +299,10 @@ impl Definitions {
             sampling: self.sampling,
             // 32 bits: enough to tell two salts apart, too few to find one of 128 by.
             salt_check: blake3::hash(&self.salt.0).to_hex()[..8].to_owned(),
+            own_bots: self.own_bots.as_ref().map(|list| blake3::hash(list.as_bytes()).to_hex()[..16].to_owned()),
+            advertising: self.advertising.as_ref().map(advertising::Definition::defined),
+            shop: self.shop.as_ref().map(shop::Definition::defined),
+            reconcile: self.reconcile,
         }
     }
 }
@@ -247,6 +327,35 @@ mod tests {
                 SettingsError::Sampling
             );
         }
+    }
+
+    #[test]
+    fn events_have_the_names_that_they_are_given() {
+        let names = |list| event_names("ad_events", ["impression", "click"], list);
+        assert_eq!(names("").unwrap().map(String::from), ["impression", "click"]);
+        assert_eq!(names(" impression=imp, click = clk,").unwrap().map(String::from), ["imp", "clk"]);
+        for (list, says) in [
+            ("imp", "`imp` is no pair of a step and a name; the steps are impression, click"),
+            ("view=imp", "`view=imp` "),
+            ("click=", "`click=` "),
+            ("impression=click", "two steps have events named `click`"),
+        ] {
+            let error = names(list).unwrap_err().to_string();
+            assert!(error.starts_with("ad_events: ") && error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_steps_of_a_shop_are_its_funnel() {
+        let funnel = |settings: Settings| settings.validate().unwrap().defined().funnel;
+        let shop = || Some(ShopSettings { events: Some("paid=order".into()), ..ShopSettings::default() });
+        assert_eq!(
+            funnel(Settings { shop: shop(), ..Settings::default() }).as_deref(),
+            Some("view > cart > checkout > order")
+        );
+        let own = Settings { shop: shop(), funnel: Some("a > b".into()), ..Settings::default() };
+        assert_eq!(funnel(own).as_deref(), Some("a > b"));
+        assert_eq!(funnel(Settings::default()), None);
     }
 
     #[test]

@@ -8,11 +8,14 @@ use std::io::{self, Read, Write};
 use pixel_engine_core::run::{Report, Summary};
 use serde::{Deserialize, Serialize};
 
+use crate::advertising::Ledger;
 use crate::hours::Hours;
 use crate::latency::Latency;
+use crate::reconcile::Reconciled;
 use crate::rules::{Broken, Rule};
 use crate::sample::{Kepts, Sample};
 use crate::settings::Defined;
+use crate::shop::{self, Products};
 use crate::sighting::{AfterSlash, Examples, Sight, without_addresses};
 use crate::top::{Counts, Top};
 use crate::visitor::Visitor;
@@ -70,6 +73,10 @@ pub struct State {
     pub(crate) recent: Examples,
     pub(crate) visitors: Kepts<Visitor>,
     pub(crate) ids: Kepts<u32>,
+    /// There if they are defined.
+    pub(crate) advertising: Option<Ledger>,
+    pub(crate) products: Option<Products>,
+    pub(crate) reconciled: Option<Reconciled>,
 }
 
 /// What became of lines before they were counted: in = counted + filtered + bad.
@@ -119,7 +126,7 @@ impl Lines {
         }
     }
 
-    fn merge(&mut self, from: Lines) {
+    pub(crate) fn merge(&mut self, from: Lines) {
         self.lines_in += from.lines_in;
         self.counted += from.counted;
         self.filtered += from.filtered;
@@ -261,12 +268,23 @@ impl State {
             recent: Examples::default(),
             visitors: Kepts::default(),
             ids: Kepts::default(),
+            advertising: None,
+            products: None,
+            reconciled: None,
         }
     }
 
     /// Says what became of the lines of the run.
     pub fn with_lines(self, lines: Lines) -> State {
         State { lines, ..self }
+    }
+
+    /// Says what became of the lines of the run that read the standard log.
+    pub fn with_standard_lines(mut self, lines: Lines) -> State {
+        if let Some(reconciled) = &mut self.reconciled {
+            reconciled.standard_lines = lines;
+        }
+        self
     }
 
     pub(crate) fn top(&self, dimension: Dimension) -> &Top {
@@ -305,6 +323,15 @@ impl State {
         self.time_taken.merge(&from.time_taken);
         self.time_to_first_byte.merge(&from.time_to_first_byte);
         self.recent.merge_latest(MAX_RECENT, from.recent);
+        if let (Some(ledger), Some(more)) = (&mut self.advertising, from.advertising) {
+            ledger.merge(more);
+        }
+        if let (Some(products), Some(more)) = (&mut self.products, from.products) {
+            shop::merge(products, more);
+        }
+        if let (Some(reconciled), Some(more)) = (&mut self.reconciled, from.reconciled) {
+            reconciled.merge(more);
+        }
         Ok(())
     }
 

@@ -5,7 +5,11 @@
 //! sample of the requests; every number that is an estimate has its error beside it.
 
 mod abnormal;
+mod advertising;
+mod blog;
+mod reconcile;
 mod series;
+mod shop;
 mod tables;
 mod visitors;
 
@@ -15,7 +19,11 @@ use pixel_engine_agents::Agents;
 use serde::Serialize;
 
 pub use abnormal::{Abnormal, Event, Rule};
+pub use advertising::{Advertising, AdvertisingCounts, AdvertisingRow, AdvertisingSum, Definition, Firings, IdWindow};
+pub use blog::{Blog, Share, Shares};
+pub use reconcile::{Compared, ComparedHour, Reconciled};
 pub use series::{Moment, Series};
+pub use shop::{AbandonedCarts, FrontPageExits, Product, ProductCounts, Revenue, Shop};
 pub use tables::{Row, Table};
 pub use visitors::{FunnelReport, FunnelStep, Sessions, Visitors};
 
@@ -35,11 +43,13 @@ pub struct View {
     pub top: usize,
     /// The most recent events that are shown, at most 20.
     pub recent: usize,
+    /// Whether to say what a blog wants to know.
+    pub blog: bool,
 }
 
 impl Default for View {
     fn default() -> View {
-        View { zone: TimeZone::UTC, top: 20, recent: 10 }
+        View { zone: TimeZone::UTC, top: 20, recent: 10, blog: false }
     }
 }
 
@@ -83,6 +93,14 @@ pub struct Document {
     pub abnormal: Abnormal,
     /// The latest events by their time, the latest first.
     pub recent: Vec<Event>,
+    /// Advertisements, if they were counted.
+    pub advertising: Option<Advertising>,
+    /// What a standard log has and this log has not, if there was one.
+    pub reconciled: Option<Reconciled>,
+    /// What a blog wants to know, if it was asked for.
+    pub blog: Option<Blog>,
+    /// What a shop wants to know, if it was counted.
+    pub shop: Option<Shop>,
 }
 
 /// A number of beacons.
@@ -134,6 +152,7 @@ impl Document {
         let all = scale.counts(totals.beacons);
         let names = visitors::PageNames::of(state);
         let by_hour = series::by_hour(state, view, scale);
+        let funnel = visitors::funnel(state, &names);
         Document {
             schema: "pixel-engine report",
             version: VERSION,
@@ -153,7 +172,6 @@ impl Document {
             by_day: series::by_day(state, view, scale),
             visitors: visitors::visitors(state),
             sessions: visitors::sessions(state, &names, view),
-            funnel: visitors::funnel(state, &names),
             tables: tables::tables(state, agents, view, scale),
             latency: vec![
                 latency(
@@ -169,6 +187,11 @@ impl Document {
             ],
             abnormal: abnormal::abnormal(state, &by_hour, view, scale),
             recent: state.recent.latest_first().take(view.recent).map(|event| Event::of(event, &view.zone)).collect(),
+            advertising: advertising::advertising(state, view),
+            reconciled: reconcile::reconciled(state, view),
+            blog: view.blog.then(|| blog::blog(state, agents, view, scale)),
+            shop: shop::shop(state, funnel.as_ref(), view),
+            funnel,
             by_hour,
         }
     }

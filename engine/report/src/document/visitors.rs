@@ -124,7 +124,7 @@ impl PageNames {
 }
 
 /// Who is no bot.
-fn people(sample: &Kepts<Visitor>) -> impl Iterator<Item = &Visitor> + Clone {
+pub(super) fn people(sample: &Kepts<Visitor>) -> impl Iterator<Item = &Visitor> + Clone {
     sample.entries.iter().map(|(_, visitor)| visitor).filter(|visitor| !visitor.is_bot)
 }
 
