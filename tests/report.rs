@@ -244,7 +244,7 @@ fn what_cannot_be_read_is_said_first() {
     assert!(text.starts_with("3 of 8 lines could not be read:\n"), "{text}");
     assert!(text.contains("column_count; the first: mixed.log: line 7"), "{text}");
     // Nothing that could be read.
-    run(&mut workspace.command(&["report"]), b"no log\n").exits(4).says(&["is standard input a CloudFront log?"]);
+    run(&mut workspace.command(&["report"]), b"no log\n").exits(4).says(&["is stdin a CloudFront log?"]);
     // An input that is not there does not keep the others from being counted.
     let absent = run(&mut workspace.command(&["report", "--json", "mixed.log", "absent.log"]), b"").exits(1);
     assert_eq!(parsed(&absent)["lines"]["counted"], 5);

@@ -36,8 +36,8 @@ fn escaped(text: &str) -> String {
 /// With thousands separators.
 fn grouped(number: &Value) -> String {
     let digits = number.as_u64().expect("a count").to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap()).collect();
-    groups.join(",")
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).expect("digits"));
+    groups.collect::<Vec<&str>>().join(",")
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -238,7 +238,7 @@ fn an_estimate_says_so() {
     let workspace = visits();
     let (page, json) = page_and_json(&workspace, &["visits.log", "--sampling", "10"]);
     assert_eq!(json["scale"], 10.0);
-    assert!(page.contains("beacons, scaled by 10</th>") && page.contains("cannot be scaled"), "{page}");
+    assert!(page.contains("scaled beacons</th>") && page.contains("cannot be scaled"), "{page}");
     let (page, _) = page_and_json(&workspace, &["visits.log"]);
     assert!(!page.contains("scaled") && page.contains("Exact, without bots"), "{page}");
 }

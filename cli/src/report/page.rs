@@ -113,8 +113,8 @@ fn settings(report: &Document) -> Markup {
 }
 
 /// What stands above numbers of beacons.
-fn beacons(report: &Document) -> String {
-    if report.scale == 1.0 { "beacons".to_owned() } else { format!("beacons, scaled by {}", scale(report)) }
+fn beacons(report: &Document) -> &'static str {
+    if report.scale == 1.0 { "beacons" } else { "scaled beacons" }
 }
 
 /// What stands beside numbers that come from visitors, where not all of them were kept.

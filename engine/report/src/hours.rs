@@ -57,8 +57,10 @@ impl Visitors {
         self.0 = union.to_sketch(HllType::Hll4);
     }
 
+    /// From the registers alone: the other estimate of a sketch, which is a little better, depends on
+    /// the order in which visitors came, and is lost when sketches are merged.
     pub(crate) fn estimate(&self) -> u64 {
-        self.0.estimate().round() as u64
+        self.0.composite_estimate().round() as u64
     }
 }
 

@@ -250,7 +250,7 @@ pub struct Defined {
     /// The steps of the funnel.
     pub funnel: Option<String>,
     /// The longest time from a step to the next, in milliseconds.
-    pub funnel_gap_millis: i64,
+    pub funnel_gap_millis: Option<i64>,
     /// The most events in a minute that are no burst.
     pub burst: u32,
     /// The percentage of requests that the log holds.
@@ -294,7 +294,7 @@ impl Definitions {
             known_events: self.known_events.iter().map(ToString::to_string).collect(),
             session_gap_millis: self.session_gap_millis,
             funnel: self.funnel.as_ref().map(ToString::to_string),
-            funnel_gap_millis: self.funnel_gap_millis,
+            funnel_gap_millis: self.funnel.as_ref().map(|_| self.funnel_gap_millis),
             burst: self.burst,
             sampling: self.sampling,
             // 32 bits: enough to tell two salts apart, too few to find one of 128 by.

@@ -113,6 +113,8 @@ pub(crate) struct PageAt {
 }
 
 impl PageAt {
+    const NONE: PageAt = PageAt { time: 0, page: 0 };
+
     /// The hash of the page's name.
     pub(crate) fn page(self) -> Option<u64> {
         (self.page != 0).then_some(self.page)
@@ -139,7 +141,7 @@ impl Visitor {
             self.is_bot = true;
             return;
         }
-        let page = PageAt { time: visit.time, page: visit.page };
+        let page = if visit.page == 0 { PageAt::NONE } else { PageAt { time: visit.time, page: visit.page } };
         let event = Session { begin: visit.time, end: visit.time, events: 1, entry: page, exit: page };
         match self.sessions.last_mut() {
             None => self.sessions.push(event),

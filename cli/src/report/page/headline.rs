@@ -89,7 +89,11 @@ fn figures(report: &Document) -> Vec<Card> {
                 (counted(beacons.bots, "beacon", "beacons")) " that known bots sent, by their user agents."
             },
         ),
-        card("Sessions", Count(sessions.sessions).to_string(), html! { (sentence(&sessions.definition)) (of_a_sample(report)) }),
+        card(
+            "Sessions",
+            Count(sessions.sessions).to_string(),
+            html! { (sentence(&sessions.definition)) (of_a_sample(report)) },
+        ),
         card(
             "Beacons a session",
             format!("{:.1}", sessions.mean_beacons),

@@ -8,7 +8,7 @@ use pixel_engine::report::document::{Moment, Series};
 use pixel_engine_html::chart::{Colour, Column, Columns, Fill, legend, with_numbers};
 
 use super::tables::by_day;
-use super::{beacons, sentence};
+use super::{scale, sentence};
 
 /// So many hours are drawn, which are 14 days and the hour by which clocks change; more, by day.
 const MAX_HOURS: usize = 14 * 24 + 1;
@@ -35,7 +35,7 @@ pub(super) fn over_time(report: &Document) -> Markup {
     html! {
         p { (sentence(&series.definition)) }
         h3 { "Beacons by " (step) }
-        @if report.scale != 1.0 { p.note { (beacons(report)) } }
+        @if report.scale != 1.0 { p.note { "Scaled by " (scale(report)) "." } }
         (key)
         (chart("Beacons", 240.0, of_beacons, |moment| vec![moment.beacons.saturating_sub(moment.bots), moment.bots]))
         h3 { "Visitors by " (step) }

@@ -72,7 +72,7 @@ fn has_bots(table: &Counted) -> bool {
 fn section(report: &Document, counted: &Counted, top: usize) -> Markup {
     let most = counted.rows.iter().map(|row| row.beacons).max().unwrap_or(0);
     let has_bots = has_bots(counted);
-    let mut table = Table::new(counted.title).column("name", Align::Name).numbers([beacons(report).as_str(), "%"]);
+    let mut table = Table::new(counted.title).column("name", Align::Name).numbers([beacons(report), "%"]);
     if has_bots {
         table = table.numbers(["bots"]);
     }
@@ -132,7 +132,7 @@ fn ends_of_sessions(report: &Document, top: usize) -> Vec<Markup> {
 pub(super) fn by_day(report: &Document) -> Table {
     let days = &report.by_day.rows;
     let most = days.iter().map(|day| day.beacons).max().unwrap_or(0);
-    let mut table = Table::new("By day").column("day", Align::Name).numbers([&*beacons(report), "bots", "visitors"]);
+    let mut table = Table::new("By day").column("day", Align::Name).numbers([beacons(report), "bots", "visitors"]);
     for day in days {
         table.push_row([
             named(over_time::day(day), day.beacons, day.bots, most),

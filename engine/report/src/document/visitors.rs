@@ -172,7 +172,7 @@ pub(super) fn funnel(state: &State, names: &PageNames) -> Option<FunnelReport> {
     let text = state.defined.funnel.as_ref()?;
     let funnel: Funnel = text.parse().expect("it was one when the lines were counted");
     let steps: Vec<&str> = funnel.steps().collect();
-    let (sample, gap) = (&state.visitors, state.defined.funnel_gap_millis);
+    let (sample, gap) = (&state.visitors, state.defined.funnel_gap_millis?);
     let mut took: Vec<Vec<i64>> = vec![Vec::new(); steps.len()];
     let mut left_on: Vec<Vec<PageAt>> = vec![Vec::new(); steps.len()];
     let (mut visitors, mut dropped_events) = (0, 0);
