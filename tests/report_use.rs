@@ -359,6 +359,9 @@ fn lines_that_one_of_two_logs_misses_are_counted_by_hour() {
         );
     };
     is(&both["total"], &hours);
+    let doubled = |ids: &Ids| json!(ids.lines - ids.without - ids.hours.len() as u64);
+    assert_eq!((&both["standard_doubled"], &both["real_time_doubled"]), (&doubled(&there), &doubled(&here)));
+    assert_ne!(doubled(&here), 0);
     let rows = list(&both["by_hour"]);
     assert_eq!(rows.len(), 30);
     for row in rows {

@@ -44,7 +44,7 @@ pub(super) fn advertising(out: &mut Formatter<'_>, advertising: &Advertising) ->
 fn counts(out: &mut Formatter<'_>, name: &str, counts: &AdvertisingCounts) -> fmt::Result {
     writeln!(
         out,
-        "  {:NAME$}\n    {:12} {:>13} {:>13} {:>13} {:>13} {:>13}",
+        "  {}\n    {:12} {:>13} {:>13} {:>13} {:>13} {:>13}",
         cut(name, NAME),
         "",
         "gross",

@@ -58,6 +58,9 @@ pub(super) fn reconciled(out: &mut Formatter<'_>, reconciled: &Reconciled) -> fm
         Count(reconciled.standard_lines_outside),
         Count(reconciled.real_time_lines_outside)
     )?;
+    if let (Some(standard), Some(real_time)) = (reconciled.standard_doubled, reconciled.real_time_doubled) {
+        writeln!(out, "  lines that came twice: {} standard, {} real-time", Count(standard), Count(real_time))?;
+    }
     for note in &reconciled.notes {
         writeln!(out, "  note: {note}")?;
     }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 
 use super::{View, percent, rfc3339};
-use crate::reconcile::{self, Pair, Seen, Side};
+use crate::reconcile::{self, LineCounts, Pair, Seen, Side};
 use crate::state::{Lines, State};
 
 /// What a standard log has and the real-time log has not, and the other way round.
@@ -29,6 +29,11 @@ pub struct Reconciled {
     pub error_percent: f64,
     /// All hours that both cover.
     pub total: Compared,
+    /// Lines of the standard log that came twice: standard_lines = standard_without_id + both +
+    /// only_standard + this. None if not every id was kept.
+    pub standard_doubled: Option<u64>,
+    /// Lines of the real-time log that came twice.
+    pub real_time_doubled: Option<u64>,
     /// Each of these hours.
     pub by_hour: Vec<ComparedHour>,
     /// Lines of the standard log in hours that are before or behind all of the real-time log's.
@@ -111,6 +116,10 @@ pub(super) fn reconciled(state: &State, view: &View) -> Option<Reconciled> {
         by_hour.push(ComparedHour { begin: begin(*hour), begin_seconds, compared: compared(*pair, &ids) });
     }
     let total = compared(all, &all_ids);
+    let doubled = |side: Side, only: u64| {
+        let LineCounts { lines, without_id } = all[side as usize];
+        counted.ids.is_exact().then(|| (lines - without_id).saturating_sub(all_ids.both + only))
+    };
     let error_percent = 100.0 * counted.ids.error(all_ids.only_standard);
     Some(Reconciled {
         definition: "different values of x-edge-request-id in the hours (of UTC) from the later first to the earlier \
@@ -123,6 +132,8 @@ pub(super) fn reconciled(state: &State, view: &View) -> Option<Reconciled> {
         one_in: 1 << counted.ids.level,
         error_percent,
         total,
+        standard_doubled: doubled(Side::Standard, all_ids.only_standard),
+        real_time_doubled: doubled(Side::RealTime, all_ids.only_real_time),
         by_hour,
         standard_lines_outside: outside[Side::Standard as usize],
         real_time_lines_outside: outside[Side::RealTime as usize],
@@ -219,7 +230,6 @@ fn notes(state: &State, counted: &reconcile::Reconciled) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::LineCounts;
 
     fn hours(of: &[(u32, u64, u64)]) -> reconcile::Reconciled {
         let lines = |lines| LineCounts { lines, without_id: 0 };
