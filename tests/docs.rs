@@ -1,7 +1,19 @@
 use crate::support::*;
 
-const COMMANDS: [&str; 11] =
-    ["ingest", "run", "lambda", "kcl", "ship", "check", "decode", "generate", "plan", "completions", "man"];
+const COMMANDS: [&str; 12] = [
+    "ingest",
+    "run",
+    "lambda",
+    "kcl",
+    "ship",
+    "check",
+    "decode",
+    "generate",
+    "plan",
+    "report",
+    "completions",
+    "man",
+];
 
 #[test]
 fn completions_know_every_command() {

@@ -14,6 +14,8 @@ use pixel_engine::report::document::{Abnormal, FunnelReport, Moment, Series, Tab
 /// A document as text of at most some 100 columns.
 pub(super) struct Text<'a>(pub(super) &'a Document);
 
+/// The columns of prose.
+const COLUMNS: usize = 96;
 /// The columns of a name.
 const NAME: usize = 44;
 /// The columns of the longest bar.
@@ -120,7 +122,8 @@ impl Display for Text<'_> {
 }
 
 fn heading(out: &mut Formatter<'_>, title: &str, definition: &str) -> fmt::Result {
-    writeln!(out, "\n{title}\n  {definition}")
+    writeln!(out, "\n{title}")?;
+    textwrap::wrap(definition, COLUMNS).iter().try_for_each(|line| writeln!(out, "  {line}"))
 }
 
 fn series(out: &mut Formatter<'_>, title: &str, series: &Series, label: impl Fn(&Moment) -> String) -> fmt::Result {
@@ -143,15 +146,18 @@ fn series(out: &mut Formatter<'_>, title: &str, series: &Series, label: impl Fn(
 
 fn table(out: &mut Formatter<'_>, table: &Table) -> fmt::Result {
     heading(out, table.title, &table.definition)?;
-    writeln!(out, "  {:NAME$} {:>13} {:>13} {:>6}", "", "beacons", "from bots", "%")?;
+    // Tables of bots have nothing else, and others none.
+    let tells_bots = table.rows.iter().any(|row| row.bots > 0 && row.bots < row.beacons);
+    let of_bots = |text: String| if tells_bots { format!(" {text:>13}") } else { String::new() };
+    writeln!(out, "  {:NAME$} {:>13}{} {:>6}", "", "beacons", of_bots("from bots".to_owned()), "%")?;
     let most = table.rows.first().map_or(0, |row| row.beacons);
     for row in &table.rows {
         writeln!(
             out,
-            "  {:NAME$} {:>13} {:>13} {:>6.1}  {}",
+            "  {:NAME$} {:>13}{} {:>6.1}  {}",
             cut(&row.name, NAME),
             Count(row.beacons).to_string(),
-            Count(row.bots).to_string(),
+            of_bots(Count(row.bots).to_string()),
             row.percent,
             bar(row.beacons, most)
         )?;
@@ -200,7 +206,13 @@ fn abnormal(out: &mut Formatter<'_>, abnormal: &Abnormal) -> fmt::Result {
     heading(out, "Abnormal", "what breaks a rule; rules that nothing breaks are in --json")?;
     for rule in abnormal.rules.iter().filter(|rule| rule.count > 0) {
         let percent = rule.percent.map_or(String::new(), |percent| format!("{percent:.2} %"));
-        writeln!(out, "  {:>13} {percent:>8}  {}: {}", Count(rule.count).to_string(), rule.name, rule.definition)?;
+        let about = format!("{}: {}", rule.name, rule.definition);
+        for (index, line) in textwrap::wrap(&about, COLUMNS - 24).iter().enumerate() {
+            match index {
+                0 => writeln!(out, "  {:>13} {percent:>8}  {line}", Count(rule.count).to_string())?,
+                _ => writeln!(out, "  {:>22}    {line}", "")?,
+            }
+        }
         for note in &rule.notes {
             writeln!(out, "  {:>22}    {}", "", plain(note))?;
         }

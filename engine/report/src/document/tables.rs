@@ -20,7 +20,7 @@ pub struct Table {
     pub definition: String,
     /// Beacons that have a name.
     pub beacons: u64,
-    /// Beacons that have none.
+    /// Beacons that have none; for what is read from user agents, those without one.
     pub without: u64,
     /// Different names, while all are kept.
     pub names: Option<u64>,
@@ -104,12 +104,13 @@ pub(super) fn tables(state: &State, agents: &Agents, view: &View, scale: Scale) 
             Dimension::Referrer => format!("{}: {}", about.definition, state.defined.referrer),
             _ => about.definition.to_owned(),
         };
-        let mut without = state.totals.beacons.all - top.total().all;
-        let mut rows = top.rows();
+        let (mut beacons, mut rows) = (top.total().all, top.rows());
+        let mut without = state.totals.beacons.all - beacons;
         if about.dimension == Dimension::Referrer {
             // Who came from the site itself, or from nowhere, has a row too.
             without = 0;
             for (name, counts) in [("(own site)", state.totals.own_site), ("(direct)", state.totals.direct)] {
+                beacons += counts.all;
                 if counts.all > 0 {
                     rows.push(top::Row { name: name.to_owned(), counts });
                 }
@@ -117,7 +118,7 @@ pub(super) fn tables(state: &State, agents: &Agents, view: &View, scale: Scale) 
             sort(&mut rows);
         }
         finish(
-            Parts { name: about.name, title: about.title, definition, rows, without, error: top.error() },
+            Parts { name: about.name, title: about.title, definition, rows, beacons, without, error: top.error() },
             view,
             scale,
         )
@@ -131,15 +132,15 @@ struct Parts {
     name: &'static str,
     title: &'static str,
     definition: String,
-    /// Sorted.
+    /// Sorted; some may be missing where not all names could be kept.
     rows: Vec<top::Row>,
+    beacons: u64,
     without: u64,
     error: u64,
 }
 
 fn finish(parts: Parts, view: &View, scale: Scale) -> Table {
-    let Parts { name, title, definition, rows, without, error } = parts;
-    let beacons: u64 = rows.iter().map(|row| row.counts.all).sum();
+    let Parts { name, title, definition, rows, beacons, without, error } = parts;
     let shown: u64 = rows.iter().take(view.top).map(|row| row.counts.all).sum();
     Table {
         name,
@@ -149,7 +150,7 @@ fn finish(parts: Parts, view: &View, scale: Scale) -> Table {
         without: scale.count(without),
         names: (error == 0).then_some(rows.len() as u64),
         error: scale.count(error),
-        others: scale.count(beacons - shown),
+        others: scale.count(beacons.saturating_sub(shown)),
         rows: rows
             .into_iter()
             .take(view.top)
@@ -185,7 +186,8 @@ fn of_agents(state: &State, agents: &Agents, view: &View, scale: Scale) -> Vec<T
         *devices.entry(agent.device.name().to_owned()).or_default() += row.counts;
     }
     let kinds = kinds.into_iter().map(|(name, counts)| (name.to_owned(), counts)).collect();
-    let all = state.totals.beacons.all;
+    let Counts { all, bots: of_bots } = top.total();
+    let without = state.totals.beacons.all - all;
     let tables: [(&str, &str, &str, BTreeMap<String, Counts>); 5] = [
         ("browsers", "Browsers", "the browser that cs-user-agent names, by uap-core's rules; without bots", browsers),
         ("systems", "Systems", "the operating system that cs-user-agent names; without bots", systems),
@@ -197,13 +199,9 @@ fn of_agents(state: &State, agents: &Agents, view: &View, scale: Scale) -> Vec<T
         let rows = counts.into_iter().map(|(name, counts)| top::Row { name, counts });
         let mut rows: Vec<top::Row> = rows.collect();
         sort(&mut rows);
-        let counted: u64 = rows.iter().map(|row| row.counts.all).sum();
+        let beacons = if name.starts_with("bot") { of_bots } else { all - of_bots };
         let definition = definition.to_owned();
-        finish(
-            Parts { name, title, definition, rows, without: all.saturating_sub(counted), error: top.error() },
-            view,
-            scale,
-        )
+        finish(Parts { name, title, definition, rows, beacons, without, error: top.error() }, view, scale)
     };
     tables.into_iter().map(table).collect()
 }
