@@ -1,19 +1,7 @@
 use crate::support::*;
 
-const COMMANDS: [&str; 12] = [
-    "ingest",
-    "run",
-    "lambda",
-    "kcl",
-    "ship",
-    "check",
-    "decode",
-    "generate",
-    "plan",
-    "report",
-    "completions",
-    "man",
-];
+const COMMANDS: [&str; 12] =
+    ["ingest", "run", "lambda", "kcl", "ship", "check", "decode", "generate", "plan", "report", "completions", "man"];
 
 #[test]
 fn completions_know_every_command() {

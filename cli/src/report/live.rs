@@ -194,7 +194,7 @@ fn headline(report: &Document) -> Paragraph<'static> {
 }
 
 fn table<'a>(names: &Names, area: Rect) -> Table<'a> {
-    let columns = usize::from(area.width).saturating_sub(24).max(8);
+    let columns = usize::from(area.width).saturating_sub(26).max(8);
     let row = |name: &str, beacons: u64, percent: Option<f64>| {
         let percent = percent.map_or(String::new(), |percent| format!("{percent:.1} %"));
         let count = Line::from(Count(beacons).to_string()).right_aligned();

@@ -219,7 +219,7 @@ fn abnormal(out: &mut Formatter<'_>, abnormal: &Abnormal) -> fmt::Result {
         if let Some(example) = rule.examples.first() {
             let time = example.time.as_deref().unwrap_or("-");
             let text = format!("{} {} {} {}", example.status, example.page, example.query, example.agent);
-            writeln!(out, "  {:>22}    first at {time}: {}", "", cut(&text, 70))?;
+            writeln!(out, "  {:>22}    first at {time}: {}", "", cut(&text, 60))?;
         }
     }
     if abnormal.rules.iter().all(|rule| rule.count == 0) {
