@@ -99,7 +99,10 @@ fn settings(report: &Document) -> Markup {
         ("known events", or(&settings.known_events.join(", "), "any")),
         ("session gap", lasting(settings.session_gap_millis as f64 / 1_000.0)),
         ("funnel", settings.funnel.clone().unwrap_or_else(|| "none".to_owned())),
-        ("funnel gap", lasting(settings.funnel_gap_millis as f64 / 1_000.0)),
+        (
+            "funnel gap",
+            settings.funnel_gap_millis.map_or_else(|| "none".to_owned(), |millis| lasting(millis as f64 / 1_000.0)),
+        ),
         ("burst", format!("more than {} beacons of one visitor in a minute", Count(settings.burst.into()))),
         ("sampling", format!("the log holds {} % of the requests", settings.sampling)),
         ("time zone", report.time_zone.clone()),
