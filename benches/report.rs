@@ -28,7 +28,7 @@ use pixel_engine::run::Run;
 use pixel_engine::sink::null::Null;
 use pixel_engine::source::{Files, Input};
 use pixel_engine_bench_data::Shape;
-use pixel_engine_bench_data::visits::{self, Visits};
+use pixel_engine_bench_data::visits::{self, Abnormalities, Visits};
 use pixel_engine_benches::{Row, Stage, Target, is_quick};
 use serde_json::Value;
 
@@ -71,7 +71,9 @@ struct Log {
 
 fn generate(path: PathBuf, shape: &str, visitors: u64, days: u32) -> Result<Log, Box<dyn Error>> {
     let shape: Shape = shape.parse()?;
-    let mut visits = Visits::new(visits::Options { days, visitors, ..visits::Options::new(shape, 7) });
+    // GoAccess leaves out what has no status: nothing goes wrong here.
+    let abnormal = Abnormalities::NONE;
+    let mut visits = Visits::new(visits::Options { days, visitors, abnormal, ..visits::Options::new(shape, 7) });
     let (mut file, mut line) = (BufWriter::with_capacity(1 << 20, File::create(&path)?), Vec::new());
     visits.append_header(&mut line);
     loop {

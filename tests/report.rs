@@ -1,12 +1,13 @@
 //! The numbers of a report against the truth about generated visits, and against DuckDB's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
 use pixel_engine::log::schema::Schema;
 use serde_json::{Value, json};
 
-use crate::peers::count_beacons;
+use crate::peers::{count_beacons, is_installed};
 use crate::support::*;
 
 const FUNNEL: &str = "view > cart > checkout > paid";
@@ -328,4 +329,46 @@ fn hours_are_those_of_the_time_zone() {
     let kathmandu: Vec<_> =
         of(&[("2026-01-05T13:00:00+05:45", 1), ("2026-01-05T14:00:00+05:45", 0), ("2026-01-05T15:00:00+05:45", 1)]);
     assert_eq!(hours("Asia/Kathmandu"), kathmandu, "with the hour in which nothing happened");
+}
+
+/// GoAccess takes the pair of address, user agent and date for a visitor, counts bots as such, adds up
+/// the days, and leaves out lines without a status: `--clean` logs have none.
+#[test]
+fn goaccess_counts_the_same_requests() {
+    if !is_installed("GoAccess", &["goaccess"], "goaccess") {
+        return;
+    }
+    let workspace = Workspace::new();
+    visits(&workspace, &["--visitors", "800", "--days", "2", "--schema", "standard", "--clean", "--without-ids"]);
+    let mut goaccess = Command::new("goaccess");
+    goaccess.args(["--log-format=CLOUDFRONT", "--no-global-config", "--no-progress", "-o", "json", "-f"]);
+    let theirs = parsed(&run(goaccess.arg(workspace.path("visits.log")), b"").ok());
+    let ours = report(&workspace, &["visits.log"]);
+    assert_eq!(theirs["general"]["valid_requests"], ours["beacons"]["beacons"]);
+    assert_eq!(theirs["general"]["failed_requests"], 0);
+    let rows = |panel: &str| -> Vec<(String, u64, u64)> {
+        let rows = theirs[panel]["data"].as_array().expect("rows").iter();
+        rows.map(|row| (text(&row["data"]), number(&row["hits"]["count"]), number(&row["visitors"]["count"]))).collect()
+    };
+    let mut hours = BTreeMap::<String, u64>::new();
+    for hour in ours["by_hour"]["rows"].as_array().expect("rows") {
+        *hours.entry(text(&hour["begin"])[11..13].to_owned()).or_default() += number(&hour["beacons"]);
+    }
+    hours.retain(|_, beacons| *beacons > 0);
+    assert_eq!(rows("visit_time").into_iter().map(|(hour, hits, _)| (hour, hits)).collect::<BTreeMap<_, _>>(), hours);
+    // Their days, by date: hits, and visitors with the bots among them.
+    let mut days: Vec<(String, u64, u64)> = rows("visitors");
+    days.sort();
+    let of_day = |day: &Value| {
+        let log = fs::read_to_string(workspace.path("visits.log")).expect("text");
+        let date = &text(&day["begin"])[..10];
+        let visitors: BTreeSet<(&str, &str)> = log
+            .lines()
+            .filter(|line| line.starts_with(date))
+            .map(|line| (line.split('\t').nth(4).expect("c-ip"), line.split('\t').nth(10).expect("cs(User-Agent)")))
+            .collect();
+        (date.replace('-', ""), number(&day["beacons"]), visitors.len() as u64)
+    };
+    let ours: Vec<_> = ours["by_day"]["rows"].as_array().expect("rows").iter().map(of_day).collect();
+    assert_eq!(days, ours);
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::RangeInclusive;
 
+use pixel_engine::log::schema::Schema;
 use serde_json::{Value, json};
 
+use crate::peers::count_advertisements;
 use crate::support::*;
 
 const STEPS: [&str; 4] = ["impressions", "viewable", "clicks", "conversions"];
@@ -101,6 +103,40 @@ fn advertisements_are_the_truth_about_visits() {
             }
         }
     }
+}
+
+#[test]
+fn advertisements_and_revenue_are_those_of_duckdb() {
+    let workspace = Workspace::new();
+    visits(&workspace, &["--visitors", "3000", "--days", "2"]);
+    let schema = Schema::preset("realtime-46").expect("a preset");
+    let fields: Vec<&str> = schema.columns().iter().map(|column| column.name()).collect();
+    let theirs = count_advertisements(&workspace.path("visits.log"), &fields.join(","), &workspace.path("networks"));
+    // With what the log delivers twice.
+    let ours = report(&workspace, &[&["visits.log", "--use", "shop"], &AD_TECH[..]].concat());
+    let mut firings = Vec::new();
+    for row in list(&ours["advertising"]["rows"]) {
+        for (step, event) in STEPS.iter().zip(["impression", "viewable", "click", "conversion"]) {
+            let [gross, bots, data_centres, duplicates, net] = PARTS.map(|part| &row[step][part]);
+            if *gross != 0 {
+                firings.push(json!([
+                    row["campaign"],
+                    row["publisher"],
+                    event,
+                    gross,
+                    bots,
+                    data_centres,
+                    duplicates,
+                    net
+                ]));
+            }
+        }
+    }
+    firings.sort_by_key(|firing| [0, 1, 2].map(|at| firing[at].to_string()));
+    assert!(firings.len() > 100, "{}", firings.len());
+    assert_eq!(json!(firings), theirs["firings"]);
+    let revenue = list(&ours["shop"]["total"]["revenue"]).iter().map(|sum| json!([sum["currency"], sum["amount"]]));
+    assert_eq!(json!(revenue.collect::<Vec<_>>()), theirs["revenue"]);
 }
 
 #[test]

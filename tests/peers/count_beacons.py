@@ -154,4 +154,5 @@ def main():
     )
 
 
-peer.run(main)
+if __name__ == "__main__":
+    peer.run(main)

@@ -223,6 +223,13 @@ pub(crate) fn count_beacons(log: &Path, fields: &str) -> Value {
     serde_json::from_str(&counted).expect("counts are JSON")
 }
 
+/// What DuckDB counts of advertisements and revenue in the lines of a log with those fields.
+pub(crate) fn count_advertisements(log: &Path, fields: &str, networks: &Path) -> Value {
+    let mut script = python("count_advertisements.py");
+    script.arg(log).args(["--fields", fields]).arg("--networks").arg(networks);
+    serde_json::from_str(&text(run(&mut script, b""))).expect("counts are JSON")
+}
+
 /// The user agents that crawler-user-agents has as examples of its bots.
 pub(crate) fn examples_of_bots() -> Vec<String> {
     let examples = text(run(python("read_agents.py").arg("--examples"), b""));
