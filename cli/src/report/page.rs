@@ -25,7 +25,7 @@ use super::text::plain;
 /// The text of the page, with at most `top` rows of each table.
 pub(super) fn page(report: &Document, top: usize) -> String {
     let advertising = report.advertising.as_ref().map(|part| advertising::advertising(part, top));
-    let reconciled = report.reconciled.as_ref().map(reconcile::reconciled);
+    let reconciled = report.reconciled.as_ref().map(|part| reconcile::reconciled(part, top));
     let blog = report.blog.as_ref().map(|part| blog::blog(report, part, top));
     let shop = report.shop.as_ref().map(|part| shop::shop(part, top));
     let parts = [

@@ -20,7 +20,7 @@ const PARTS: [(&str, Colour, fn(&Firings) -> u64); 4] = [
 const NUMBERS: [&str; 6] = ["gross", "bots", "data centres", "duplicates", "net", "without id"];
 
 /// A name in a table, and what was counted under it.
-type Named<'a> = (Markup, Markup, &'a AdvertisingCounts);
+type Named<'a> = (Markup, &'a AdvertisingCounts);
 
 pub(super) fn advertising(advertising: &Advertising, top: usize) -> Markup {
     let total = &advertising.total;
@@ -62,7 +62,7 @@ pub(super) fn advertising(advertising: &Advertising, top: usize) -> Markup {
             (all_numbers(first.iter().chain(&rest)))
         }
         h3 { "What these numbers are" }
-        (definitions(&advertising.definitions, &["placement", "impressions", "viewable", "clicks", "conversions"]))
+        (definitions(&advertising.definitions, &["placement"]))
         p {
             "Ids: " (Count(advertising.ids.kept)) " of at most " (Count(advertising.ids.max)) " are kept, "
             (Count(advertising.ids.forgotten)) " found no room."
@@ -80,18 +80,17 @@ fn parts(step: &str, firings: &Firings) -> Vec<Part> {
     PARTS.map(part).into()
 }
 
-/// All placements together, with what each step is.
+/// All placements together.
 fn steps(advertising: &Advertising) -> Table {
     let total = &advertising.total;
-    let mut table = Table::new("Advertising, all together").column("event", Align::Name);
+    let mut table = Table::new("Advertising, all together").column("event", Align::Text);
     table = table.numbers(["gross", "bots", "data centres", "duplicates"]).column("net", Align::Total);
     table = table.numbers(["without id", "rate"]);
     let rates = [None, total.viewable_percent, total.click_percent, total.conversion_percent];
     let of = ["", "of impressions", "of impressions", "of clicks"];
     for ((step, firings), (rate, of)) in total.steps().into_iter().zip(rates.into_iter().zip(of)) {
-        let name = html! { (step) div.note { (definition(&advertising.definitions, step)) } };
-        let rate = html! { @if let Some(rate) = rate { (format!("{rate:.2} %")) div.note { (of) } } };
-        table.push_row([name].into_iter().chain(numbers(firings)).chain([rate]));
+        let rate = html! { @if let Some(rate) = rate { (format!("{rate:.2} % ")) (of) } };
+        table.push_row([html! { (step) }].into_iter().chain(numbers(firings)).chain([rate]));
     }
     table
 }
@@ -106,7 +105,7 @@ fn placement(row: &AdvertisingRow) -> Named<'_> {
         Some(name) => html! { (name) },
         None => html! { em { "none" } },
     };
-    (name(&row.campaign), name(&row.publisher), &row.counts)
+    (html! { (name(&row.campaign)) " at " (name(&row.publisher)) }, &row.counts)
 }
 
 /// What has no row of its own.
@@ -115,26 +114,25 @@ fn sums(advertising: &Advertising) -> Vec<Named<'_>> {
     let mut sums = Vec::new();
     if not_shown.placements > 0 {
         let name = html! { em { (Count(not_shown.placements)) " others" } };
-        sums.push((name, html! {}, &not_shown.counts));
+        sums.push((name, &not_shown.counts));
     }
     if other.steps().iter().any(|(_, firings)| firings.gross > 0) {
-        sums.push((html! { em { "other" } }, html! {}, other));
+        sums.push((html! { em { "other" } }, other));
     }
     sums
 }
 
 fn placements(name: &str, rows: &[Named]) -> Table {
-    let table = Table::new(name).column("campaign", Align::Name).column("publisher", Align::Name);
+    let table = Table::new(name).column("campaign at publisher", Align::Name);
     let table = table.numbers(["gross impressions"]).column("impressions", Align::Total);
     let mut table = table.numbers(["viewable", "%", "clicks", "%", "conversions", "%"]);
-    let most = rows.iter().map(|(_, _, counts)| counts.impressions.gross).max().unwrap_or(0);
-    for (campaign, publisher, counts) in rows {
+    let most = rows.iter().map(|(_, counts)| counts.impressions.gross).max().unwrap_or(0);
+    for (name, counts) in rows {
         let gross = counts.impressions.gross;
         let count = |count: u64| html! { (Count(count)) };
         let rate = |percent: Option<f64>| html! { @if let Some(percent) = percent { (format!("{percent:.2}")) } };
         table.push_row([
-            named(campaign, gross, gross - counts.impressions.net, most),
-            publisher.clone(),
+            named(name, gross, gross - counts.impressions.net, most),
             count(gross),
             count(counts.impressions.net),
             count(counts.viewable.net),
@@ -149,12 +147,12 @@ fn placements(name: &str, rows: &[Named]) -> Table {
 }
 
 fn all_numbers<'a>(rows: impl Iterator<Item = &'a Named<'a>>) -> Table {
-    let table = Table::new("Advertising, all numbers").column("campaign", Align::Name).column("publisher", Align::Name);
+    let table = Table::new("Advertising, all numbers").column("campaign at publisher", Align::Name);
     let mut table = table.column("event", Align::Text).numbers(NUMBERS);
-    for (campaign, publisher, counts) in rows {
+    for (name, counts) in rows {
         table.begin_group();
         for (step, firings) in counts.steps() {
-            let names = [campaign.clone(), publisher.clone(), html! { (step) }];
+            let names = [name.clone(), html! { (step) }];
             table.push_row(names.into_iter().chain(numbers(firings)));
         }
     }

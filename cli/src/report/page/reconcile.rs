@@ -10,15 +10,13 @@ use pixel_engine_html::{Align, Table};
 use super::over_time::{self, hour, ticks};
 use super::{counted, notes, sentence};
 
-/// So many hours are listed: those that miss most lines.
-const MAX_HOURS: usize = 48;
-
-pub(super) fn reconciled(reconciled: &Reconciled) -> Markup {
+/// At most `top` hours are listed: those that miss most lines.
+pub(super) fn reconciled(reconciled: &Reconciled, top: usize) -> Markup {
     let hours = &reconciled.by_hour;
     let mut listed: Vec<&ComparedHour> = hours.iter().collect();
-    if listed.len() > MAX_HOURS {
+    if listed.len() > top {
         listed.sort_by_key(|hour| std::cmp::Reverse(hour.compared.only_standard));
-        listed.truncate(MAX_HOURS);
+        listed.truncate(top);
         listed.sort_by_key(|hour| hour.begin_seconds);
     }
     html! {

@@ -53,7 +53,7 @@ fn figures(shop: &Shop) -> Vec<Card> {
     let mut cards = Vec::new();
     if let Some(carts) = &shop.abandoned_carts {
         let note = html! {
-            (Count(carts.abandoned)) (error(carts.error_percent)) " of " (counted(carts.visitors, "cart", "carts")) ". "
+            (Count(carts.abandoned)) (error(carts.error_percent)) " of " (counted(carts.visitors, "visitor", "visitors")) ". "
             (define("abandoned_carts"))
         };
         cards.push(card("Abandoned carts", format!("{:.1} %", carts.percent), note));
