@@ -18,6 +18,22 @@ fn visits() -> Workspace {
     workspace
 }
 
+/// All that a report can have beside the usual, of a folder of [`all_uses`].
+const USES: [&str; 8] = ["--use", "ad-tech", "--use", "blog", "--use", "shop", "--reconcile", "standard.log"];
+
+/// The same folder with `standard.log`, the standard log of the same visits, of which `visits.log`
+/// misses every fiftieth line.
+fn all_uses() -> Workspace {
+    let workspace = visits();
+    let log = fs::read(workspace.path("visits.log")).expect("it was written");
+    let kept = lines(&log).enumerate().filter(|(place, _)| place % 50 != 7).map(|(_, line)| line);
+    workspace.write("visits.log", &kept.collect::<Vec<&[u8]>>().concat());
+    let arguments = ["generate", "--visitors", "2000", "--days", "3", "--unreadable", "20", "--schema", "standard"];
+    let standard = run(&mut workspace.command(&arguments), b"").ok().stdout;
+    workspace.write("standard.log", &standard);
+    workspace
+}
+
 fn report(workspace: &Workspace, arguments: &[&str]) -> Run {
     run(&mut workspace.command(&[&["report"], arguments].concat()), b"")
 }
@@ -138,6 +154,149 @@ fn a_page_has_every_row_of_every_table() {
     }
 }
 
+/// What the page has between the second heading of this title and the next.
+#[track_caller]
+fn part<'a>(page: &'a str, title: &str) -> &'a str {
+    let begin = page.find(&format!(">{title}</h2>")).unwrap_or_else(|| panic!("no {title}"));
+    let rest = &page[begin..];
+    &rest[..rest.find("<h2 id").unwrap_or(rest.len())]
+}
+
+/// Whether one row of a table has all of these cells next to each other.
+#[track_caller]
+fn has_row(part: &str, name: &str, cells: &[String]) {
+    let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+    let cells = cells.replace("<td>*", "<td class=\"total\">");
+    let has = |row: &str| row.contains(&escaped(name)) && row.contains(&cells);
+    assert!(part.split("<tr").any(has), "{name}: {cells} in {part}");
+}
+
+#[test]
+fn a_page_has_what_each_use_wants_to_know() {
+    let workspace = all_uses();
+    let (page, json) = page_and_json(&workspace, &[&["visits.log"], &USES[..]].concat());
+    // What was asked for comes right after what happened over time.
+    let titles: Vec<&str> = page.split("<h2 id=\"").skip(1).map(|rest| &rest[..rest.find('"').unwrap()]).collect();
+    assert_eq!(titles[..6], ["over-time", "advertising", "reconciled", "blog", "shop", "funnel"]);
+    assert!(titles.iter().all(|title| page.contains(&format!("<a href=\"#{title}\">"))));
+
+    let (found, wanted) = (part(&page, "Advertising"), &json["advertising"]);
+    let percent = |value: &Value| value.as_f64().map(|percent| format!("{percent:.2}")).unwrap_or_default();
+    assert!(list(wanted, "rows").len() > 20);
+    for row in list(wanted, "rows") {
+        let net = |step: &str| grouped(&row[step]["net"]);
+        let cells = [
+            grouped(&row["impressions"]["gross"]),
+            format!("*{}", net("impressions")),
+            net("viewable"),
+            percent(&row["viewable_percent"]),
+            net("clicks"),
+            percent(&row["click_percent"]),
+            net("conversions"),
+            percent(&row["conversion_percent"]),
+        ];
+        has_row(found, &format!("{} at {}", text(row, "campaign"), text(row, "publisher")), &cells);
+    }
+    for row in list(wanted, "rows").iter().chain([&wanted["total"]]) {
+        for step in ["impressions", "viewable", "clicks", "conversions"] {
+            let parts = ["gross", "bots", "data_centres", "duplicates", "net", "without_id"];
+            let mut cells = parts.map(|part| grouped(&row[step][part]));
+            if row.get("campaign").is_none() {
+                cells[4].insert(0, '*');
+            }
+            has_row(found, step.trim_end_matches('s'), &cells);
+        }
+    }
+
+    let (found, wanted) = (part(&page, "Reconciled"), &json["reconciled"]);
+    assert!(wanted["total"]["only_standard"].as_u64().unwrap() > 100, "{}", wanted["total"]);
+    let summary = format!("<p><strong>{}.</strong></p>", text(wanted, "summary"));
+    assert!(found[found.find("<p>").unwrap()..].starts_with(&summary), "{found}");
+    let hours = list(wanted, "by_hour");
+    let listed = hours.iter().filter(|hour| {
+        let time = text(hour, "begin");
+        found.contains(&format!(
+            "{} {} {}</th><td>{}</td><td>{}</td><td>{}",
+            &time[..10],
+            &time[11..16],
+            &time[19..],
+            grouped(&hour["standard_lines"]),
+            grouped(&hour["real_time_lines"]),
+            grouped(&hour["both"])
+        ))
+    });
+    assert_eq!((hours.len(), listed.count()), (72, 20));
+    assert!(found.contains(&format!("Of {} hours, these miss most", hours.len())), "{found}");
+    let keys = ["standard_lines", "real_time_lines", "both", "only_standard", "only_real_time"];
+    let mut cells: Vec<String> = keys.map(|key| grouped(&wanted["total"][key])).into();
+    cells.push(format!("{:.3} %", wanted["total"]["missing_percent"].as_f64().unwrap()));
+    has_row(found, "all hours", &cells);
+    for (reason, bad) in wanted["standard_log"]["bad_by_reason"].as_object().expect("reasons") {
+        assert!(found.contains(&format!("{reason}</th><td>{}</td>", grouped(&bad["count"]))), "{reason}");
+    }
+
+    let (found, wanted) = (part(&page, "Blog"), &json["blog"]);
+    for (title, key) in [("Topics", "topics"), ("Countries of readers", "countries"), ("Devices of readers", "devices")]
+    {
+        let (section, rows) = (section(found, title), list(&wanted[key], "rows"));
+        assert!(!rows.is_empty());
+        for row in rows.iter().take(20) {
+            let cells = [grouped(&row["beacons"]), format!("{:.1}", row["percent"].as_f64().unwrap())];
+            has_row(section, text(row, "name"), &cells);
+        }
+        assert_eq!(section.matches("class=\"measured\"").count(), rows.len().min(20), "{title}");
+    }
+    let mobile = format!("<strong>{:.1} % mobile</strong>", wanted["mobile_percent"].as_f64().unwrap());
+    assert!(found.contains(&mobile) && found.contains(&grouped(&wanted["mobile"])), "{found}");
+
+    let (found, wanted) = (part(&page, "Shop"), &json["shop"]);
+    let amounts = |counts: &Value| -> Vec<String> {
+        let revenue = list(counts, "revenue").iter();
+        revenue.map(|sum| format!("{} {}", text(sum, "amount"), text(sum, "currency"))).collect()
+    };
+    assert!(!list(wanted, "products").is_empty() && !amounts(&wanted["total"]).is_empty());
+    for row in list(wanted, "products").iter().chain([&wanted["total"]]) {
+        let mut cells: Vec<String> = ["views", "carts", "checkouts", "paid"].map(|key| grouped(&row[key])).into();
+        let revenue: String = amounts(row).iter().map(|sum| format!("<div>{sum}</div>")).collect();
+        cells.push(format!("*{revenue}"));
+        has_row(found, row["product"].as_str().unwrap_or("all products"), &cells);
+    }
+    for key in ["abandoned_carts", "front_page_exits"] {
+        let figure = format!("<dd class=\"figure\">{:.1} %</dd>", wanted[key]["percent"].as_f64().unwrap());
+        assert!(found.contains(&figure), "{figure} in {found}");
+    }
+    let revenue = format!("<dd class=\"figure\">{}</dd>", amounts(&wanted["total"]).join(", "));
+    assert!(found.contains(&revenue), "{revenue} in {found}");
+
+    // What is said of the numbers is on the page, too. The first letter may be a capital.
+    for (title, key) in
+        [("Advertising", "advertising"), ("Reconciled", "reconciled"), ("Blog", "blog"), ("Shop", "shop")]
+    {
+        let of = &json[key];
+        let definitions = of["definitions"].as_array().into_iter().flatten().map(|of| text(of, "definition"));
+        let notes = of["notes"].as_array().into_iter().flatten().map(|note| note.as_str().expect("text"));
+        for said in definitions.chain(notes).chain(of["definition"].as_str()) {
+            assert!(part(&page, title).contains(&escaped(&said[1..])), "{title}: {said}");
+        }
+    }
+}
+
+#[test]
+fn rows_behind_the_first_are_one_click_away() {
+    let workspace = all_uses();
+    let (page, json) = page_and_json(&workspace, &[&["visits.log", "--top", "3"], &USES[..]].concat());
+    let not_shown = &json["advertising"]["not_shown"];
+    let name = format!("<em>{} others</em>", grouped(&not_shown["placements"]));
+    let (gross, net) = (grouped(&not_shown["impressions"]["gross"]), grouped(&not_shown["impressions"]["net"]));
+    let found = part(&page, "Advertising");
+    assert!(!found.contains("The others: "), "{found}");
+    let row = found.split("<tr").find(|row| row.contains(&name)).unwrap_or_else(|| panic!("no {name}"));
+    assert!(row.contains(&format!("<td>{gross}</td><td class=\"total\">{net}</td>")), "{row}");
+    let (page, json) = page_and_json(&workspace, &[&["visits.log"], &USES[..]].concat());
+    let more = list(&json["advertising"], "rows").len() - 20;
+    assert!(part(&page, "Advertising").contains(&format!("The others: {more} more")), "{more}");
+}
+
 #[test]
 fn a_page_shows_the_first_names_and_how_many_others_there_are() {
     let workspace = visits();
@@ -188,8 +347,8 @@ fn text_of_a_log_is_text_on_the_page() {
 
 #[test]
 fn a_page_loads_nothing_and_needs_no_script() {
-    let workspace = visits();
-    let (page, _) = page_and_json(&workspace, &["visits.log", "--funnel", FUNNEL]);
+    let workspace = all_uses();
+    let (page, _) = page_and_json(&workspace, &[&["visits.log", "--funnel", FUNNEL], &USES[..]].concat());
     for absent in [" src=", "<script", "<link", "<img", "<iframe", "@import", "url(", "NaN", ",inf", "\"inf", ">inf<"] {
         assert!(!page.contains(absent), "{absent}");
     }
@@ -209,9 +368,10 @@ fn a_page_loads_nothing_and_needs_no_script() {
 
 #[test]
 fn everyone_can_read_a_page() {
-    let workspace = visits();
+    let workspace = all_uses();
     workspace.write("empty.log", b"");
-    report(&workspace, &["visits.log", "--funnel", FUNNEL, "--sampling", "10", "--html", "full.html"]).ok();
+    let funnel = ["visits.log", "--funnel", FUNNEL, "--sampling", "10", "--html", "full.html"];
+    report(&workspace, &[&funnel, &USES[..]].concat()).ok();
     report(&workspace, &["empty.log", "--html", "empty.html"]).ok();
     for page in ["full.html", "empty.html"] {
         let Some(checked) = peers::check_page(&workspace.path(page)) else { return };
@@ -266,6 +426,9 @@ fn what_a_log_does_not_have_is_left_out() {
     );
     workspace.write("empty.log", b"");
     let (page, _) = page_and_json(&workspace, &["visits.log"]);
+    for absent in [">Advertising</h2>", ">Reconciled</h2>", ">Blog</h2>", ">Shop</h2>"] {
+        assert!(!page.contains(absent), "{absent}");
+    }
     for absent in ["<h3>Countries</h3>", "<h3>Networks</h3>", ">Funnel</h2>", "class=\"warning\"", "Beacons by hour"] {
         assert!(!page.contains(absent), "{absent}");
     }
@@ -344,14 +507,15 @@ fn compare(name: &str, rows: &[BTreeMap<String, String>], objects: &[Value]) {
 
 #[test]
 fn csv_files_say_what_the_json_does() {
-    let workspace = visits();
+    let workspace = all_uses();
     // Text that only quoting keeps together.
     let mut log = fs::read(workspace.path("visits.log")).unwrap();
     let line = lines(&log).find(|line| line.windows(7).any(|part| part == b"e=view&")).expect("a view").to_vec();
     let line = String::from_utf8(line).unwrap().replace("e=view&", "e=a%2522,%250D%250Ab%25F0%259F%2598%2580&");
     log.extend(line.as_bytes());
     workspace.write("visits.log", &log);
-    let run = report(&workspace, &["visits.log", "--funnel", FUNNEL, "--json", "--csv", "new/tables"]).ok();
+    let to = ["visits.log", "--funnel", FUNNEL, "--json", "--csv", "new/tables"];
+    let run = report(&workspace, &[&to, &USES[..]].concat()).ok();
     let json: Value = serde_json::from_slice(&run.stdout).expect("JSON");
     let files = read_csv(&workspace, "new/tables");
     for table in list(&json, "tables") {
@@ -381,24 +545,70 @@ fn csv_files_say_what_the_json_does() {
     compare("abnormal_examples", &files["abnormal_examples"], &inner(rules, "name", "examples"));
     compare("abnormal_notes", &files["abnormal_notes"], &inner(rules, "name", "notes"));
     compare("funnel_left_on", &files["funnel_left_on"], &inner(list(&json["funnel"], "steps"), "step", "left_on"));
-    let reasons = json["lines"]["bad_by_reason"].as_object().expect("reasons");
-    let reasons: Vec<Value> = reasons
+    for (name, lines) in [("bad_lines", &json["lines"]), ("reconciled_bad_lines", &json["reconciled"]["standard_log"])]
+    {
+        let reasons = lines["bad_by_reason"].as_object().expect("reasons").iter();
+        let reasons: Vec<Value> = reasons
+            .map(|(reason, bad)| json!({ "reason": reason, "count": bad["count"], "first": bad["first"] }))
+            .collect();
+        assert!(!reasons.is_empty());
+        compare(name, &files[name], &reasons);
+    }
+    let placements: Vec<Value> = list(&json["advertising"], "rows")
         .iter()
-        .map(|(reason, bad)| json!({ "reason": reason, "count": bad["count"], "first": bad["first"] }))
+        .map(|row| {
+            let mut flat = row.clone();
+            for step in ["impressions", "viewable", "clicks", "conversions"] {
+                for (part, count) in row[step].as_object().expect("numbers") {
+                    flat[format!("{step}.{part}")] = count.clone();
+                }
+            }
+            flat
+        })
         .collect();
-    assert!(!reasons.is_empty());
-    compare("bad_lines", &files["bad_lines"], &reasons);
+    compare("advertising", &files["advertising"], &placements);
+    compare("reconciled", &files["reconciled"], list(&json["reconciled"], "by_hour"));
+    for part in ["topics", "countries", "devices"] {
+        let name = format!("blog_{part}");
+        compare(&name, &files[&name], list(&json["blog"][part], "rows"));
+    }
+    let products = list(&json["shop"], "products");
+    compare("shop_products", &files["shop_products"], products);
+    compare("shop_products_revenue", &files["shop_products_revenue"], &inner(products, "product", "revenue"));
+    compare("shop_revenue", &files["shop_revenue"], list(&json["shop"]["total"], "revenue"));
+    let of_parts = |keys: &[&str], list_of: &str| -> Vec<Value> {
+        let parts: Vec<Value> = keys.iter().map(|key| json!({ "part": key, list_of: json[key][list_of] })).collect();
+        inner(&parts, "part", list_of)
+    };
+    let definitions = of_parts(&["advertising", "blog", "shop"], "definitions");
+    compare("definitions", &files["definitions"], &definitions);
+    compare("notes", &files["notes"], &of_parts(&["advertising", "reconciled", "shop"], "notes"));
+    for name in ["advertising", "reconciled", "blog_topics", "shop_products", "shop_revenue", "definitions", "notes"] {
+        assert!(!files[name].is_empty(), "{name}");
+    }
     let summary: BTreeMap<&str, &str> = files["summary"].iter().map(|row| (&*row["name"], &*row["value"])).collect();
     for (name, value) in &summary {
         let in_json = json.pointer(&format!("/{}", name.replace('.', "/"))).unwrap_or_else(|| panic!("{name}"));
         assert!(is_same(value, in_json), "{name}: {value} and not {in_json}");
     }
-    for name in
-        ["beacons.beacons", "visitors.people", "sessions.median_seconds", "lines.bad", "funnel.visitors", "scale"]
-    {
+    for name in [
+        "beacons.beacons",
+        "visitors.people",
+        "sessions.median_seconds",
+        "lines.bad",
+        "funnel.visitors",
+        "scale",
+        "advertising.total.impressions.net",
+        "advertising.ids.forgotten",
+        "reconciled.total.only_standard",
+        "reconciled.summary",
+        "blog.mobile_percent",
+        "shop.abandoned_carts.percent",
+        "shop.total.paid",
+    ] {
         assert!(summary.contains_key(name), "{name}");
     }
-    let known = ["summary", "unread_inputs"].len() + list(&json, "tables").len() + 13;
+    let known = ["summary", "unread_inputs"].len() + list(&json, "tables").len() + 25;
     assert_eq!(files.len(), known, "{:?}", files.keys());
 
     // The same files without rows, as there is nothing to say.
@@ -406,7 +616,9 @@ fn csv_files_say_what_the_json_does() {
     report(&workspace, &["empty.log", "--csv", "empty"]).ok();
     let empty = read_csv(&workspace, "empty");
     assert!(empty.keys().eq(files.keys()));
-    assert!(empty["funnel"].is_empty() && empty["pages"].is_empty());
+    for name in ["funnel", "pages", "advertising", "reconciled", "blog_topics", "shop_products", "definitions"] {
+        assert!(empty[name].is_empty(), "{name}");
+    }
     let header = fs::read_to_string(workspace.path("empty/pages.csv")).unwrap();
     assert_eq!(header, "name,beacons,bots,percent\r\n");
 }

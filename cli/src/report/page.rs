@@ -4,24 +4,36 @@
 //! is escaped by maud, and made plain here, for the page as a whole.
 
 mod abnormal;
+mod advertising;
+mod blog;
 mod funnel;
 mod headline;
 mod latency;
 mod over_time;
+mod reconcile;
+mod shop;
 mod tables;
 
 use indicatif::HumanCount as Count;
 use maud::{Markup, PreEscaped, html};
 use pixel_engine::report::Document;
-use pixel_engine::report::document::Event;
+use pixel_engine::report::document::{Definition, Event};
 use pixel_engine_html::{Align, Page, Table, anchor, contents, facts};
 
 use super::text::plain;
 
 /// The text of the page, with at most `top` rows of each table.
 pub(super) fn page(report: &Document, top: usize) -> String {
+    let advertising = report.advertising.as_ref().map(|part| advertising::advertising(part, top));
+    let reconciled = report.reconciled.as_ref().map(|part| reconcile::reconciled(part, top));
+    let blog = report.blog.as_ref().map(|part| blog::blog(report, part, top));
+    let shop = report.shop.as_ref().map(|part| shop::shop(part, top));
     let parts = [
         ("Over time", over_time::over_time(report)),
+        ("Advertising", advertising.unwrap_or_default()),
+        ("Reconciled", reconciled.unwrap_or_default()),
+        ("Blog", blog.unwrap_or_default()),
+        ("Shop", shop.unwrap_or_default()),
         ("Funnel", report.funnel.as_ref().map(|funnel| funnel::funnel(report, funnel)).unwrap_or_default()),
     ];
     let parts = parts.into_iter().chain(tables::tables(report, top)).chain([
@@ -129,6 +141,22 @@ fn of_a_sample(report: &Document) -> Markup {
 /// With four decimals at most.
 fn scale(report: &Document) -> f64 {
     (report.scale * 1e4).round() / 1e4
+}
+
+/// What each number of a part means, but for those that are explained already.
+fn definitions(definitions: &[Definition], explained: &[&str]) -> Markup {
+    let rest = definitions.iter().filter(|of| !explained.contains(&of.name));
+    facts(rest.map(|of| (of.name.replace('_', " "), sentence(&of.definition))))
+}
+
+/// What a number means.
+fn definition(definitions: &[Definition], name: &str) -> String {
+    definitions.iter().find(|of| of.name == name).map(|of| sentence(&of.definition)).unwrap_or_default()
+}
+
+/// What to know about the numbers of a part.
+fn notes(notes: &[String]) -> Markup {
+    html! { @if !notes.is_empty() { ul { @for note in notes { li { (sentence(note)) } } } } }
 }
 
 /// A definition as a sentence; names of fields stay as they are.

@@ -4,14 +4,14 @@ use indicatif::HumanCount as Count;
 use jiff::civil::Date;
 use maud::{Markup, Render, html};
 use pixel_engine::report::Document;
-use pixel_engine::report::document::{Moment, Series};
+use pixel_engine::report::document::Moment;
 use pixel_engine_html::chart::{Colour, Column, Columns, Fill, legend, with_numbers};
 
 use super::tables::by_day;
 use super::{scale, sentence};
 
 /// So many hours are drawn, which are 14 days and the hour by which clocks change; more, by day.
-const MAX_HOURS: usize = 14 * 24 + 1;
+pub(super) const MAX_HOURS: usize = 14 * 24 + 1;
 
 pub(super) fn over_time(report: &Document) -> Markup {
     let is_hourly = (1..=MAX_HOURS).contains(&report.by_hour.rows.len());
@@ -22,11 +22,12 @@ pub(super) fn over_time(report: &Document) -> Markup {
     let text: fn(u64) -> String = |count| Count(count).to_string();
     let chart = |title: &str, height: f64, parts: Vec<(Fill, &'static str)>, counts: fn(&Moment) -> Vec<u64>| {
         let column = |(moment, tick): (&Moment, Option<String>)| Column {
-            name: if is_hourly { hour(moment) } else { day(moment).to_owned() },
+            name: if is_hourly { hour(&moment.begin) } else { day(&moment.begin).to_owned() },
             tick,
             counts: counts(moment),
         };
-        let columns = series.rows.iter().zip(ticks(series, is_hourly)).map(column).collect();
+        let begins: Vec<&str> = series.rows.iter().map(|moment| &*moment.begin).collect();
+        let columns = series.rows.iter().zip(ticks(&begins, is_hourly)).map(column).collect();
         let chart = Columns { title: format!("{title} by {step}"), x_name: step, parts, text, height, columns };
         with_numbers(&chart, &chart.numbers())
     };
@@ -52,41 +53,40 @@ pub(super) fn over_time(report: &Document) -> Markup {
     }
 }
 
-/// What stands below each moment: days, and hours of day where there is room.
-fn ticks(series: &Series, is_hourly: bool) -> Vec<Option<String>> {
+/// What stands below each moment, by when it begins: days, and hours of day where there is room.
+pub(super) fn ticks(begins: &[&str], is_hourly: bool) -> Vec<Option<String>> {
     const MOST: usize = 13;
-    let hour_of_day = |moment: &Moment| moment.begin.get(11..13).and_then(|hour| hour.parse::<usize>().ok());
-    let rows = &series.rows;
+    let hour_of_day = |begin: &str| begin.get(11..13).and_then(|hour| hour.parse::<usize>().ok());
     let every = if is_hourly {
-        [1, 3, 6, 12, 24].into_iter().find(|every| rows.len() / every < MOST).unwrap_or(24)
+        [1, 3, 6, 12, 24].into_iter().find(|every| begins.len() / every < MOST).unwrap_or(24)
     } else {
-        rows.len().div_ceil(MOST)
+        begins.len().div_ceil(MOST)
     };
-    let tick = |(place, moment): (usize, &Moment)| match hour_of_day(moment) {
+    let tick = |(place, begin): (usize, &&str)| match hour_of_day(begin) {
         Some(hour) if is_hourly => (hour % every == 0).then(|| match hour {
-            0 => date(moment, "%-d %b"),
+            0 => date(begin, "%-d %b"),
             _ => format!("{hour:02}:00"),
         }),
-        _ => (place % every == 0).then(|| date(moment, "%-d %b")),
+        _ => (place % every == 0).then(|| date(begin, "%-d %b")),
     };
-    rows.iter().enumerate().map(tick).collect()
+    begins.iter().enumerate().map(tick).collect()
 }
 
-pub(super) fn day(moment: &Moment) -> &str {
-    moment.begin.get(..10).unwrap_or(&moment.begin)
+pub(super) fn day(begin: &str) -> &str {
+    begin.get(..10).unwrap_or(begin)
 }
 
 /// With its offset, as an hour comes twice when clocks are set back.
-fn hour(moment: &Moment) -> String {
-    let time = moment.begin.get(11..16).unwrap_or_default();
-    let offset = moment.begin.get(19..).unwrap_or_default();
-    format!("{} {time} {offset}", date(moment, "%a %Y-%m-%d"))
+pub(super) fn hour(begin: &str) -> String {
+    let time = begin.get(11..16).unwrap_or_default();
+    let offset = begin.get(19..).unwrap_or_default();
+    format!("{} {time} {offset}", date(begin, "%a %Y-%m-%d"))
 }
 
-fn date(moment: &Moment, format: &str) -> String {
-    match day(moment).parse::<Date>() {
+fn date(begin: &str, format: &str) -> String {
+    match day(begin).parse::<Date>() {
         Ok(date) => date.strftime(format).to_string(),
-        Err(_) => day(moment).to_owned(),
+        Err(_) => day(begin).to_owned(),
     }
 }
 
@@ -94,30 +94,28 @@ fn date(moment: &Moment, format: &str) -> String {
 mod tests {
     use super::*;
 
-    fn series(begins: impl Iterator<Item = String>) -> Series {
-        let moment = |begin| Moment { begin, begin_seconds: 0, beacons: 1, bots: 0, visitors: 1 };
-        Series { definition: String::new(), visitors_error_percent: 1.6, rows: begins.map(moment).collect() }
+    fn ticks_of(begins: impl Iterator<Item = String>, is_hourly: bool) -> Vec<Option<String>> {
+        let begins: Vec<String> = begins.collect();
+        ticks(&begins.iter().map(String::as_str).collect::<Vec<&str>>(), is_hourly)
     }
 
     #[test]
     fn ticks_are_as_close_as_there_is_room() {
         let hours = |days: usize| {
             let begin = |hour| format!("2026-01-{:02}T{:02}:00:00+00:00", 5 + hour / 24, hour % 24);
-            ticks(&series((0..days * 24).map(begin)), true).into_iter().flatten().collect::<Vec<String>>()
+            ticks_of((0..days * 24).map(begin), true).into_iter().flatten().collect::<Vec<String>>()
         };
         assert_eq!(hours(1), ["5 Jan", "03:00", "06:00", "09:00", "12:00", "15:00", "18:00", "21:00"]);
         assert_eq!(hours(3)[..5], ["5 Jan", "06:00", "12:00", "18:00", "6 Jan"]);
         assert_eq!(hours(14).len(), 14);
-        let days = series((1..=31).map(|day| format!("2026-03-{day:02}T00:00:00+01:00")));
-        let ticks = ticks(&days, false);
+        let ticks = ticks_of((1..=31).map(|day| format!("2026-03-{day:02}T00:00:00+01:00")), false);
         assert_eq!(ticks.iter().flatten().count(), 11);
         assert_eq!(ticks[3].as_deref(), Some("4 Mar"));
     }
 
     #[test]
     fn an_hour_that_comes_twice_has_two_names() {
-        let rows = series(["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"].map(str::to_owned).into_iter());
-        let names: Vec<String> = rows.rows.iter().map(hour).collect();
+        let names = ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"].map(hour);
         assert_eq!(names, ["Sun 2026-10-25 02:00 +02:00", "Sun 2026-10-25 02:00 +01:00"]);
     }
 }

@@ -1,7 +1,7 @@
 //! How often each name came: tables with a bar behind each name.
 
 use indicatif::HumanCount as Count;
-use maud::{Markup, html};
+use maud::{Markup, Render, html};
 use pixel_engine::report::Document;
 use pixel_engine::report::document::Table as Counted;
 use pixel_engine_html::chart::{Colour, Fill, legend};
@@ -58,7 +58,7 @@ fn fills() -> [Fill; 2] {
 }
 
 /// A bar behind a name: what is not from bots, and what is.
-fn named(name: &str, beacons: u64, bots: u64, most: u64) -> Markup {
+pub(super) fn named(name: impl Render, beacons: u64, bots: u64, most: u64) -> Markup {
     let part = |count: u64| count as f64 / most.max(1) as f64;
     measured(name, fills().into_iter().zip([part(beacons.saturating_sub(bots)), part(bots)]))
 }
@@ -135,7 +135,7 @@ pub(super) fn by_day(report: &Document) -> Table {
     let mut table = Table::new("By day").column("day", Align::Name).numbers([beacons(report), "bots", "visitors"]);
     for day in days {
         table.push_row([
-            named(over_time::day(day), day.beacons, day.bots, most),
+            named(over_time::day(&day.begin), day.beacons, day.bots, most),
             html! { (Count(day.beacons)) },
             html! { (Count(day.bots)) },
             html! { (Count(day.visitors)) },
