@@ -244,15 +244,15 @@ fn goaccess(stage: &mut Stage, log: &Log, rounds: usize) -> Result<(), Box<dyn E
     let Ok(version) = Command::new("goaccess").arg("--version").output() else { return Ok(()) };
     let version = String::from_utf8_lossy(&version.stdout);
     let version = version.lines().next().unwrap_or_default().trim_end_matches('.').replace(" - ", " ");
+    let found = log.path.with_extension("json");
     let goaccess = || {
-        let mut command =
-            arguments("goaccess", &["--log-format=CLOUDFRONT", "--no-global-config", "-o"], Path::new("json"));
-        command.args(["--no-progress", "-f"]).arg(&log.path);
-        // It writes JSON to standard output for `-o json`.
+        let mut command = Command::new("goaccess");
+        command.args(["--log-format=CLOUDFRONT", "--no-global-config", "--no-progress", "-o"]);
+        command.arg(&found).arg("-f").arg(&log.path);
         Ok(command)
     };
     let theirs = best(rounds, goaccess)?;
-    let found: Value = serde_json::from_slice(&fs::read(log.path.with_extension("json"))?)?;
+    let found: Value = serde_json::from_slice(&fs::read(&found)?)?;
     let took = best(rounds.max(3), || ours(&[&log.path]))?;
     let hits = found["general"]["valid_requests"].as_u64().ok_or("no requests")?;
     assert_eq!(hits, beacons(&took)?, "the same lines");
