@@ -47,8 +47,8 @@ pub(super) fn advertising(advertising: &Advertising, top: usize) -> Markup {
         h3 { "By campaign and publisher" }
         p.note {
             (definition(&advertising.definitions, "placement"))
-            " The most impressions first. All but gross are net; percentages are of net impressions, and of net clicks for \
-            conversions."
+            " The most impressions first; the bar is gross, in grey what of it is not net. All other numbers are net; \
+            percentages are of net impressions, and of net clicks for conversions."
         }
         (placements("By campaign and publisher", &first))
         @if !rest.is_empty() {
