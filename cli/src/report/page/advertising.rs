@@ -9,8 +9,11 @@ use pixel_engine_html::{Align, Table};
 use super::tables::named;
 use super::{definition, definitions, notes};
 
+/// One of the numbers that gross is the sum of.
+type OfFirings = fn(&Firings) -> u64;
+
 /// What events are, from what counts to what does not.
-const PARTS: [(&str, Colour, fn(&Firings) -> u64); 4] = [
+const PARTS: [(&str, Colour, OfFirings); 4] = [
     ("net", Colour::Blue, |firings| firings.net),
     ("duplicates", Colour::Orange, |firings| firings.duplicates),
     ("data centres", Colour::Violet, |firings| firings.data_centres),
