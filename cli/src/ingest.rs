@@ -1,7 +1,7 @@
 //! `pixel-engine ingest`.
 
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,14 +13,14 @@ use pixel_engine::progress::Progress;
 use pixel_engine::run::{Error, Report, Run};
 use pixel_engine::serve::sink::{self, OpenError};
 use pixel_engine::sink::Sink;
-use pixel_engine::source::{Files, Input, OpenFile, expand};
+use pixel_engine::source::{Files, Input, OpenFile};
 use pixel_engine::spool;
 
 use crate::aws::{Reach, of_aws, of_sink};
 use crate::only_bad_lines::only_bad_lines;
 use crate::settings::{Deliver, Keep, Lines, Privacy, config};
 use crate::summary::Table;
-use crate::{Outcome, progress, stop_on_signals, usage_error};
+use crate::{Outcome, inputs, progress, stop_on_signals, usage_error};
 
 /// Pack CloudFront logs into records and deliver them
 ///
@@ -117,22 +117,8 @@ impl Ingest {
     }
 
     fn inputs(&self, config: &Config, failed: &mut bool) -> Vec<Input> {
-        if self.inputs.is_empty() {
-            if io::stdin().is_terminal() {
-                eprintln!("reading log lines from the terminal; Ctrl-D ends them");
-            }
-            return vec![Input::Stdin];
-        }
-        let mut inputs = Vec::new();
-        for argument in &self.inputs {
-            match expand(argument) {
-                Ok(found) => inputs.extend(found),
-                Err(error) => {
-                    eprintln!("pixel-engine: {error}");
-                    *failed = true;
-                }
-            }
-        }
+        let (mut inputs, missing) = inputs::of_arguments(&self.inputs);
+        *failed |= missing;
         if let Some(checkpoint) = config.checkpoint().and_then(|path| fs::canonicalize(path).ok()) {
             // It may be in the folder of the logs, but it is not a log.
             let is_log = |input: &Input| match input {

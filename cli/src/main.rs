@@ -6,6 +6,7 @@ mod completions;
 mod decode;
 mod generate;
 mod ingest;
+mod inputs;
 mod kcl;
 mod lambda;
 mod log;

@@ -8,7 +8,7 @@ mod text;
 mod uses;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,13 +22,13 @@ use pixel_engine::observe::Observed;
 use pixel_engine::progress::Progress;
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::report::{self, Beacons, Definitions, Document, Lines, State, View};
-use pixel_engine::run::Run;
+use pixel_engine::run::{self, Run};
 use pixel_engine::sink::null::Null;
-use pixel_engine::source::{Files, Follow, Input, Start, expand};
+use pixel_engine::source::{Files, Follow, Input, Start};
 
 use crate::only_bad_lines::only_bad_lines;
 use crate::settings::{Reading, config};
-use crate::{Outcome, output, progress, stop_on_signals, usage_error};
+use crate::{Outcome, inputs, output, progress, stop_on_signals, usage_error};
 use uses::Uses;
 
 /// Say what the beacons in a log mean: visitors, sessions, pages, agents, faults, funnels
@@ -256,41 +256,16 @@ impl Report {
             live::of_run(beacons, &counts, view, stop, || run.to(&mut sink, &mut quarantine))
                 .map_err(|error| format!("terminal: {error}"))?
         } else {
-            let inputs = self.inputs(ended);
+            let (inputs, missing) = inputs::of_arguments(&self.inputs);
+            ended.failed |= missing;
             let total = inputs.iter().map(Input::size).sum();
             let run = run.source(Files::new(inputs));
             progress::of_run(&counts, total, self.quiet, || run.to(&mut sink, &mut quarantine))
         };
-        for error in &run.errors {
-            eprintln!("pixel-engine: {error}");
-            ended.failed = true;
-        }
+        ended.note(&run, "");
         // What is followed has no end but the one that `q` makes.
-        ended.interrupted = run.summary.interrupted && !self.showing.live;
-        if let (Some(first), true) = (&run.first_bad_line, run.summary.has_only_bad_lines()) {
-            eprintln!("pixel-engine: {}", only_bad_lines(first));
-        }
+        ended.interrupted &= !self.showing.live;
         Ok(Lines::of_run(&run))
-    }
-
-    fn inputs(&self, ended: &mut Ended) -> Vec<Input> {
-        if self.inputs.is_empty() {
-            if io::stdin().is_terminal() {
-                eprintln!("reading log lines from the terminal; Ctrl-D ends them");
-            }
-            return vec![Input::Stdin];
-        }
-        let mut inputs = Vec::new();
-        for argument in &self.inputs {
-            match expand(argument) {
-                Ok(found) => inputs.extend(found),
-                Err(error) => {
-                    eprintln!("pixel-engine: {error}");
-                    ended.failed = true;
-                }
-            }
-        }
-        inputs
     }
 }
 
@@ -302,6 +277,18 @@ struct Ended {
 }
 
 impl Ended {
+    /// Prints what went wrong in a run, and keeps in mind that it did; `context` stands before it.
+    fn note(&mut self, run: &run::Report, context: &str) {
+        for error in &run.errors {
+            eprintln!("pixel-engine: {context}{error}");
+            self.failed = true;
+        }
+        self.interrupted |= run.summary.interrupted;
+        if let (Some(first), true) = (&run.first_bad_line, run.summary.has_only_bad_lines()) {
+            eprintln!("pixel-engine: {context}{}", only_bad_lines(first));
+        }
+    }
+
     fn outcome(&self, document: &Document) -> Outcome {
         if self.failed {
             Outcome::Failed

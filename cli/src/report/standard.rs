@@ -10,11 +10,13 @@ use pixel_engine::quarantine::Quarantine;
 use pixel_engine::report::{Beacons, Lines};
 use pixel_engine::run::Run;
 use pixel_engine::sink::null::Null;
-use pixel_engine::source::{Files, Format, Input, expand};
+use pixel_engine::source::{Files, Format, Input};
 
 use super::Ended;
-use crate::only_bad_lines::only_bad_lines;
-use crate::progress;
+use crate::{inputs, progress};
+
+/// What stands before messages.
+const CONTEXT: &str = "--reconcile: ";
 
 /// Those of the inputs, but for their format.
 pub(super) fn settings(of_inputs: Settings) -> Settings {
@@ -31,16 +33,10 @@ pub(super) fn read(
     ended: &mut Ended,
 ) -> Lines {
     let Some(log) = beacons.standard_log() else { return Lines::default() };
-    let mut inputs = Vec::new();
-    for argument in arguments.iter().filter(|argument| !argument.is_empty()) {
-        match expand(argument) {
-            Ok(found) => inputs.extend(found),
-            Err(error) => {
-                eprintln!("pixel-engine: --reconcile: {error}");
-                ended.failed = true;
-            }
-        }
-    }
+    // Without a value, only what states say is reconciled.
+    let named: Vec<String> = arguments.iter().filter(|argument| !argument.is_empty()).cloned().collect();
+    let (inputs, missing) = inputs::expand_all(&named, CONTEXT);
+    ended.failed |= missing;
     let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
     let counts = Arc::new(Progress::default());
     let total = inputs.iter().map(Input::size).sum();
@@ -52,13 +48,6 @@ pub(super) fn read(
             .stop(stop)
             .to(&mut sink, &mut quarantine)
     });
-    for error in &run.errors {
-        eprintln!("pixel-engine: --reconcile: {error}");
-        ended.failed = true;
-    }
-    ended.interrupted |= run.summary.interrupted;
-    if let (Some(first), true) = (&run.first_bad_line, run.summary.has_only_bad_lines()) {
-        eprintln!("pixel-engine: --reconcile: {}", only_bad_lines(first));
-    }
+    ended.note(&run, CONTEXT);
     Lines::of_run(&run)
 }

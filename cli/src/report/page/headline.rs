@@ -37,18 +37,11 @@ fn unread(lines: &Lines) -> Markup {
     if lines.bad == 0 && lines.unread_inputs.is_empty() {
         return html! {};
     }
-    let mut table = Table::new("Lines that could not be read")
-        .column("reason", Align::Text)
-        .numbers(["lines"])
-        .column("the first", Align::Name);
-    for (reason, bad) in &lines.bad_by_reason {
-        table.push_row([html! { (reason) }, html! { (Count(bad.count)) }, html! { (bad.first) }]);
-    }
     html! {
         div.warning {
             @if lines.bad > 0 {
                 h2 { (Count(lines.bad)) " of " (counted(lines.lines_in, "line", "lines")) " could not be read" }
-                (table)
+                (bad_lines("Lines that could not be read", lines))
             }
             @if !lines.unread_inputs.is_empty() {
                 h2 { "Not read to the end" }
@@ -126,4 +119,13 @@ fn others(report: &Document) -> Markup {
             }
         }
     }
+}
+
+/// Lines that could not be read, by the kind of reason.
+pub(super) fn bad_lines(title: &str, lines: &Lines) -> Table {
+    let mut table = Table::new(title).column("reason", Align::Text).numbers(["lines"]).column("the first", Align::Name);
+    for (reason, bad) in &lines.bad_by_reason {
+        table.push_row([html! { (reason) }, html! { (Count(bad.count)) }, html! { (bad.first) }]);
+    }
+    table
 }

@@ -7,6 +7,7 @@ use pixel_engine::report::document::{Compared, ComparedHour, Reconciled};
 use pixel_engine_html::chart::{Colour, Column, Columns, legend, with_numbers};
 use pixel_engine_html::{Align, Table};
 
+use super::headline::bad_lines;
 use super::over_time::{self, hour, ticks};
 use super::{counted, notes, sentence};
 
@@ -55,13 +56,7 @@ pub(super) fn reconciled(reconciled: &Reconciled, top: usize) -> Markup {
 
 /// What became of the lines of the standard log.
 fn standard_log(lines: &Lines) -> Markup {
-    let mut table = Table::new("Lines of the standard log that could not be read")
-        .column("reason", Align::Text)
-        .numbers(["lines"])
-        .column("the first", Align::Name);
-    for (reason, bad) in &lines.bad_by_reason {
-        table.push_row([html! { (reason) }, html! { (Count(bad.count)) }, html! { (bad.first) }]);
-    }
+    let table = bad_lines("Lines of the standard log that could not be read", lines);
     html! {
         p {
             (counted(lines.lines_in, "line of the standard log was", "lines of the standard log were")) " read: "
