@@ -3,8 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
 
+use pixel_engine::agents::Agents;
+use pixel_engine::config::Settings;
 use pixel_engine::log::schema::Schema;
+use pixel_engine::observe::Observed;
+use pixel_engine::quarantine::Quarantine;
+use pixel_engine::report::{self, Beacons, Document, Lines, State, View};
+use pixel_engine::run::Run as LibraryRun;
+use pixel_engine::sink::null::Null;
+use pixel_engine::source::{Closed, Feed, Source};
+use pixel_engine_bench_data::visits::{self, Visits};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::peers::{count_beacons, is_installed};
@@ -13,7 +24,7 @@ use crate::support::*;
 const FUNNEL: &str = "view > cart > checkout > paid";
 
 /// A report as JSON, with every row of its tables.
-fn report(workspace: &Workspace, arguments: &[&str]) -> Value {
+fn report_of(workspace: &Workspace, arguments: &[&str]) -> Value {
     let all = [&["report", "--json", "--top", "1000000"], arguments].concat();
     parsed(&run(&mut workspace.command(&all), b"").ok())
 }
@@ -23,7 +34,7 @@ fn parsed(run: &Run) -> Value {
 }
 
 /// The log of generated visits in `visits.log`, and the truth about it.
-fn visits(workspace: &Workspace, arguments: &[&str]) -> Value {
+fn make_visits(workspace: &Workspace, arguments: &[&str]) -> Value {
     let all = [&["generate", "--truth", "truth.json"], arguments].concat();
     let log = run(&mut workspace.command(&all), b"").ok().stdout;
     workspace.write("visits.log", &log);
@@ -119,9 +130,9 @@ fn a_report_is_the_truth_about_visits() {
     ] {
         let workspace = Workspace::new();
         let made = ["--visitors", "1500", "--days", "2", "--unreadable", "20", "--schema", shape];
-        let truth = visits(&workspace, &[&made, more].concat());
+        let truth = make_visits(&workspace, &[&made, more].concat());
         let counted = ["--funnel", FUNNEL, "--dedup-window", "1000000", "--known-events", KNOWN];
-        let found = report(&workspace, &[&["visits.log"][..], &counted].concat());
+        let found = report_of(&workspace, &[&["visits.log"][..], &counted].concat());
         is_true(&found, &truth, shape);
         if shape.starts_with("realtime") {
             assert_eq!(table(&found, "countries"), counts(&truth["countries"]));
@@ -132,11 +143,11 @@ fn a_report_is_the_truth_about_visits() {
 #[test]
 fn a_report_has_the_numbers_of_duckdb() {
     let workspace = Workspace::new();
-    visits(&workspace, &["--visitors", "1500", "--days", "2"]);
+    make_visits(&workspace, &["--visitors", "1500", "--days", "2"]);
     let schema = Schema::preset("realtime-46").expect("a preset");
     let fields: Vec<&str> = schema.columns().iter().map(|column| column.name()).collect();
     let theirs = count_beacons(&workspace.path("visits.log"), &fields.join(","));
-    let ours = report(&workspace, &["visits.log"]);
+    let ours = report_of(&workspace, &["visits.log"]);
     let pair = |value: &Value| (number(&value[0]), number(&value[1]));
     let pairs = |values: &Value| -> BTreeMap<String, (u64, u64)> {
         values.as_object().expect("an object").iter().map(|(name, value)| (name.clone(), pair(value))).collect()
@@ -177,37 +188,38 @@ fn comparable(mut report: Value) -> Value {
 #[test]
 fn reports_of_parts_make_the_report_of_the_whole() {
     let workspace = Workspace::new();
-    visits(&workspace, &["--visitors", "1200", "--days", "2"]);
+    make_visits(&workspace, &["--visitors", "1200", "--days", "2"]);
     workspace.write("salt", b"0123456789abcdef");
     let counted = ["--funnel", FUNNEL, "--salt-file", "salt"];
     let log = fs::read(workspace.path("visits.log")).expect("it was written");
-    let whole = report(&workspace, &[&["visits.log"][..], &counted].concat());
+    let whole = report_of(&workspace, &[&["visits.log"][..], &counted].concat());
     // Every third line to a machine of its own.
     for part in 0..3 {
         let lines: Vec<&[u8]> = lines(&log).skip(part).step_by(3).collect();
         let (name, state) = (format!("{part}.log"), format!("{part}.state"));
         workspace.write(&name, &lines.concat());
-        report(&workspace, &[&[&name[..], "--save", &state], &counted[..]].concat());
+        report_of(&workspace, &[&[&name[..], "--save", &state], &counted[..]].concat());
     }
     for order in [["0.state", "1.state", "2.state"], ["2.state", "0.state", "1.state"]] {
         let merges = order.map(|state| ["--merge", state]).concat();
-        assert!(comparable(report(&workspace, &[&merges[..], &counted].concat())) == comparable(whole.clone()));
+        assert!(comparable(report_of(&workspace, &[&merges[..], &counted].concat())) == comparable(whole.clone()));
     }
     // Lines and states together.
-    let merged = report(&workspace, &[&["1.log", "--merge", "0.state", "--merge", "2.state"], &counted[..]].concat());
+    let merged =
+        report_of(&workspace, &[&["1.log", "--merge", "0.state", "--merge", "2.state"], &counted[..]].concat());
     assert!(comparable(merged) == comparable(whole));
 }
 
 #[test]
 fn what_was_counted_otherwise_is_not_merged() {
     let workspace = Workspace::new();
-    visits(&workspace, &["--visitors", "20"]);
+    make_visits(&workspace, &["--visitors", "20"]);
     workspace.write("salt", b"0123456789abcdef");
     workspace.write("short", b"0123456789");
     workspace.write("none.state", b"timestamp\n");
     workspace.write("other.state", b"pixel-engine report state 99\n...");
-    report(&workspace, &["visits.log", "--save", "random.state"]);
-    report(&workspace, &["visits.log", "--salt-file", "salt", "--save", "salted.state"]);
+    report_of(&workspace, &["visits.log", "--save", "random.state"]);
+    report_of(&workspace, &["visits.log", "--salt-file", "salt", "--save", "salted.state"]);
     let fails = |arguments: &[&str], code, says: &[&str]| {
         run(&mut workspace.command(&[&["report"], arguments].concat()), b"").exits(code).says(says);
     };
@@ -235,7 +247,7 @@ fn what_cannot_be_read_is_said_first() {
     let workspace = Workspace::new();
     let good = log("realtime-46", 5);
     workspace.write("mixed.log", &[&good[..], b"one column of 203.0.113.77\n", b"a\tb\n", b"c\td\n"].concat());
-    let found = report(&workspace, &["mixed.log"]);
+    let found = report_of(&workspace, &["mixed.log"]);
     let lines = &found["lines"];
     assert_eq!((number(&lines["lines_in"]), number(&lines["counted"]), number(&lines["bad"])), (8, 5, 3));
     assert_eq!(lines["bad_by_reason"]["no_tab"]["count"], 1);
@@ -288,24 +300,25 @@ fn no_report_has_an_address() {
 #[test]
 fn what_was_delivered_gives_the_same_report() {
     let workspace = Workspace::new();
-    visits(&workspace, &["--visitors", "300"]);
+    make_visits(&workspace, &["--visitors", "300"]);
     let same = |report: Value| {
         let numbers = ["beacons", "sessions", "by_hour", "abnormal"].map(|name| report[name].clone());
         let beacons = number(&numbers[0]["beacons"]);
         (beacons, numbers[1].clone(), numbers[2].clone(), table(&report, "pages"), table(&report, "browsers"))
     };
-    let whole = same(report(&workspace, &["visits.log"]));
+    let whole = same(report_of(&workspace, &["visits.log"]));
     for (out, more) in [("raw", &["--compress", "gzip"][..]), ("zstd", &["--compress", "zstd"])] {
         workspace.ingest(&[&["visits.log", "--to", &format!("dir:{out}")], more].concat()).ok();
-        assert!(same(report(&workspace, &[out])) == whole, "{out}");
+        assert!(same(report_of(&workspace, &[out])) == whole, "{out}");
     }
 }
 
 #[test]
 fn counts_of_a_sample_are_scaled() {
     let workspace = Workspace::new();
-    visits(&workspace, &["--visitors", "100", "--clean"]);
-    let (all, sampled) = (report(&workspace, &["visits.log"]), report(&workspace, &["visits.log", "--sampling", "10"]));
+    make_visits(&workspace, &["--visitors", "100", "--clean"]);
+    let (all, sampled) =
+        (report_of(&workspace, &["visits.log"]), report_of(&workspace, &["visits.log", "--sampling", "10"]));
     assert_eq!(number(&sampled["beacons"]["beacons"]), 10 * number(&all["beacons"]["beacons"]));
     assert_eq!((&sampled["scale"], &sampled["visitors"]), (&json!(10.0), &all["visitors"]));
     let text = run(&mut workspace.command(&["report", "visits.log", "--sampling", "10"]), b"").ok().stdout;
@@ -319,7 +332,7 @@ fn hours_are_those_of_the_time_zone() {
     let log = "1767600000.5\t203.0.113.9\tMozilla/5.0%20(X11)%20Firefox/1\te=a\n1767605400.5\t-\t-\te=a\n";
     workspace.write("a.log", log.as_bytes());
     let hours = |zone: &str| {
-        let found = report(&workspace, &["a.log", "--time-zone", zone]);
+        let found = report_of(&workspace, &["a.log", "--time-zone", zone]);
         let hours = found["by_hour"]["rows"].as_array().expect("rows").clone();
         hours.iter().map(|hour| (text(&hour["begin"]), number(&hour["beacons"]))).collect::<Vec<_>>()
     };
@@ -339,7 +352,7 @@ fn goaccess_counts_the_same_requests() {
         return;
     }
     let workspace = Workspace::new();
-    visits(&workspace, &["--visitors", "800", "--days", "2", "--schema", "standard", "--clean", "--without-ids"]);
+    make_visits(&workspace, &["--visitors", "800", "--days", "2", "--schema", "standard", "--clean", "--without-ids"]);
     let mut goaccess = Command::new("goaccess");
     // To a file: where its standard output is depends on what its standard input is.
     let found = workspace.path("goaccess.json");
@@ -348,7 +361,7 @@ fn goaccess_counts_the_same_requests() {
     run(&mut goaccess, &log).ok();
     let found = fs::read(found).expect("it writes what it found");
     let theirs: Value = serde_json::from_slice(&found).expect("JSON");
-    let ours = report(&workspace, &["visits.log"]);
+    let ours = report_of(&workspace, &["visits.log"]);
     assert_eq!(theirs["general"]["valid_requests"], ours["beacons"]["beacons"]);
     assert_eq!(theirs["general"]["failed_requests"], 0);
     let rows = |panel: &str| -> Vec<(String, u64, u64)> {
@@ -376,4 +389,73 @@ fn goaccess_counts_the_same_requests() {
     };
     let ours: Vec<_> = ours["by_day"]["rows"].as_array().expect("rows").iter().map(of_day).collect();
     assert_eq!(days, ours);
+}
+
+/// Some lines as a source.
+struct Part(Vec<u8>);
+
+impl Source for Part {
+    fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
+        let mut inlet = feed.open("part");
+        inlet.push(self.0)?;
+        inlet.end()?;
+        Ok(())
+    }
+}
+
+/// What is counted of these lines.
+fn state_of(lines: Vec<u8>) -> (State, Agents) {
+    let settings = report::Settings {
+        funnel: Some(FUNNEL.to_owned()),
+        salt: Some(b"0123456789abcdef".to_vec()),
+        ..report::Settings::default()
+    };
+    let beacons = Arc::new(Observed::new(Beacons::new(settings.validate().expect("settings"), Agents::new())));
+    let config = Settings::default().validate().expect("settings");
+    let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
+    let run = LibraryRun::new(&config).source(Part(lines)).observer(beacons.clone()).to(&mut sink, &mut quarantine);
+    let state = beacons.observer().take(beacons.take()).with_lines(Lines::of_run(&run));
+    (state, Agents::new())
+}
+
+fn document(state: &State, agents: &Agents) -> Value {
+    let view = View { top: 1_000, ..View::default() };
+    serde_json::to_value(Document::new(state, agents, &view)).expect("a document is JSON")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Each line goes to any of some machines, and these are merged in any order.
+    #[test]
+    fn any_split_of_the_lines_makes_the_same_report(seed in any::<u64>(), parts in 1usize..6) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut visits = Visits::new(visits::Options {
+            visitors: 150,
+            days: 2,
+            ..visits::Options::new("realtime-46".parse().expect("a shape"), seed)
+        });
+        let mut whole = Vec::new();
+        while visits.append_line(&mut whole) {}
+        let mut split = vec![Vec::new(); parts];
+        for line in lines(&whole) {
+            split[random.usize(..parts)].extend_from_slice(line);
+        }
+        random.shuffle(&mut split);
+        let (state, agents) = state_of(whole);
+        let mut merged: Option<State> = None;
+        for part in split {
+            let (part, _) = state_of(part);
+            // As it is read from a file.
+            let mut file = Vec::new();
+            part.save(&mut file).expect("it is written");
+            let part = State::load(&file[..]).expect("it is read");
+            match &mut merged {
+                None => merged = Some(part),
+                Some(merged) => merged.merge(part).expect("the same settings"),
+            }
+        }
+        let merged = document(&merged.expect("at least one part"), &agents);
+        prop_assert_eq!(merged, document(&state, &agents));
+    }
 }
