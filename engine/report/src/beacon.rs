@@ -10,6 +10,7 @@ use pixel_engine_log::select::Selector;
 
 use crate::settings::Definitions;
 use crate::top::Escapes;
+use crate::values::Values;
 
 /// A value that is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,20 +28,8 @@ impl Slot {
     const COUNT: usize = 7;
 }
 
-/// Which parameters are looked for, and which fields in their place.
-pub(crate) struct Reader {
-    parameters: Vec<Wanted>,
-    /// The places in `parameters` of names that begin with this byte.
-    by_first_byte: Box<[Vec<u8>; 256]>,
-    fields: Vec<(Slot, u8, Selector)>,
-}
-
-struct Wanted {
-    name: Box<[u8]>,
-    slot: Slot,
-    /// Of a slot's names the lower one counts.
-    rank: u8,
-}
+/// Finds them.
+pub(crate) struct Reader(Values<{ Slot::COUNT }>);
 
 /// A value of a line.
 #[derive(Clone, Copy)]
@@ -77,7 +66,6 @@ impl<'a> Value<'a> {
 }
 
 /// The values of a line.
-#[derive(Default)]
 pub(crate) struct Beacon<'a> {
     values: [Option<Value<'a>>; Slot::COUNT],
 }
@@ -91,64 +79,16 @@ impl<'a> Beacon<'a> {
 
 impl Reader {
     pub(crate) fn new(definitions: &Definitions) -> Reader {
-        let utm = |name: &str| vec![Selector::Query(name.into())];
-        let slots = [
-            (Slot::Event, definitions.event.clone()),
-            (Slot::Page, definitions.page.clone()),
-            (Slot::Referrer, definitions.referrer.clone()),
-            (Slot::Visitor, definitions.visitor.clone()),
-            (Slot::Source, utm("utm_source")),
-            (Slot::Medium, utm("utm_medium")),
-            (Slot::Campaign, utm("utm_campaign")),
-        ];
-        let mut reader =
-            Reader { parameters: Vec::new(), by_first_byte: Box::new([const { Vec::new() }; 256]), fields: Vec::new() };
-        for (slot, selectors) in slots {
-            for (rank, selector) in selectors.into_iter().enumerate() {
-                let rank = rank.min(255) as u8;
-                match selector {
-                    Selector::Query(name) => {
-                        let place = reader.parameters.len() as u8;
-                        // A name is never empty.
-                        reader.by_first_byte[usize::from(name.as_bytes()[0])].push(place);
-                        reader.parameters.push(Wanted { name: name.as_bytes().into(), slot, rank });
-                    }
-                    selector => reader.fields.push((slot, rank, selector)),
-                }
-            }
-        }
-        reader
+        let [source, medium, campaign] =
+            ["utm_source", "utm_medium", "utm_campaign"].map(|name| [Selector::Query(name.into())]);
+        let Definitions { event, page, referrer, visitor, .. } = definitions;
+        // In the order of the slots.
+        Reader(Values::new([event, page, referrer, visitor, &source, &medium, &campaign]))
     }
 
-    /// The values of the line. Of a parameter that comes twice, the last one counts.
     #[inline]
     pub(crate) fn read<'a>(&self, line: &Line<'a>) -> Beacon<'a> {
-        let mut beacon = Beacon::default();
-        let mut ranks = [u8::MAX; Slot::COUNT];
-        let encoding = line.query_encoding();
-        for parameter in line.query().into_iter().flatten() {
-            let name = parameter.name_decoded();
-            let Some(&first) = name.first() else { continue };
-            for &place in &self.by_first_byte[usize::from(first)] {
-                let Wanted { name: wanted, slot, rank } = &self.parameters[usize::from(place)];
-                let at = *slot as usize;
-                // An empty value is as good as none.
-                if *name == **wanted && *rank <= ranks[at] && parameter.value.is_some_and(|value| !value.is_empty()) {
-                    ranks[at] = *rank;
-                    beacon.values[at] = Some(Value::Parameter(parameter, encoding));
-                }
-            }
-        }
-        for (slot, rank, selector) in &self.fields {
-            let at = *slot as usize;
-            if *rank < ranks[at]
-                && let Some(text) = selector.text(line)
-            {
-                ranks[at] = *rank;
-                beacon.values[at] = Some(Value::Field(text));
-            }
-        }
-        beacon
+        Beacon { values: self.0.read(line) }
     }
 }
 

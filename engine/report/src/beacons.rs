@@ -20,7 +20,7 @@ use crate::hours::Hours;
 use crate::latency::Latency;
 use crate::reconcile::{self, Reconcile, Side, StandardLog};
 use crate::rules::{self, Rule};
-use crate::sample::{Kept, SHARDS, Sample, shard_of};
+use crate::sample::{Batch, Sample};
 use crate::settings::Definitions;
 use crate::shop::{self, Shop};
 use crate::sighting::{AfterSlash, Latest, Sight, without_addresses};
@@ -61,8 +61,8 @@ pub struct Tally {
     /// Visitors to be counted in a quarter.
     present: Vec<(i64, u64)>,
     seen: Box<[(i64, u64); SEEN]>,
-    visits: Vec<Vec<Visit>>,
-    ids: Vec<Vec<u64>>,
+    visits: Batch<Visit>,
+    ids: Batch<()>,
     time_taken: Latency,
     time_to_first_byte: Latency,
     latest: Latest,
@@ -117,8 +117,8 @@ impl Default for Tally {
             quarters: Quarters::default(),
             present: Vec::new(),
             seen: Box::new([(0, 0); SEEN]),
-            visits: (0..SHARDS).map(|_| Vec::new()).collect(),
-            ids: (0..SHARDS).map(|_| Vec::new()).collect(),
+            visits: Batch::default(),
+            ids: Batch::default(),
             time_taken: Latency::default(),
             time_to_first_byte: Latency::default(),
             latest: Latest::default(),
@@ -271,30 +271,8 @@ impl Beacons {
     /// Hands the visits of a block to the table of visitors, and its ids to that of ids.
     fn visit(&self, tally: &mut Tally) {
         let (gap, burst) = (self.definitions.session_gap_millis, self.definitions.burst);
-        for (shard, visits) in tally.visits.iter_mut().enumerate().filter(|(_, visits)| !visits.is_empty()) {
-            self.visitors.note(shard, |shard| {
-                let mut more = 0;
-                for visit in visits.drain(..) {
-                    let Some((visitor, is_new)) = shard.get(visit.visitor) else { continue };
-                    let before = if is_new { 0 } else { visitor.places() };
-                    visitor.note(&visit, gap, burst);
-                    more += visitor.places() as i64 - before as i64;
-                }
-                more
-            });
-        }
-        for (shard, ids) in tally.ids.iter_mut().enumerate().filter(|(_, ids)| !ids.is_empty()) {
-            self.ids.note(shard, |shard| {
-                let mut more = 0;
-                for id in ids.drain(..) {
-                    if let Some((count, is_new)) = shard.get(id) {
-                        *count += 1;
-                        more += i64::from(is_new);
-                    }
-                }
-                more
-            });
-        }
+        self.visitors.note(&mut tally.visits, |visitor, visit| visitor.note(&visit, gap, burst));
+        self.ids.note(&mut tally.ids, |count, ()| *count += 1);
     }
 }
 
@@ -404,7 +382,7 @@ impl Observer for Beacons {
 
         if let Some(id) = line.get(Field::XEdgeRequestId) {
             let id = self.hash(b'r', id);
-            tally.ids[shard_of(id)].push(id);
+            tally.ids.push(id, ());
         }
         let visitor = self.visitor(line, &beacon, agent);
         if let Some(time) = time {
@@ -418,7 +396,7 @@ impl Observer for Beacons {
                     *seen = (quarter, visitor);
                     tally.present.push((quarter, visitor));
                 }
-                tally.visits[shard_of(visitor)].push(Visit { visitor, time, page: page_hash, steps, is_bot });
+                tally.visits.push(visitor, Visit { time, page: page_hash, steps, is_bot });
             }
         }
         if visitor.is_none() {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::beacon::time_of;
-use crate::sample::{Kept, Kepts, SHARDS, Sample, shard_of};
+use crate::sample::{Batch, Kept, Kepts, Sample};
 use crate::settings::Salt;
 use crate::state::Lines;
 
@@ -88,12 +88,8 @@ pub(crate) struct Reconciled {
 }
 
 impl Reconciled {
-    pub(crate) fn merge(&mut self, mut from: Reconciled) {
-        let ids = Sample::new(MAX_IDS);
-        for kept in [&mut self.ids, &mut from.ids] {
-            ids.merge(std::mem::take(kept), |seen: &mut Seen, more| seen.merge(more));
-        }
-        self.ids = ids.take();
+    pub(crate) fn merge(&mut self, from: Reconciled) {
+        self.ids.merge(from.ids, MAX_IDS, Seen::merge);
         add_hours(&mut self.hours, from.hours);
         for (count, more) in self.without_time.iter_mut().zip(from.without_time) {
             *count += more;
@@ -122,8 +118,7 @@ pub(crate) struct Reconcile {
 /// What one thread has noted.
 #[derive(Default)]
 pub struct Tally {
-    /// By shard.
-    ids: Vec<Vec<(u64, u32)>>,
+    ids: Batch<u32>,
     hours: BTreeMap<u32, Pair>,
     without_time: [u64; 2],
 }
@@ -148,27 +143,12 @@ impl Reconcile {
         };
         let mut hasher = SipHasher13::new_with_key(&self.salt.0);
         hasher.write(id);
-        let key = hasher.finish();
-        if tally.ids.is_empty() {
-            tally.ids.resize_with(SHARDS, Vec::new);
-        }
-        tally.ids[shard_of(key)].push((key, hour));
+        tally.ids.push(hasher.finish(), hour);
     }
 
     /// Hands what a thread has noted of lines of one log to what all share.
     pub(crate) fn end_block(&self, side: Side, tally: &mut Tally) {
-        for (shard, ids) in tally.ids.iter_mut().enumerate().filter(|(_, ids)| !ids.is_empty()) {
-            self.ids.note(shard, |shard| {
-                let mut more = 0;
-                for (key, hour) in ids.drain(..) {
-                    if let Some((seen, is_new)) = shard.get(key) {
-                        seen.note(side, hour);
-                        more += i64::from(is_new);
-                    }
-                }
-                more
-            });
-        }
+        self.ids.note(&mut tally.ids, |seen, hour| seen.note(side, hour));
         let mut counted = self.counted();
         add_hours(&mut counted.hours, std::mem::take(&mut tally.hours));
         for (count, more) in counted.without_time.iter_mut().zip(std::mem::take(&mut tally.without_time)) {
@@ -226,8 +206,7 @@ mod tests {
             pair[side as usize] = LineCounts { lines: 1, without_id: u64::from(id == 0) };
             if id != 0 {
                 let key = u64::from_le_bytes(*blake3::hash(&id.to_le_bytes()).as_bytes().first_chunk().unwrap());
-                tally.ids.resize_with(SHARDS, Vec::new);
-                tally.ids[shard_of(key)].push((key, hour));
+                tally.ids.push(key, hour);
             }
             reconcile.end_block(side, &mut tally);
         }

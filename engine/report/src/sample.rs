@@ -20,11 +20,11 @@ use hashbrown::hash_table::Entry;
 use serde::{Deserialize, Serialize};
 
 /// How many parts a table has, each with a lock of its own.
-pub(crate) const SHARDS: usize = 64;
+const SHARDS: usize = 64;
 
 /// The part that a key is in: from its last bits, as levels are from the first.
 #[inline]
-pub(crate) fn shard_of(key: u64) -> usize {
+fn shard_of(key: u64) -> usize {
     key as usize % SHARDS
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Sample<V> {
 }
 
 /// A part of the table.
-pub(crate) struct Shard<V> {
+struct Shard<V> {
     level: u32,
     entries: HashTable<(u64, V)>,
     places: i64,
@@ -55,7 +55,7 @@ pub(crate) struct Shard<V> {
 impl<V: Kept> Shard<V> {
     /// What is noted of the key, and whether it is new; `None` if the level leaves it out.
     #[inline]
-    pub(crate) fn get(&mut self, key: u64) -> Option<(&mut V, bool)> {
+    fn get(&mut self, key: u64) -> Option<(&mut V, bool)> {
         if key.leading_zeros() < self.level {
             return None;
         }
@@ -90,11 +90,23 @@ impl<V: Kept> Sample<V> {
         }
     }
 
-    /// Notes something in the shard of that number. `note` returns how many places more there are
-    /// in use after it.
-    pub(crate) fn note(&self, shard: usize, note: impl FnOnce(&mut Shard<V>) -> i64) {
+    /// Notes what is in the batch, and empties it.
+    pub(crate) fn note<T>(&self, batch: &mut Batch<T>, note: impl Fn(&mut V, T)) {
+        for (shard, entries) in batch.0.iter_mut().enumerate().filter(|(_, entries)| !entries.is_empty()) {
+            self.note_in(shard, entries.drain(..), &note);
+        }
+    }
+
+    /// Notes something of keys that are all in the shard of that number.
+    fn note_in<T>(&self, shard: usize, entries: impl Iterator<Item = (u64, T)>, note: impl Fn(&mut V, T)) {
         let mut shard = lock(&self.shards[shard]);
-        let more = note(&mut shard);
+        let mut more = 0;
+        for (key, what) in entries {
+            let Some((kept, is_new)) = shard.get(key) else { continue };
+            let before = if is_new { 0 } else { kept.places() };
+            note(kept, what);
+            more += kept.places() as i64 - before as i64;
+        }
         shard.places += more;
         drop(shard);
         if self.places.fetch_add(more, Ordering::Relaxed) + more > self.max_places {
@@ -149,7 +161,7 @@ impl<V: Kept> Sample<V> {
     }
 
     /// Adds what another table kept; `join` puts together what both have noted of a key.
-    pub(crate) fn merge(&self, from: Kepts<V>, join: impl Fn(&mut V, V)) {
+    fn merge(&self, from: Kepts<V>, join: impl Fn(&mut V, V)) {
         {
             let _one_at_a_time = lock(&self.raising);
             for shard in &self.shards {
@@ -162,13 +174,24 @@ impl<V: Kept> Sample<V> {
             }
         }
         for (key, value) in from.entries {
-            self.note(shard_of(key), |shard| {
-                let Some((kept, is_new)) = shard.get(key) else { return 0 };
-                let before = if is_new { 0 } else { kept.places() };
-                join(kept, value);
-                kept.places() as i64 - before as i64
-            });
+            self.note_in(shard_of(key), std::iter::once((key, value)), &join);
         }
+    }
+}
+
+/// What one thread has noted of keys, by the part of the table that they are in.
+pub(crate) struct Batch<T>(Vec<Vec<(u64, T)>>);
+
+impl<T> Default for Batch<T> {
+    fn default() -> Batch<T> {
+        Batch((0..SHARDS).map(|_| Vec::new()).collect())
+    }
+}
+
+impl<T> Batch<T> {
+    #[inline]
+    pub(crate) fn push(&mut self, key: u64, what: T) {
+        self.0[shard_of(key)].push((key, what));
     }
 }
 
@@ -188,6 +211,18 @@ pub(crate) struct Kepts<V> {
 impl<V> Default for Kepts<V> {
     fn default() -> Kepts<V> {
         Kepts { level: 0, entries: Vec::new() }
+    }
+}
+
+impl<V: Kept> Kepts<V> {
+    /// Adds what another table kept, where a table has room for so many places; `join` puts together
+    /// what both have noted of a key.
+    pub(crate) fn merge(&mut self, from: Kepts<V>, max_places: usize, join: impl Fn(&mut V, V)) {
+        let sample = Sample::new(max_places);
+        for kept in [std::mem::take(self), from] {
+            sample.merge(kept, &join);
+        }
+        *self = sample.take();
     }
 }
 
@@ -227,11 +262,9 @@ mod tests {
 
     fn count(sample: &Sample<u32>, keys: impl IntoIterator<Item = u64>) {
         for key in keys {
-            sample.note(shard_of(key), |shard| {
-                let Some((count, is_new)) = shard.get(key) else { return 0 };
-                *count += 1;
-                i64::from(is_new)
-            });
+            let mut batch = Batch::default();
+            batch.push(key, 1);
+            sample.note(&mut batch, |count, more| *count += more);
         }
     }
 

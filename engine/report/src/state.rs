@@ -13,7 +13,7 @@ use crate::hours::Hours;
 use crate::latency::Latency;
 use crate::reconcile::Reconciled;
 use crate::rules::{Broken, Rule};
-use crate::sample::{Kepts, Sample};
+use crate::sample::Kepts;
 use crate::settings::Defined;
 use crate::shop::{self, Products};
 use crate::sighting::{AfterSlash, Examples, Sight, without_addresses};
@@ -299,21 +299,13 @@ impl State {
     ///
     /// # Errors
     /// The other one was counted under other definitions, or with another salt.
-    pub fn merge(&mut self, mut from: State) -> Result<(), StateError> {
+    pub fn merge(&mut self, from: State) -> Result<(), StateError> {
         if let Some((name, one, other)) = self.defined.difference(&from.defined) {
             return Err(StateError::Difference { name, one, other });
         }
         let (gap, burst) = (self.defined.session_gap_millis, self.defined.burst);
-        let visitors = Sample::new(MAX_VISITOR_PLACES);
-        for kept in [&mut self.visitors, &mut from.visitors] {
-            visitors.merge(std::mem::take(kept), |visitor: &mut Visitor, other| visitor.merge(other, gap, burst));
-        }
-        self.visitors = visitors.take();
-        let ids = Sample::new(MAX_IDS);
-        for kept in [&mut self.ids, &mut from.ids] {
-            ids.merge(std::mem::take(kept), |count: &mut u32, more| *count += more);
-        }
-        self.ids = ids.take();
+        self.visitors.merge(from.visitors, MAX_VISITOR_PLACES, |visitor, other| visitor.merge(other, gap, burst));
+        self.ids.merge(from.ids, MAX_IDS, |count, more| *count += more);
         self.lines.merge(from.lines);
         self.totals.merge(from.totals);
         for (top, more) in self.tops.iter_mut().zip(&from.tops) {

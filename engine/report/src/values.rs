@@ -1,5 +1,4 @@
-//! The values of a line that a use case looks for beside those of [`Beacon`](crate::beacon::Beacon),
-//! in one pass over the query.
+//! The values of a line that somebody looks for, in one pass over the query.
 
 use pixel_engine_log::line::Line;
 use pixel_engine_log::select::Selector;
@@ -10,6 +9,8 @@ use crate::beacon::Value;
 #[derive(Clone, Debug)]
 pub(crate) struct Values<const N: usize> {
     parameters: Vec<Wanted<Box<[u8]>>>,
+    /// The places in `parameters` of names that begin with this byte.
+    by_first_byte: Box<[Vec<u16>; 256]>,
     fields: Vec<Wanted<Selector>>,
 }
 
@@ -24,11 +25,15 @@ struct Wanted<T> {
 
 impl<const N: usize> Values<N> {
     pub(crate) fn new(of: [&[Selector]; N]) -> Values<N> {
-        let mut values = Values { parameters: Vec::new(), fields: Vec::new() };
+        let mut values =
+            Values { parameters: Vec::new(), by_first_byte: Box::new([const { Vec::new() }; 256]), fields: Vec::new() };
         for (slot, selectors) in of.into_iter().enumerate() {
             for (rank, selector) in selectors.iter().enumerate() {
                 match selector {
                     Selector::Query(name) => {
+                        // A name is never empty.
+                        let place = values.parameters.len() as u16;
+                        values.by_first_byte[usize::from(name.as_bytes()[0])].push(place);
                         values.parameters.push(Wanted { what: name.as_bytes().into(), slot, rank });
                     }
                     field => values.fields.push(Wanted { what: field.clone(), slot, rank }),
@@ -47,7 +52,9 @@ impl<const N: usize> Values<N> {
         let encoding = line.query_encoding();
         for parameter in line.query().into_iter().flatten() {
             let name = parameter.name_decoded();
-            for Wanted { what, slot, rank } in &self.parameters {
+            let Some(&first) = name.first() else { continue };
+            for &place in &self.by_first_byte[usize::from(first)] {
+                let Wanted { what, slot, rank } = &self.parameters[usize::from(place)];
                 if *name == **what && *rank <= ranks[*slot] && parameter.value.is_some_and(|value| !value.is_empty()) {
                     ranks[*slot] = *rank;
                     values[*slot] = Some(Value::Parameter(parameter, encoding));

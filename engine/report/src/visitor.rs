@@ -13,7 +13,6 @@ use crate::sample::Kept;
 /// An event, as far as its visitor is concerned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visit {
-    pub(crate) visitor: u64,
     /// Milliseconds since 1970.
     pub(crate) time: i64,
     /// The hash of the page's name; 0 without one.
@@ -225,7 +224,7 @@ mod tests {
     fn visitor(events: &[(i64, u64)]) -> Visitor {
         let mut visitor = Visitor::default();
         for &(time, page) in events {
-            visitor.note(&Visit { visitor: 1, time, page, steps: 1, is_bot: false }, GAP, BURST);
+            visitor.note(&Visit { time, page, steps: 1, is_bot: false }, GAP, BURST);
         }
         visitor
     }
@@ -260,7 +259,7 @@ mod tests {
     #[test]
     fn nothing_but_that_is_kept_of_a_bot() {
         let mut visitor = Visitor::default();
-        visitor.note(&Visit { visitor: 1, time: 1, page: 1, steps: 1, is_bot: true }, GAP, BURST);
+        visitor.note(&Visit { time: 1, page: 1, steps: 1, is_bot: true }, GAP, BURST);
         assert_eq!(visitor, Visitor { is_bot: true, ..Visitor::default() });
     }
 
