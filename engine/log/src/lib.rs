@@ -10,3 +10,4 @@ pub mod query;
 pub mod scan;
 pub mod schema;
 pub mod select;
+pub mod table;

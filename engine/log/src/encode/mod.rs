@@ -1,17 +1,20 @@
-//! What the body of one record looks like: the line as it came, some of its values, or a JSON
-//! object.
+//! What the body of one record looks like: the line as it came, some of its values, a JSON object,
+//! or a row of a table.
 
 mod json;
 mod projection;
+pub mod row;
 
 use crate::line::Line;
 use crate::schema::Schema;
 use crate::select::Selection;
+use crate::table::Table;
 
 pub use json::JsonEncoder;
 pub use projection::ProjectionEncoder;
+pub use row::RowEncoder;
 
-/// The forms that a line can be written in; each ends with a newline.
+/// The forms that a line can be written in; each but a row ends with a newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
     /// The line as it came.
@@ -21,6 +24,8 @@ pub enum Encoding {
     Projection(Selection),
     /// A JSON object, of everything or of what is selected: see [`JsonEncoder`].
     Json(Option<Selection>),
+    /// Values for the columns of a table: see [`row`].
+    Rows(Table),
 }
 
 /// Writes lines of any schema in one encoding. What a schema needs is prepared when its first line
@@ -56,6 +61,7 @@ struct Prepared {
 enum Writer {
     Projection(ProjectionEncoder),
     Json(Box<JsonEncoder>),
+    Rows(Box<RowEncoder>),
 }
 
 /// More schemas than one program meets; standard logs bring their own, so there must be some bound.
@@ -87,6 +93,7 @@ impl Encoder {
         match &mut self.prepared[self.current].writer {
             Writer::Projection(encoder) => encoder.encode(line, out),
             Writer::Json(encoder) => encoder.encode(line, out),
+            Writer::Rows(encoder) => encoder.encode(line, out),
         }
     }
 
@@ -102,6 +109,7 @@ impl Encoder {
         let writer = match &self.encoding {
             Encoding::Json(selection) => Writer::Json(Box::new(JsonEncoder::new(schema, selection.as_ref()))),
             Encoding::Projection(selection) => Writer::Projection(ProjectionEncoder::new(schema, selection)),
+            Encoding::Rows(table) => Writer::Rows(Box::new(RowEncoder::new(schema, table))),
             Encoding::Raw => unreachable!("raw lines are written without a writer"),
         };
         if self.prepared.len() == MAX_PREPARED {
