@@ -11,8 +11,9 @@ use pixel_engine_core::config::{
 use pixel_engine_core::deliver::{DeliverySink, Options};
 use pixel_engine_core::progress::Progress;
 use pixel_engine_core::quarantine::Quarantine;
-use pixel_engine_core::sink::dir::{Dir, ObjectFormat};
+use pixel_engine_core::sink::folder::Folder;
 use pixel_engine_core::sink::null::Null;
+use pixel_engine_core::sink::objects::{ObjectFormat, Objects};
 use pixel_engine_core::sink::requests::Requests;
 use pixel_engine_core::sink::{Sink, SinkError};
 use pixel_engine_core::source::Format;
@@ -56,7 +57,7 @@ pub fn open(
             };
             let extension = if is_json { ".jsonl" } else { ".tsv" };
             let extension = format!("{extension}{}", config.container().codec().extension());
-            Box::new(Dir::new(folder, extension, format)?)
+            Box::new(Objects::new(Arc::new(Folder::new(folder)?), extension, format))
         }
         Target::Stream(stream) => Box::new(deliver(stream, config, progress, stop)?),
     })

@@ -1,20 +1,22 @@
 //! Sinks: where finished records go.
 //!
 //! A sink takes a record over and settles its receipt once the record is safe: at once for
-//! [`null`], when the request line is written for [`requests`], when the object has its final name
-//! and is on disk for [`dir`], when the service has answered for it for a
+//! [`null`], when the request line is written for [`requests`], when the object is published in its
+//! [`store`] for [`objects`], when the service has answered for it for a
 //! [`DeliverySink`](crate::deliver::DeliverySink). A record that fails is dropped unsettled, so its
 //! lines can never count as delivered.
 
-pub mod dir;
 #[cfg(test)]
 pub(crate) mod each;
 pub mod entry;
+pub mod folder;
 pub mod limits;
 pub mod null;
+pub mod objects;
 mod record_limit;
 pub mod requests;
 pub mod statistics;
+pub mod store;
 
 use std::io;
 
