@@ -67,13 +67,19 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "FIELDS")]
     select: Option<String>,
 
+    /// With `--encode parquet`, a value that gets a column of its own, such as query.uid; may be
+    /// given several times
+    #[arg(long, value_name = "FIELD|query.NAME")]
+    column: Vec<String>,
+
     /// What records are made of [default: kpl for kinesis://, else lines]
     #[arg(long, value_name = "CONTAINER", value_parser = choice::<ContainerKind>())]
     container: Option<ContainerKind>,
 
-    /// Keep lines with the same value in one shard and in order: a field, viewer-host,
-    /// distribution-host, uri-path or query.NAME; for `--container kpl`. Lines without the value
-    /// are spread over all shards
+    /// With `--container kpl`, keep lines with the same value in one shard and in order: a field,
+    /// viewer-host, distribution-host, uri-path or query.NAME; lines without the value are spread
+    /// over all shards. With `--encode parquet`, folders inside of those of the day and the hour
+    /// that are named after these values, separated by commas
     #[arg(long, value_name = "FIELD|query.NAME")]
     partition_by: Option<String>,
 
@@ -222,6 +228,7 @@ impl Lines {
             quarantine: self.quarantine.clone(),
             encode: self.encode,
             select: self.select.clone(),
+            column: self.column.clone(),
             to: self.to.clone(),
             container: self.container,
             partition_by: self.partition_by.clone(),

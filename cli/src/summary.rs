@@ -46,8 +46,17 @@ impl Display for Table<'_> {
                 writeln!(out, "          {} beside them", counted(count, what))?;
             }
         }
-        writeln!(out, "bytes     {} of log, {} of payload", Count(summary.bytes_in), Count(summary.payload_bytes))?;
-        writeln!(out, "records   {} in {}", Count(summary.records), counted(summary.requests, "request"))?;
+        let payload = summary.files.map_or(summary.payload_bytes, |files| files.bytes);
+        let of = if summary.files.is_some() { "files" } else { "payload" };
+        writeln!(out, "bytes     {} of log, {} of {of}", Count(summary.bytes_in), Count(payload))?;
+        match summary.files {
+            Some(files) => {
+                let (count, groups) = (counted(files.files, "file"), counted(files.row_groups, "row group"));
+                let ratio = summary.bytes_in as f64 / files.bytes.max(1) as f64;
+                writeln!(out, "files     {count}, {groups}, {ratio:.1} bytes of log to a byte")?;
+            }
+            None => writeln!(out, "records   {} in {}", Count(summary.records), counted(summary.requests, "request"))?,
+        }
         if let Some(encodings) = &summary.query_encoding {
             writeln!(
                 out,
@@ -60,6 +69,27 @@ impl Display for Table<'_> {
         if let Some(shipping) = &summary.shipping {
             write!(out, "{}", ShippingTable(shipping))?;
         }
+        if summary.files.is_none() {
+            write!(out, "{}", BilledTable(summary))?;
+        }
+        write!(
+            out,
+            "time      {:.2} s, {:.0} MB/s, {} lines/s, {}, scan {}",
+            summary.elapsed_seconds,
+            summary.megabytes_per_second,
+            Count(summary.lines_per_second as u64),
+            counted(summary.threads as u64, "thread"),
+            summary.simd,
+        )
+    }
+}
+
+/// What the records are billed, and what they would be as single lines.
+struct BilledTable<'a>(&'a Summary);
+
+impl Display for BilledTable<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let BilledTable(summary) = self;
         writeln!(out, "billed bytes                  packed     one line a record       ratio")?;
         for (name, packed, unpacked) in [
             ("Firehose", summary.billed_bytes_firehose, summary.billed_bytes_unpacked),
@@ -78,15 +108,7 @@ impl Display for Table<'_> {
             let (packed, unpacked) = (Count(packed).to_string(), Count(unpacked).to_string());
             writeln!(out, "  {name:<19} {packed:>18} {unpacked:>21} {ratio:>11}")?;
         }
-        write!(
-            out,
-            "time      {:.2} s, {:.0} MB/s, {} lines/s, {}, scan {}",
-            summary.elapsed_seconds,
-            summary.megabytes_per_second,
-            Count(summary.lines_per_second as u64),
-            counted(summary.threads as u64, "thread"),
-            summary.simd,
-        )
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ const MAX_LINES_LEN: usize = 16 << 20;
 
 /// What records are made of.
 pub enum Container {
-    /// The lines as they are.
+    /// The lines, or the rows, as they are.
     Lines,
     /// The lines, compressed.
     CompressedLines(Compressor),

@@ -151,12 +151,17 @@ impl Progress {
 
     /// A record arrived whose oldest line was read then.
     pub(crate) fn delivered(&self, len: usize, key_len: usize, lines: usize, oldest: Option<Instant>) {
-        self.lines_shipped.add(lines as u64);
         self.records.add(1);
         self.payload_bytes.add(len as u64);
         let mut billed = Billed::default();
         billed.add(len, key_len);
         self.billed.add(billed);
+        self.lines_delivered(lines, oldest);
+    }
+
+    /// Lines arrived, the oldest of which was read then.
+    pub(crate) fn lines_delivered(&self, lines: usize, oldest: Option<Instant>) {
+        self.lines_shipped.add(lines as u64);
         if let Some(oldest) = oldest {
             self.line_age.record(oldest.elapsed());
         }

@@ -161,4 +161,14 @@ impl Delivered {
         }
         receipt.tokens.into_iter().for_each(AckToken::delivered);
     }
+
+    /// The lines of the record have arrived in a file, which is counted by itself: no service takes
+    /// them as a record, and none bills them as one.
+    pub fn settle_lines(&mut self, receipt: Receipt) {
+        self.lines += receipt.lines as u64;
+        if let Some(progress) = receipt.progress {
+            progress.lines_delivered(receipt.lines, receipt.oldest);
+        }
+        receipt.tokens.into_iter().for_each(AckToken::delivered);
+    }
 }

@@ -44,6 +44,7 @@ pub struct Column {
     name: String,
     column_type: ColumnType,
     origin: Origin,
+    is_folder: bool,
 }
 
 impl Column {
@@ -60,6 +61,11 @@ impl Column {
     /// Where they come from.
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Whether files are put in folders that are named after its values, and do not hold it.
+    pub fn is_folder(&self) -> bool {
+        self.is_folder
     }
 }
 
@@ -107,6 +113,22 @@ impl Table {
         Table { columns: named(origins), is_whole: false }
     }
 
+    /// The same table, whose files are in folders named after these values; those that are no
+    /// columns become columns.
+    pub fn with_folders(self, selectors: &[Selector]) -> Table {
+        let wanted: Vec<Origin> = selectors.iter().map(origin_of).collect();
+        let mut origins: Vec<Origin> = self.columns.into_iter().map(|column| column.origin).collect();
+        let other = origins.pop().expect("every table ends with what does not fit");
+        let new: Vec<Origin> = wanted.iter().filter(|origin| !origins.contains(origin)).cloned().collect();
+        origins.extend(new);
+        origins.push(other);
+        let mut columns = named(origins);
+        for column in &mut columns {
+            column.is_folder = wanted.contains(&column.origin);
+        }
+        Table { columns, ..self }
+    }
+
     /// The columns.
     pub fn columns(&self) -> &[Column] {
         &self.columns
@@ -148,7 +170,7 @@ fn named(origins: Vec<Origin>) -> Box<[Column]> {
         let name = name.expect("there is no end of numbers");
         names.push(name.clone());
         let column_type = type_of(&origin);
-        Column { name, column_type, origin }
+        Column { name, column_type, origin, is_folder: false }
     });
     columns.collect()
 }

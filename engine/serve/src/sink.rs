@@ -18,6 +18,7 @@ use pixel_engine_core::sink::requests::Requests;
 use pixel_engine_core::sink::{Sink, SinkError};
 use pixel_engine_core::source::Format;
 use pixel_engine_core::spool::{Spool, SpoolError};
+use pixel_engine_lake::{self as lake, Parquet};
 use pixel_engine_log::encode::Encoding;
 
 /// A sink cannot be opened.
@@ -52,6 +53,11 @@ pub fn open(
         Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), config.api(), stream.clone())),
         Target::Dir(folder) => {
             let (is_json, format) = match config.container() {
+                Container::Parquet { table, codec, .. } => {
+                    let threads = config.threads().get();
+                    let options = lake::Options { codec: *codec, threads, ..lake::Options::default() };
+                    return Ok(Box::new(Parquet::new(Arc::new(Folder::new(folder)?), table, options)?));
+                }
                 Container::Kpl { .. } => (true, ObjectFormat::PutRecordsEntries),
                 Container::Lines { .. } => (has_json_lines(config).unwrap_or(is_json), ObjectFormat::Data),
             };

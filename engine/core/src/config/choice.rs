@@ -35,6 +35,8 @@ pub enum EncodingKind {
     Raw,
     /// A JSON object.
     Jsonl,
+    /// Columns of Parquet files.
+    Parquet,
 }
 
 /// How many times the queries in the log are percent-encoded.
@@ -129,6 +131,7 @@ impl Choice for EncodingKind {
     const CHOICES: &'static [(EncodingKind, &'static str, &'static str)] = &[
         (EncodingKind::Raw, "raw", "As it came, or the selected fields separated by tabs"),
         (EncodingKind::Jsonl, "jsonl", "A JSON object with typed numbers and decoded query parameters"),
+        (EncodingKind::Parquet, "parquet", "Typed columns of Parquet files, in folders by the hour of the event"),
     ];
 }
 

@@ -30,24 +30,29 @@ impl Config {
             Key::Quarantine => quoted(&self.quarantine.to_string()),
             Key::Encode => quoted(match self.encoding {
                 Encoding::Json(_) => EncodingKind::Jsonl.name(),
-                _ => EncodingKind::Raw.name(),
+                Encoding::Rows(_) => EncodingKind::Parquet.name(),
+                Encoding::Raw | Encoding::Projection(_) => EncodingKind::Raw.name(),
             }),
             Key::To => quoted(&self.target.to_string()),
-            Key::Container => quoted(match self.container {
-                Container::Lines { .. } => ContainerKind::Lines.name(),
-                Container::Kpl { .. } => ContainerKind::Kpl.name(),
-            }),
-            Key::RecordSize => number(self.container.record_size()),
+            Key::Container => match self.container {
+                Container::Lines { .. } => quoted(ContainerKind::Lines.name()),
+                Container::Kpl { .. } => quoted(ContainerKind::Kpl.name()),
+                Container::Parquet { .. } => None,
+            },
+            Key::RecordSize => match self.container {
+                Container::Lines { record_size, .. } | Container::Kpl { record_size, .. } => number(record_size),
+                Container::Parquet { .. } => None,
+            },
             Key::Align => match self.container {
                 Container::Lines { align, .. } => number(align.get()),
-                Container::Kpl { .. } => None,
+                Container::Kpl { .. } | Container::Parquet { .. } => None,
             },
             Key::Reorder => match self.container {
                 Container::Lines { reorder, .. } => Some(reorder.to_string()),
-                Container::Kpl { .. } => None,
+                Container::Kpl { .. } | Container::Parquet { .. } => None,
             },
             Key::Compress => match self.container {
-                Container::Lines { codec, .. } => quoted(&codec.to_string()),
+                Container::Lines { codec, .. } | Container::Parquet { codec, .. } => quoted(&codec.to_string()),
                 Container::Kpl { .. } => None,
             },
             Key::MaskIp => Some(self.treatment.as_ref().is_some_and(|it| it.mask_ip).to_string()),

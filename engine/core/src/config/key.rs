@@ -43,6 +43,7 @@ keys! {
     Quarantine "quarantine",
     Encode "encode",
     Select "select",
+    Column "column",
     To "to",
     Container "container",
     PartitionBy "partition_by",

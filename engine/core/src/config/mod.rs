@@ -43,6 +43,7 @@ use pixel_engine_kpl::HashKeys;
 use pixel_engine_log::encode::Encoding;
 use pixel_engine_log::schema::{Schema, Schemas};
 use pixel_engine_log::select::{Matcher, Selector};
+use pixel_engine_log::table::Table;
 
 /// A configuration in which everything is known and fits together; made by [`Settings::validate`].
 #[derive(Clone, Debug)]
@@ -92,6 +93,14 @@ pub enum Container {
         record_size: usize,
         /// An aggregate holds lines of one shard: that of the hash of this value.
         partition_by: Option<Selector>,
+    },
+    /// Rows of a table, for Parquet files.
+    #[non_exhaustive]
+    Parquet {
+        /// The columns.
+        table: Table,
+        /// How pages are compressed.
+        codec: Codec,
     },
 }
 
@@ -405,25 +414,33 @@ impl Config {
     }
 }
 
+/// Bytes of rows that go to a file at a time.
+const ROWS_SIZE: usize = 1 << 20;
+/// The longest row: of a line that is as long as a block can be, and whose query stands there twice
+/// with the lengths of its names and values.
+const MAX_ROW_LEN: usize = 1 << 30;
+
 impl Container {
     /// The API that takes such records.
     pub fn api(&self) -> Api {
         match self {
-            Container::Lines { .. } => Api::PutRecordBatch,
+            Container::Lines { .. } | Container::Parquet { .. } => Api::PutRecordBatch,
             Container::Kpl { .. } => Api::PutRecords,
         }
     }
 
     /// The most bytes of a record.
     pub fn record_size(&self) -> usize {
-        let (Container::Lines { record_size, .. } | Container::Kpl { record_size, .. }) = self;
-        *record_size
+        match self {
+            Container::Lines { record_size, .. } | Container::Kpl { record_size, .. } => *record_size,
+            Container::Parquet { .. } => ROWS_SIZE,
+        }
     }
 
     /// How records are compressed.
     pub fn codec(&self) -> Codec {
         match self {
-            Container::Lines { codec, .. } => *codec,
+            Container::Lines { codec, .. } | Container::Parquet { codec, .. } => *codec,
             Container::Kpl { .. } => Codec::None,
         }
     }
@@ -431,7 +448,7 @@ impl Container {
     /// What decides on the shard of a line.
     pub fn partition_by(&self) -> Option<&Selector> {
         match self {
-            Container::Lines { .. } => None,
+            Container::Lines { .. } | Container::Parquet { .. } => None,
             Container::Kpl { partition_by, .. } => partition_by.as_ref(),
         }
     }
@@ -442,6 +459,8 @@ impl Container {
             Container::Lines { record_size, codec, .. } => codec.max_input_len(*record_size),
             // The least record size is above the length of a key.
             Container::Kpl { record_size, .. } => record_size - HashKeys::KEY_LEN,
+            // A row that is longer than others goes alone.
+            Container::Parquet { .. } => MAX_ROW_LEN,
         }
     }
 

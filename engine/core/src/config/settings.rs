@@ -24,7 +24,8 @@ use crate::source::Format;
 use pixel_engine_kpl::{self as kpl, HashKeys};
 use pixel_engine_log::encode::Encoding;
 use pixel_engine_log::schema::{LogKind, Schema, Schemas};
-use pixel_engine_log::select::{Matcher, SelectError};
+use pixel_engine_log::select::{Matcher, SelectError, Selection, Selector};
+use pixel_engine_log::table::Table;
 
 /// What a user may set, as plain values: nothing here has been looked at yet, and what is not set
 /// has a default. [`Settings::validate`] makes a [`Config`] of it.
@@ -92,13 +93,18 @@ pub struct Settings {
     pub encode: Option<EncodingKind>,
     /// The values to keep of each line, separated by commas. Default: all.
     pub select: Option<String>,
+    /// Values that get a column of their own beside those of the log, such as `query.uid`. For
+    /// `parquet`. Default: none.
+    #[serde(deserialize_with = "read::list")]
+    pub column: Vec<String>,
     /// Where to deliver: see [`Target`]. Default: [`Config::DEFAULT_TARGET`].
     pub to: Option<String>,
     /// What records are made of. Default: `kpl` for `kinesis://`, else `lines`.
     #[serde(deserialize_with = "read::choice")]
     pub container: Option<ContainerKind>,
-    /// Lines with the same value go to the same shard, in order. For `kpl`. Default: shards take
-    /// turns.
+    /// For `kpl`: lines with the same value go to the same shard, in order; shards take turns by
+    /// default. For `parquet`: values that folders are named after, inside of those of the day and
+    /// the hour, separated by commas.
     pub partition_by: Option<String>,
     /// The most bytes of a record, after compression. Default: 1,024,000 for `lines`, 51,200 for
     /// `kpl`.
@@ -112,8 +118,8 @@ pub struct Settings {
     /// Default: no.
     #[serde(deserialize_with = "read::switch")]
     pub reorder: Option<bool>,
-    /// How records are compressed: `none`, `gzip[:LEVEL]` or `zstd[:LEVEL]`. For `lines`. Default:
-    /// `none`.
+    /// How records or the pages of Parquet files are compressed: `none`, `gzip[:LEVEL]` or
+    /// `zstd[:LEVEL]`. For `lines` and `parquet`. Default: `none`, and for `parquet` `zstd:3`.
     pub compress: Option<String>,
     /// How long a line may wait for its record to be filled. Default: 1 s for a pipe, no limit for
     /// files.
@@ -179,6 +185,10 @@ const MAX_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(1);
 const MIN_LINGER: Duration = Duration::from_millis(1);
 const MAX_LINGER: Duration = Duration::from_secs(60 * 60);
+/// What Athena itself compresses with, at the level that it takes.
+const PARQUET_LEVEL: i32 = 3;
+/// The fields of real-time logs without those of media players; they have all of standard logs.
+const USUAL_FIELDS: &str = "realtime-46";
 const DEFAULT_SPOOL_SIZE: u64 = 10_000_000_000;
 
 impl Settings {
@@ -192,11 +202,12 @@ impl Settings {
     pub fn validate(&self) -> Result<Config, ConfigError> {
         let target = self.target()?;
         let stream = target.stream();
-        let container = self.container_for(stream)?;
+        let (schemas, standard_schema) = self.schemas()?;
+        let table = self.table(&schemas, standard_schema.as_deref())?;
+        let container = self.container_for(&target, table)?;
         let api = stream.map_or(container.api(), Stream::api);
         let threads = count(Key::Threads, self.threads, MAX_THREADS)?
             .unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
-        let (schemas, standard_schema) = self.schemas()?;
         let conditions = self.matches.iter().map(String::as_str);
         let (quarantine, checkpoint) = (self.quarantine(&target)?, self.checkpoint()?);
         if let (Some(quarantine), Some(checkpoint)) = (quarantine.file(), &checkpoint)
@@ -215,7 +226,7 @@ impl Settings {
             treatment: privacy::treatment(self)?.map(Arc::new),
             on_bad_line: self.on_bad_line.unwrap_or_default(),
             quarantine,
-            encoding: self.encoding()?,
+            encoding: self.encoding(&container)?,
             linger: self.valid_linger()?,
             threads,
             checkpoint,
@@ -232,7 +243,11 @@ impl Settings {
         target.parse().map_err(|error| ConfigError::new(Key::To, target.to_owned(), Problem::Target(error)))
     }
 
-    fn container_for(&self, stream: Option<&Stream>) -> Result<Container, ConfigError> {
+    fn container_for(&self, target: &Target, table: Option<Table>) -> Result<Container, ConfigError> {
+        if let Some(table) = table {
+            return self.parquet(target, table);
+        }
+        let stream = target.stream();
         let default = match stream.map(Stream::api) {
             Some(Api::PutRecords) => ContainerKind::Kpl,
             _ => ContainerKind::Lines,
@@ -262,17 +277,40 @@ impl Settings {
             };
             return Err(ConfigError::new(Key::PartitionBy, None, needs_kpl));
         }
-        let codec = match &self.compress {
-            Some(text) => text.parse(),
-            None => Ok(Codec::None),
-        };
-        let codec = codec.map_err(|error| ConfigError::new(Key::Compress, None, Problem::Codec(error)))?;
+        let codec = self.codec()?.unwrap_or_default();
         let max = lines::MAX_RECORD_SIZE;
         let record_size = size(Key::RecordSize, self.record_size, MIN_LINES_RECORD_SIZE, max, "a record of lines")?;
         let record_size = record_size.unwrap_or(max);
         let align = size(Key::Align, self.align, 1, record_size.max(lines::DEFAULT_ALIGN), "this record size")?;
         let align = NonZeroUsize::new(align.unwrap_or(lines::DEFAULT_ALIGN)).expect("0 was refused");
         Ok(Container::Lines { record_size, align, reorder: self.reorder.unwrap_or_default(), codec })
+    }
+
+    fn parquet(&self, target: &Target, table: Table) -> Result<Container, ConfigError> {
+        let files = "they are files, which need dir:";
+        if !matches!(target, Target::Dir(_)) {
+            let excluded = Problem::Excluded { by: Key::To, value: None, why: files };
+            return Err(ConfigError::new(Key::Encode, EncodingKind::Parquet.name().to_owned(), excluded));
+        }
+        for (is_given, key) in [
+            (self.container.is_some(), Key::Container),
+            (self.record_size.is_some(), Key::RecordSize),
+            (self.align.is_some(), Key::Align),
+            (self.reorder == Some(true), Key::Reorder),
+        ] {
+            if is_given {
+                let value = Some(EncodingKind::Parquet.name());
+                let excluded = Problem::Excluded { by: Key::Encode, value, why: "it is about records" };
+                return Err(ConfigError::new(key, None, excluded));
+            }
+        }
+        Ok(Container::Parquet { table, codec: self.codec()?.unwrap_or(Codec::Zstd(PARQUET_LEVEL)) })
+    }
+
+    /// How to compress, where that is said.
+    fn codec(&self) -> Result<Option<Codec>, ConfigError> {
+        let codec = self.compress.as_deref().map(str::parse).transpose();
+        codec.map_err(|error| ConfigError::new(Key::Compress, None, Problem::Codec(error)))
     }
 
     fn kpl(&self) -> Result<Container, ConfigError> {
@@ -315,14 +353,52 @@ impl Settings {
         }
     }
 
-    fn encoding(&self) -> Result<Encoding, ConfigError> {
-        let selection = self.select.as_deref().map(str::parse).transpose();
-        let selection = selection.map_err(|error| selecting(Key::Select, error))?;
-        Ok(match (self.encode.unwrap_or_default(), selection) {
-            (EncodingKind::Raw, None) => Encoding::Raw,
-            (EncodingKind::Raw, Some(selection)) => Encoding::Projection(selection),
-            (EncodingKind::Jsonl, selection) => Encoding::Json(selection),
+    fn encoding(&self, container: &Container) -> Result<Encoding, ConfigError> {
+        Ok(match (container, self.encode, self.selection()?) {
+            (Container::Parquet { table, .. }, ..) => Encoding::Rows(table.clone()),
+            (_, Some(EncodingKind::Jsonl), selection) => Encoding::Json(selection),
+            (_, _, None) => Encoding::Raw,
+            (_, _, Some(selection)) => Encoding::Projection(selection),
         })
+    }
+
+    fn selection(&self) -> Result<Option<Selection>, ConfigError> {
+        let selection = self.select.as_deref().map(str::parse).transpose();
+        selection.map_err(|error| selecting(Key::Select, error))
+    }
+
+    /// The columns of Parquet files: those of the fields that were named, else those that
+    /// CloudFront's logs have, of either kind. `None` for other encodings.
+    fn table(&self, schemas: &Schemas, standard: Option<&Schema>) -> Result<Option<Table>, ConfigError> {
+        if self.encode != Some(EncodingKind::Parquet) {
+            if !self.column.is_empty() {
+                let why = "other encodings have the parameters of the query by name";
+                let no_columns = Problem::Alone { needs: Key::Encode, value: Some(EncodingKind::Parquet.name()), why };
+                return Err(ConfigError::new(Key::Column, None, no_columns));
+            }
+            return Ok(None);
+        }
+        let columns = self.column.iter().map(|name| name.parse()).collect::<Result<Vec<Selector>, _>>();
+        let columns = columns.map_err(|error| selecting(Key::Column, error))?;
+        let table = match self.selection()? {
+            Some(_) if !columns.is_empty() => {
+                let why = "name it there: a selection has all columns";
+                let excluded = Problem::Excluded { by: Key::Select, value: None, why };
+                return Err(ConfigError::new(Key::Column, None, excluded));
+            }
+            Some(selection) => Table::of_selection(&selection),
+            None if self.fields.is_empty() => {
+                let usual = Schema::preset(USUAL_FIELDS).expect("it is one of the presets");
+                Table::of_log([&usual], &columns)
+            }
+            None => Table::of_log(schemas.iter().map(|schema| &**schema).chain(standard), &columns),
+        };
+        let folders = self.partition_by.as_deref().map(str::parse::<Selection>).transpose();
+        let folders = folders.map_err(|error| selecting(Key::PartitionBy, error))?;
+        Ok(Some(match folders {
+            Some(folders) => table.with_folders(folders.selectors()),
+            None => table,
+        }))
     }
 
     fn valid_linger(&self) -> Result<Linger, ConfigError> {
@@ -379,8 +455,8 @@ impl Settings {
         let (is_kpl, key_len) = match (container, api) {
             (Container::Kpl { .. }, _) => (true, 0),
             // Kinesis counts the key with the data, and so does the record size of aggregates.
-            (Container::Lines { .. }, Api::PutRecords) => (false, HashKeys::KEY_LEN),
-            (Container::Lines { .. }, Api::PutRecordBatch) => (false, 0),
+            (Container::Lines { .. } | Container::Parquet { .. }, Api::PutRecords) => (false, HashKeys::KEY_LEN),
+            (Container::Lines { .. } | Container::Parquet { .. }, Api::PutRecordBatch) => (false, 0),
         };
         Ok(DeliveryConfig {
             concurrency,

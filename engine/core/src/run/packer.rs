@@ -89,6 +89,9 @@ impl<'a> Packer<'a> {
                 };
                 (cutter, Container::Kpl)
             }
+            config::Container::Parquet { .. } => {
+                (Cutter::Lines(LinesPacker::new(config.container().record_size(), 1)), Container::Lines)
+            }
             config::Container::Lines { record_size, align, codec: Codec::None, .. } => {
                 (Cutter::Lines(LinesPacker::new(*record_size, align.get())), Container::Lines)
             }

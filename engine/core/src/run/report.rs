@@ -15,7 +15,7 @@ use crate::check::LineCounts;
 use crate::checkpoint::CheckpointError;
 use crate::quarantine::{BadLine, QuarantineError};
 use crate::sink::SinkError;
-use crate::sink::statistics::Shipping;
+use crate::sink::statistics::{Files, Shipping};
 use crate::source::{InputError, QueryEncodings, ReadError, Reading};
 use pixel_engine_simd::Isa;
 
@@ -81,6 +81,9 @@ pub struct Summary {
     /// How many times queries are encoded, where each input was to show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query_encoding: Option<QueryEncodings>,
+    /// The files of a table, which lines went to in place of records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Files>,
     /// How shipping over the network went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shipping: Option<Shipping>,
@@ -225,7 +228,7 @@ impl Report {
     ) -> Report {
         let PackedCounts { lines, by_source, skipped, bytes_in, unpacked, first_bad_line, bad_lines, mut errors } =
             packed;
-        let Written { delivered, requests, shipping, quarantined, error } = written;
+        let Written { delivered, requests, shipping, files, quarantined, error } = written;
         let spooled = shipping.as_ref().map_or(0, |shipping| shipping.lines_spooled);
         let filtered = lines.filtered + skipped;
         let seconds = elapsed.as_secs_f64();
@@ -257,6 +260,7 @@ impl Report {
             simd: Isa::chosen().name(),
             threads,
             query_encoding: None,
+            files,
             shipping,
         };
         let unfinished = left

@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::quarantine::{BadLine, Quarantine};
 use crate::record::{Delivered, Record};
 use crate::sink::Sink;
-use crate::sink::statistics::Shipping;
+use crate::sink::statistics::{Files, Shipping};
 
 /// What the writer gets.
 pub(super) enum ToWriter {
@@ -42,6 +42,7 @@ pub(super) struct Written {
     pub(super) delivered: Delivered,
     pub(super) requests: u64,
     pub(super) shipping: Option<Shipping>,
+    pub(super) files: Option<Files>,
     pub(super) quarantined: u64,
     pub(super) error: Option<Error>,
 }
@@ -64,6 +65,7 @@ impl<'a> Writer<'a> {
             delivered: sink.delivered(),
             requests: sink.requests(),
             shipping: sink.shipping(),
+            files: sink.files(),
             quarantined: quarantine.lines(),
             error,
         }

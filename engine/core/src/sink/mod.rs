@@ -25,7 +25,7 @@ pub use record_limit::RecordLimit;
 use crate::deliver::DeliverError;
 use crate::record::{Delivered, Record};
 use pixel_engine_kpl::SharedShardMap;
-use statistics::Shipping;
+use statistics::{Files, Shipping};
 
 /// A place for records.
 pub trait Sink: Send {
@@ -63,6 +63,11 @@ pub trait Sink: Send {
     /// How large records should be for now.
     fn record_limit(&self) -> RecordLimit {
         RecordLimit::default()
+    }
+
+    /// The files that were written; `None` for a sink of records.
+    fn files(&self) -> Option<Files> {
+        None
     }
 
     /// How shipping over the network went; `None` for a sink that does none.

@@ -42,3 +42,15 @@ pub struct Shipping {
     /// Bytes of data in them.
     pub bytes_spooled: u64,
 }
+
+/// Files of a table that were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Files {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Row groups in them.
+    pub row_groups: u64,
+}

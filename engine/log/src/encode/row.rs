@@ -1,7 +1,7 @@
 //! Rows of a table: the values of a line in the order of the table's columns, read and typed.
 //!
 //! A row is what the columns of a file are made of, on the way from the lines to there. It is not a
-//! format for others to read: its numbers are as this machine has them.
+//! format for others to read: numbers are little-endian, as Parquet has them.
 //!
 //! ```text
 //! length of what follows, 4 bytes
@@ -96,15 +96,15 @@ impl RowEncoder {
             let is_present = match item {
                 Item::Text(place) => place.text(line).map(|text| append_text(text, out)).is_some(),
                 Item::Integer(place, name) => {
-                    append_number(place.text(line), integer, i64::to_ne_bytes, name, &mut self.other, out)
+                    append_number(place.text(line), integer, i64::to_le_bytes, name, &mut self.other, out)
                 }
                 Item::Decimal(place, name) => {
-                    append_number(place.text(line), decimal, f64::to_ne_bytes, name, &mut self.other, out)
+                    append_number(place.text(line), decimal, f64::to_le_bytes, name, &mut self.other, out)
                 }
                 Item::Time => {
                     let millis = line.time_millis();
                     match millis {
-                        Some(millis) => out.extend_from_slice(&millis.to_ne_bytes()),
+                        Some(millis) => out.extend_from_slice(&millis.to_le_bytes()),
                         None => append_columns(line, &self.times, &mut self.other),
                     }
                     millis.is_some()
@@ -124,10 +124,10 @@ impl RowEncoder {
             };
             let end = (out.len() - values) as u32 | if is_present { 0 } else { ABSENT };
             let at = ends + 4 * index;
-            out[at..at + 4].copy_from_slice(&end.to_ne_bytes());
+            out[at..at + 4].copy_from_slice(&end.to_le_bytes());
         }
         let len = (out.len() - ends) as u32;
-        out[start..ends].copy_from_slice(&len.to_ne_bytes());
+        out[start..ends].copy_from_slice(&len.to_le_bytes());
     }
 }
 
@@ -243,12 +243,12 @@ fn append_pair(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     append_text(value, out);
     let len = (out.len() - start) as u32;
-    out[from + 4..from + 8].copy_from_slice(&len.to_ne_bytes());
+    out[from + 4..from + 8].copy_from_slice(&len.to_le_bytes());
 }
 
 fn append_lengths(name: usize, value: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(&(name as u32).to_ne_bytes());
-    out.extend_from_slice(&(value as u32).to_ne_bytes());
+    out.extend_from_slice(&(name as u32).to_le_bytes());
+    out.extend_from_slice(&(value as u32).to_le_bytes());
 }
 
 /// Appends text as UTF-8.
@@ -317,7 +317,7 @@ impl<'a> Row<'a> {
     #[inline]
     pub fn split_first(bytes: &'a [u8], columns: usize) -> Option<(Row<'a>, &'a [u8])> {
         let (len, rest) = bytes.split_first_chunk::<4>()?;
-        let (row, rest) = rest.split_at(u32::from_ne_bytes(*len) as usize);
+        let (row, rest) = rest.split_at(u32::from_le_bytes(*len) as usize);
         let (ends, values) = row.split_at(4 * columns);
         Some((Row { ends: ends.as_chunks().0, values }, rest))
     }
@@ -325,18 +325,18 @@ impl<'a> Row<'a> {
     /// The bytes of that column, counted from 0; `None` when it is absent.
     #[inline]
     pub fn value(&self, column: usize) -> Option<&'a [u8]> {
-        let end = u32::from_ne_bytes(self.ends[column]);
+        let end = u32::from_le_bytes(self.ends[column]);
         if end & ABSENT != 0 {
             return None;
         }
-        let start = if column == 0 { 0 } else { u32::from_ne_bytes(self.ends[column - 1]) & !ABSENT };
+        let start = if column == 0 { 0 } else { u32::from_le_bytes(self.ends[column - 1]) & !ABSENT };
         Some(&self.values[start as usize..end as usize])
     }
 
     /// The number in that column, which is one of whole numbers or the time.
     #[inline]
     pub fn integer(&self, column: usize) -> Option<i64> {
-        self.value(column).map(|bytes| i64::from_ne_bytes(bytes.try_into().expect("numbers have 8 bytes")))
+        self.value(column).map(|bytes| i64::from_le_bytes(bytes.try_into().expect("numbers have 8 bytes")))
     }
 }
 
@@ -345,8 +345,8 @@ pub fn pairs(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     std::iter::from_fn(move || {
         let (name, rest) = bytes.split_first_chunk::<4>()?;
         let (value, rest) = rest.split_first_chunk::<4>()?;
-        let (name, rest) = rest.split_at(u32::from_ne_bytes(*name) as usize);
-        let (value, rest) = rest.split_at(u32::from_ne_bytes(*value) as usize);
+        let (name, rest) = rest.split_at(u32::from_le_bytes(*name) as usize);
+        let (value, rest) = rest.split_at(u32::from_le_bytes(*value) as usize);
         bytes = rest;
         Some((name, value))
     })
@@ -377,9 +377,9 @@ mod tests {
             .map(|(column, value)| {
                 let value = match column.column_type() {
                     ColumnType::Timestamp | ColumnType::Integer => {
-                        i64::from_ne_bytes(value.try_into().unwrap()).to_string()
+                        i64::from_le_bytes(value.try_into().unwrap()).to_string()
                     }
-                    ColumnType::Decimal => f64::from_ne_bytes(value.try_into().unwrap()).to_string(),
+                    ColumnType::Decimal => f64::from_le_bytes(value.try_into().unwrap()).to_string(),
                     ColumnType::Text => text(value),
                     ColumnType::Map => {
                         format!("{:?}", pairs(value).map(|(name, value)| (text(name), text(value))).collect::<Vec<_>>())

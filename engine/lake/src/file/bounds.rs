@@ -1,0 +1,121 @@
+//! The least and the greatest value of a page or a chunk, which let a reader leave it out.
+
+use std::cmp::Ordering;
+
+/// How values compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Byte by byte, which for UTF-8 is by code point.
+    Bytes,
+    /// As whole numbers.
+    Integers,
+    /// As numbers.
+    Doubles,
+}
+
+impl Order {
+    #[inline]
+    pub(super) fn compare(self, one: &[u8], other: &[u8]) -> Ordering {
+        match self {
+            Order::Bytes => one.cmp(other),
+            Order::Integers => i64::from_le_bytes(number(one)).cmp(&i64::from_le_bytes(number(other))),
+            Order::Doubles => f64::from_le_bytes(number(one)).total_cmp(&f64::from_le_bytes(number(other))),
+        }
+    }
+}
+
+pub(super) fn number(bytes: &[u8]) -> [u8; 8] {
+    bytes.try_into().expect("numbers have 8 bytes")
+}
+
+/// The least and the greatest of some values; none at first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bounds {
+    range: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Bounds {
+    /// Takes a value in.
+    #[inline]
+    pub(super) fn add(&mut self, value: &[u8], order: Order) {
+        match &mut self.range {
+            Some((min, max)) => {
+                if order.compare(value, min) == Ordering::Less {
+                    set(min, value);
+                } else if order.compare(value, max) == Ordering::Greater {
+                    set(max, value);
+                }
+            }
+            none => *none = Some((value.to_vec(), value.to_vec())),
+        }
+    }
+
+    /// The least and the greatest value.
+    pub(super) fn get(&self) -> Option<(&[u8], &[u8])> {
+        self.range.as_ref().map(|(min, max)| (min.as_slice(), max.as_slice()))
+    }
+}
+
+fn set(bound: &mut Vec<u8>, value: &[u8]) {
+    bound.clear();
+    bound.extend_from_slice(value);
+}
+
+/// Bounds of text are no longer than this in what a reader has to read first.
+const MAX_LEN: usize = 64;
+
+/// The start of the text, which is not greater than it.
+pub(super) fn cut_min(text: &[u8]) -> &[u8] {
+    let text = std::str::from_utf8(text).expect("rows hold UTF-8");
+    text[..text.floor_char_boundary(MAX_LEN)].as_bytes()
+}
+
+/// A short text that is not less than the text; the text itself where there is none.
+pub(super) fn cut_max(text: &[u8]) -> Vec<u8> {
+    if text.len() <= MAX_LEN {
+        return text.to_vec();
+    }
+    let mut start = cut_min(text).to_vec();
+    // An ASCII character has a next one that is UTF-8 too.
+    while let Some(last) = start.pop() {
+        if last < 0x7f {
+            start.push(last + 1);
+            return start;
+        }
+    }
+    text.to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_cut_still_bounds(text in "\\PC{0,120}") {
+            let bytes = text.as_bytes();
+            let max = cut_max(bytes);
+            prop_assert!(cut_min(bytes) <= bytes && bytes <= &*max);
+            prop_assert!(std::str::from_utf8(&max).is_ok());
+            prop_assert!(cut_min(bytes).len() <= MAX_LEN);
+            prop_assert!(max.len() <= MAX_LEN || max == bytes);
+        }
+    }
+
+    #[test]
+    fn numbers_are_compared_as_numbers() {
+        let mut bounds = Bounds::default();
+        assert!(bounds.get().is_none());
+        for number in [3_i64, -5, 300, 0] {
+            bounds.add(&number.to_le_bytes(), Order::Integers);
+        }
+        assert_eq!(bounds.get(), Some((&(-5_i64).to_le_bytes()[..], &300_i64.to_le_bytes()[..])));
+        let mut bounds = Bounds::default();
+        for number in [0.5, -0.25, 0.042] {
+            bounds.add(&f64::to_le_bytes(number), Order::Doubles);
+        }
+        assert_eq!(bounds.get(), Some((&(-0.25_f64).to_le_bytes()[..], &0.5_f64.to_le_bytes()[..])));
+    }
+}

@@ -1,0 +1,463 @@
+//! One column of one row group: rows in, compressed pages out.
+//!
+//! A chunk begins with a dictionary of its values, and its pages hold their numbers in it. When the
+//! first page shows that this does not pay, or the dictionary gets too large, values stand in the
+//! pages themselves. Pages are those of version 1 and values are either plain or in a dictionary:
+//! that is what every reader knows.
+//!
+//! Source: the Parquet format's pages on data pages, encodings, nested encoding and the page index.
+
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, GzipLevel, PageType, ZstdLevel};
+use parquet::bloom_filter::Sbbf;
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::ByteArray;
+use parquet::errors::Result;
+use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
+use parquet::file::statistics::{Statistics, ValueStatistics};
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+use pixel_engine_core::compress::Codec;
+use pixel_engine_log::encode::row::{self, Row};
+use pixel_engine_log::table::ColumnType;
+
+use super::bounds::{Bounds, Order, cut_max, cut_min, number};
+use super::dictionary::{Dictionary, Plain};
+use super::levels::{append_hybrid, append_levels, bit_width};
+
+/// Rows of a page at most, for a page index that leaves out enough.
+const PAGE_ROWS: usize = 20_000;
+/// Bytes of a page at which it ends, before compression.
+const PAGE_LEN: usize = 1 << 20;
+/// Bytes of a dictionary at which no more values get a number.
+const DICTIONARY_LEN: usize = 1 << 20;
+/// A Bloom filter says that a value may be there when it is not, so often.
+const FALSE_POSITIVES: f64 = 0.01;
+/// Different values that a Bloom filter has room for; it is folded to what it needs in the end.
+const FILTER_VALUES: u64 = 1 << 18;
+
+/// What a chunk takes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The value.
+    Value,
+    /// The names of a map.
+    Names,
+    /// The texts of a map.
+    Texts,
+}
+
+/// How a column is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    /// Its place in the rows.
+    pub(crate) column: usize,
+    pub(crate) part: Part,
+    pub(crate) column_type: ColumnType,
+    /// Whether its values come again often enough to try.
+    pub(crate) has_dictionary: bool,
+    /// Whether single values are looked for.
+    pub(crate) has_filter: bool,
+}
+
+impl Leaf {
+    fn plain(&self) -> Plain {
+        match self.column_type {
+            ColumnType::Text | ColumnType::Map => Plain::Text,
+            ColumnType::Timestamp | ColumnType::Integer | ColumnType::Decimal => Plain::Numbers,
+        }
+    }
+
+    fn order(&self) -> Order {
+        match self.column_type {
+            ColumnType::Text | ColumnType::Map => Order::Bytes,
+            ColumnType::Timestamp | ColumnType::Integer => Order::Integers,
+            ColumnType::Decimal => Order::Doubles,
+        }
+    }
+}
+
+/// Writes one column of one row group to memory.
+pub(crate) struct ChunkWriter {
+    leaf: Leaf,
+    plain: Plain,
+    order: Order,
+    codec: Codec,
+    descriptor: ColumnDescPtr,
+    values: Values,
+    filter: Option<Sbbf>,
+    page: OpenPage,
+    written: Written,
+}
+
+/// How values are written.
+enum Values {
+    /// As numbers of a dictionary.
+    Numbered(Dictionary),
+    /// As they are, after pages with numbers.
+    After(Dictionary),
+    /// As they are.
+    Plain,
+}
+
+/// The page that is being filled.
+#[derive(Default)]
+struct OpenPage {
+    rows: usize,
+    definitions: Vec<u8>,
+    repetitions: Vec<u8>,
+    nulls: usize,
+    /// The values' numbers in the dictionary.
+    numbers: Vec<u32>,
+    /// The values as they are.
+    plain: Vec<u8>,
+    /// Bytes that its values take as they are.
+    plain_len: usize,
+    bounds: Bounds,
+}
+
+/// The pages that are done.
+struct Written {
+    pages: TrackedWrite<Vec<u8>>,
+    column_index: ColumnIndexBuilder,
+    /// Offset, length and rows of each page.
+    locations: Vec<(usize, usize, usize)>,
+    rows: usize,
+    values: usize,
+    nulls: usize,
+    uncompressed_len: usize,
+    bounds: Bounds,
+    encodings: Vec<PageEncodingStats>,
+}
+
+impl ChunkWriter {
+    pub(crate) fn new(leaf: Leaf, codec: Codec, descriptor: ColumnDescPtr) -> ChunkWriter {
+        let (plain, order) = (leaf.plain(), leaf.order());
+        let filter = leaf.has_filter.then(|| Sbbf::new_with_ndv_fpp(FILTER_VALUES, FALSE_POSITIVES));
+        ChunkWriter {
+            plain,
+            order,
+            codec,
+            values: if leaf.has_dictionary { Values::Numbered(Dictionary::new(plain)) } else { Values::Plain },
+            filter: filter.map(|filter| filter.expect("the two numbers are in range")),
+            page: OpenPage::default(),
+            written: Written {
+                pages: TrackedWrite::new(Vec::new()),
+                column_index: ColumnIndexBuilder::new(descriptor.physical_type()),
+                locations: Vec::new(),
+                rows: 0,
+                values: 0,
+                nulls: 0,
+                uncompressed_len: 0,
+                bounds: Bounds::default(),
+                encodings: Vec::new(),
+            },
+            leaf,
+            descriptor,
+        }
+    }
+
+    /// Writes what it takes of each row.
+    pub(crate) fn write(&mut self, rows: &[Row<'_>]) -> Result<()> {
+        for row in rows {
+            let value = row.value(self.leaf.column);
+            match self.leaf.part {
+                Part::Value => self.write_value(value),
+                Part::Names => self.write_map(value, 2, |(name, _)| name),
+                Part::Texts => self.write_map(value, 3, |(_, text)| text),
+            }
+            self.page.rows += 1;
+            if self.page.rows == PAGE_ROWS || self.page_len() >= PAGE_LEN {
+                self.end_page()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory, about.
+    pub(crate) fn memory(&self) -> usize {
+        let dictionary = match &self.values {
+            Values::Numbered(dictionary) | Values::After(dictionary) => dictionary.memory(),
+            Values::Plain => 0,
+        };
+        let page = self.page.plain.capacity() + 4 * self.page.numbers.capacity() + self.page.definitions.capacity();
+        let filter = self.filter.as_ref().map_or(0, |filter| 32 * filter.num_blocks());
+        self.written.pages.inner().capacity() + dictionary + page + filter
+    }
+
+    /// Bytes that are compressed already.
+    pub(crate) fn compressed_len(&self) -> usize {
+        self.written.pages.bytes_written()
+    }
+
+    #[inline]
+    fn write_value(&mut self, value: Option<&[u8]>) {
+        self.page.definitions.push(value.is_some().into());
+        match value {
+            Some(value) => self.append(value),
+            None => self.page.nulls += 1,
+        }
+    }
+
+    /// A name or text of each pair. The level of one that is there is `defined`.
+    fn write_map(&mut self, map: Option<&[u8]>, defined: u8, part: for<'a> fn((&'a [u8], &'a [u8])) -> &'a [u8]) {
+        let mut pairs = map.into_iter().flat_map(row::pairs).map(part).enumerate().peekable();
+        if pairs.peek().is_none() {
+            self.page.definitions.push(map.is_some().into());
+            self.page.repetitions.push(0);
+            self.page.nulls += 1;
+        }
+        for (index, value) in pairs {
+            self.page.definitions.push(defined);
+            self.page.repetitions.push((index > 0).into());
+            self.append(value);
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, value: &[u8]) {
+        let page = &mut self.page;
+        page.plain_len += self.plain.len_of(value);
+        if let Values::Numbered(dictionary) = &mut self.values {
+            let found = dictionary.number_of(value);
+            page.numbers.push(found.number);
+            if !found.is_first_of_page {
+                return;
+            }
+            page.bounds.add(value, self.order);
+        } else {
+            page.bounds.add(value, self.order);
+            self.plain.append(value, &mut page.plain);
+        }
+        if let Some(filter) = &mut self.filter {
+            filter.insert(value);
+        }
+    }
+
+    fn page_len(&self) -> usize {
+        match &self.values {
+            Values::Numbered(dictionary) if dictionary.page().len() >= DICTIONARY_LEN => PAGE_LEN,
+            Values::Numbered(_) => 4 * self.page.numbers.len(),
+            Values::After(_) | Values::Plain => self.page.plain.len(),
+        }
+    }
+
+    fn end_page(&mut self) -> Result<()> {
+        if let Values::Numbered(dictionary) = &self.values
+            && self.written.locations.is_empty()
+            && !pays(dictionary, &self.page)
+        {
+            for &number in &self.page.numbers {
+                self.plain.append(dictionary.value(number), &mut self.page.plain);
+            }
+            self.page.numbers.clear();
+            self.values = Values::Plain;
+        }
+        let page = &mut self.page;
+        let mut body = Vec::with_capacity(page.plain.len() + page.definitions.len() / 4 + page.numbers.len() * 2 + 64);
+        if self.descriptor.max_rep_level() > 0 {
+            append_levels(&page.repetitions, self.descriptor.max_rep_level() as u8, &mut body);
+        }
+        append_levels(&page.definitions, self.descriptor.max_def_level() as u8, &mut body);
+        let encoding = match &mut self.values {
+            // There may never be a dictionary.
+            Values::Numbered(_) if page.numbers.is_empty() => Encoding::PLAIN,
+            Values::Numbered(dictionary) => {
+                let width = bit_width(dictionary.len().saturating_sub(1) as u32);
+                body.push(width as u8);
+                append_hybrid(&page.numbers, width, &mut body);
+                dictionary.next_page();
+                Encoding::RLE_DICTIONARY
+            }
+            Values::After(_) | Values::Plain => {
+                body.extend_from_slice(&page.plain);
+                Encoding::PLAIN
+            }
+        };
+        self.written.data_page(page, &body, encoding, self.codec, self.order)?;
+        page.clear();
+        self.values = match std::mem::replace(&mut self.values, Values::Plain) {
+            Values::Numbered(dictionary) if dictionary.page().len() >= DICTIONARY_LEN => Values::After(dictionary),
+            as_before => as_before,
+        };
+        Ok(())
+    }
+
+    /// The chunk's bytes and what is to be known of them.
+    pub(crate) fn close(mut self) -> Result<(Bytes, ColumnCloseResult)> {
+        if self.page.rows > 0 {
+            self.end_page()?;
+        }
+        let mut file = TrackedWrite::new(Vec::new());
+        if let Values::Numbered(dictionary) | Values::After(dictionary) = &self.values
+            && dictionary.len() > 0
+        {
+            let page = Page::DictionaryPage {
+                buf: compress(self.codec, dictionary.page())?,
+                num_values: dictionary.len() as u32,
+                encoding: Encoding::PLAIN,
+                is_sorted: false,
+            };
+            let page = CompressedPage::new(page, dictionary.page().len());
+            let spec = SerializedPageWriter::new(&mut file).write_page(page)?;
+            self.written.uncompressed_len += spec.uncompressed_size;
+            self.written.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
+        }
+        let mut bytes = file.into_inner()?;
+        let dictionary_len = bytes.len();
+        self.written.close(&mut bytes, dictionary_len, self.codec, self.order, self.descriptor, self.filter)
+    }
+}
+
+/// Whether the numbers and the dictionary of a first page take less room than its values.
+fn pays(dictionary: &Dictionary, page: &OpenPage) -> bool {
+    let numbers = page.numbers.len() * bit_width(dictionary.len() as u32) as usize / 8;
+    5 * (dictionary.page().len() + numbers) <= 4 * page.plain_len
+}
+
+impl OpenPage {
+    fn clear(&mut self) {
+        (self.rows, self.nulls, self.plain_len) = (0, 0, 0);
+        self.definitions.clear();
+        self.repetitions.clear();
+        self.numbers.clear();
+        self.plain.clear();
+        self.bounds = Bounds::default();
+    }
+}
+
+impl Written {
+    fn data_page(
+        &mut self,
+        page: &OpenPage,
+        body: &[u8],
+        encoding: Encoding,
+        codec: Codec,
+        order: Order,
+    ) -> Result<()> {
+        let compressed = CompressedPage::new(
+            Page::DataPage {
+                buf: compress(codec, body)?,
+                num_values: page.definitions.len() as u32,
+                encoding,
+                def_level_encoding: Encoding::RLE,
+                rep_level_encoding: Encoding::RLE,
+                statistics: None,
+            },
+            body.len(),
+        );
+        let spec = SerializedPageWriter::new(&mut self.pages).write_page(compressed)?;
+        self.count(PageType::DATA_PAGE, encoding);
+        self.locations.push((spec.offset as usize, spec.compressed_size, page.rows));
+        self.rows += page.rows;
+        self.values += page.definitions.len();
+        self.nulls += page.nulls;
+        self.uncompressed_len += spec.uncompressed_size;
+        let nans = (order == Order::Doubles).then_some(0);
+        match page.bounds.get() {
+            None => self.column_index.append(true, Vec::new(), Vec::new(), page.nulls as i64, nans),
+            Some((min, max)) => {
+                self.bounds.add(min, order);
+                self.bounds.add(max, order);
+                let (min, max) = match order {
+                    Order::Bytes => (cut_min(min).to_vec(), cut_max(max)),
+                    Order::Integers | Order::Doubles => (min.to_vec(), max.to_vec()),
+                };
+                self.column_index.append(false, min, max, page.nulls as i64, nans);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, page_type: PageType, encoding: Encoding) {
+        let same = self.encodings.iter_mut().find(|other| other.page_type == page_type && other.encoding == encoding);
+        match same {
+            Some(same) => same.count += 1,
+            None => self.encodings.push(PageEncodingStats { page_type, encoding, count: 1 }),
+        }
+    }
+
+    /// Appends the pages to the dictionary's, of that length.
+    fn close(
+        self,
+        bytes: &mut Vec<u8>,
+        dictionary_len: usize,
+        codec: Codec,
+        order: Order,
+        descriptor: ColumnDescPtr,
+        mut filter: Option<Sbbf>,
+    ) -> Result<(Bytes, ColumnCloseResult)> {
+        let statistics = self.statistics(order);
+        bytes.append(&mut self.pages.into_inner()?);
+        let mut offset_index = OffsetIndexBuilder::new();
+        for &(offset, len, rows) in &self.locations {
+            offset_index.append_row_count(rows as i64);
+            offset_index.append_offset_and_size((dictionary_len + offset) as i64, len as i32);
+        }
+        let mut encodings: Vec<Encoding> = vec![Encoding::RLE];
+        encodings.extend(self.encodings.iter().map(|of_pages| of_pages.encoding));
+        let metadata = ColumnChunkMetaData::builder(descriptor)
+            .set_compression(compression(codec))
+            .set_encodings(encodings)
+            .set_page_encoding_stats(self.encodings)
+            .set_num_values(self.values as i64)
+            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_uncompressed_size(self.uncompressed_len as i64)
+            .set_dictionary_page_offset((dictionary_len > 0).then_some(0))
+            .set_data_page_offset(dictionary_len as i64)
+            .set_statistics(statistics)
+            .build()?;
+        if let Some(filter) = &mut filter {
+            filter.fold_to_target_fpp(FALSE_POSITIVES);
+        }
+        let result = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: self.rows as u64,
+            metadata,
+            bloom_filter: filter,
+            column_index: Some(self.column_index.build()?),
+            offset_index: Some(offset_index.build()),
+        };
+        Ok((std::mem::take(bytes).into(), result))
+    }
+
+    fn statistics(&self, order: Order) -> Statistics {
+        let nulls = Some(self.nulls as u64);
+        let (min, max) = self.bounds.get().unzip();
+        match order {
+            Order::Integers => {
+                let number = |bytes: &[u8]| i64::from_le_bytes(number(bytes));
+                ValueStatistics::new(min.map(number), max.map(number), None, nulls, false).into()
+            }
+            Order::Doubles => {
+                let number = |bytes: &[u8]| f64::from_le_bytes(number(bytes));
+                let statistics = ValueStatistics::new(min.map(number), max.map(number), None, nulls, false);
+                statistics.with_nan_count(Some(0)).into()
+            }
+            Order::Bytes => {
+                let cut = (min.map(cut_min), max.map(cut_max));
+                let (min_is_exact, max_is_exact) = (cut.0 == min, cut.1.as_deref() == max);
+                let (min, max) = (cut.0.map(|min| ByteArray::from(min.to_vec())), cut.1.map(ByteArray::from));
+                let statistics = ValueStatistics::new(min, max, None, nulls, false);
+                statistics.with_min_is_exact(min_is_exact).with_max_is_exact(max_is_exact).into()
+            }
+        }
+    }
+}
+
+fn compress(codec: Codec, bytes: &[u8]) -> Result<Bytes> {
+    Ok(match codec {
+        Codec::None => Bytes::copy_from_slice(bytes),
+        codec => codec.compress(std::iter::once(bytes), bytes.len())?.into(),
+    })
+}
+
+/// What the file says of its codec; a reader does not care about the level.
+pub(crate) fn compression(codec: Codec) -> Compression {
+    match codec {
+        Codec::None => Compression::UNCOMPRESSED,
+        Codec::Gzip(_) => Compression::GZIP(GzipLevel::default()),
+        Codec::Zstd(_) => Compression::ZSTD(ZstdLevel::default()),
+    }
+}

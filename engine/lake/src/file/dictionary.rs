@@ -1,0 +1,139 @@
+//! The different values of a column chunk, each with a number.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+/// How values lie one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// Each with its length before it, in 4 bytes.
+    Text,
+    /// 8 bytes each.
+    Numbers,
+}
+
+impl Plain {
+    /// Appends a value as pages hold it that have no dictionary.
+    #[inline]
+    pub(super) fn append(self, value: &[u8], out: &mut Vec<u8>) {
+        if self == Plain::Text {
+            out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        }
+        out.extend_from_slice(value);
+    }
+
+    /// How many bytes that takes.
+    #[inline]
+    pub(super) fn len_of(self, value: &[u8]) -> usize {
+        value.len() + if self == Plain::Text { 4 } else { 0 }
+    }
+}
+
+/// Values in the order in which they came first.
+#[derive(Debug)]
+pub(super) struct Dictionary {
+    plain: Plain,
+    /// The page of the dictionary.
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    numbers: HashTable<u32>,
+    hasher: FixedState,
+    /// The value before, which is often the next one too.
+    last: Option<u32>,
+    /// Which data page is being filled.
+    page: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    start: u32,
+    end: u32,
+    /// The last page that it came in.
+    page: u32,
+}
+
+/// A value's number, and what is to be known of it.
+pub(super) struct Found {
+    pub(super) number: u32,
+    /// It is the first of its kind in this page.
+    pub(super) is_first_of_page: bool,
+}
+
+impl Dictionary {
+    pub(super) fn new(plain: Plain) -> Dictionary {
+        Dictionary {
+            plain,
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            numbers: HashTable::new(),
+            hasher: FixedState::default(),
+            last: None,
+            page: 0,
+        }
+    }
+
+    /// The number of the value, which is a new one if it has none.
+    #[inline]
+    pub(super) fn number_of(&mut self, value: &[u8]) -> Found {
+        if let Some(number) = self.last
+            && self.value(number) == value
+        {
+            return Found { number, is_first_of_page: false };
+        }
+        self.look_up(value)
+    }
+
+    fn look_up(&mut self, value: &[u8]) -> Found {
+        let Dictionary { plain, bytes, entries, numbers, hasher, last, page } = self;
+        let text = |number: u32| {
+            let Entry { start, end, .. } = entries[number as usize];
+            &bytes[start as usize..end as usize]
+        };
+        let hash = hasher.hash_one(value);
+        let number = match numbers.find(hash, |&number| text(number) == value) {
+            Some(&number) => number,
+            None => {
+                let number = entries.len() as u32;
+                numbers.insert_unique(hash, number, |&number| hasher.hash_one(text(number)));
+                plain.append(value, bytes);
+                let end = bytes.len() as u32;
+                entries.push(Entry { start: end - value.len() as u32, end, page: u32::MAX });
+                number
+            }
+        };
+        *last = Some(number);
+        let entry = &mut entries[number as usize];
+        let is_first_of_page = entry.page != *page;
+        entry.page = *page;
+        Found { number, is_first_of_page }
+    }
+
+    /// The value of that number.
+    pub(super) fn value(&self, number: u32) -> &[u8] {
+        let Entry { start, end, .. } = self.entries[number as usize];
+        &self.bytes[start as usize..end as usize]
+    }
+
+    /// Another page begins.
+    pub(super) fn next_page(&mut self) {
+        self.page += 1;
+        self.last = None;
+    }
+
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// All values, one after the other.
+    pub(super) fn page(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>() + self.numbers.capacity() * 5
+    }
+}

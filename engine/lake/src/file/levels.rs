@@ -1,0 +1,137 @@
+//! Small numbers, as Parquet packs them: levels, and indexes into a dictionary.
+//!
+//! Source: the Parquet format's page on encodings, "Run Length Encoding / Bit-Packing Hybrid".
+
+/// A run that is shorter takes no less room than its values packed.
+const SHORTEST_RUN: usize = 16;
+
+/// How many bits the numbers up to `max` take, at least one.
+pub(super) fn bit_width(max: u32) -> u32 {
+    (u32::BITS - max.leading_zeros()).max(1)
+}
+
+/// Appends the numbers as runs of one value and groups of 8 packed values.
+pub(super) fn append_hybrid<T: Copy + PartialEq + Into<u32>>(values: &[T], bit_width: u32, out: &mut Vec<u8>) {
+    // Values from here on are to be packed. Until the end, they come in eights.
+    let mut packed_from = 0;
+    let mut at = 0;
+    while at < values.len() {
+        let value = values[at];
+        let run = values[at..].iter().take_while(|&&other| other == value).count();
+        if run < SHORTEST_RUN {
+            at += 8;
+            continue;
+        }
+        append_packed(&values[packed_from..at], bit_width, out);
+        append_varint((run as u64) << 1, out);
+        let bytes = value.into().to_le_bytes();
+        out.extend_from_slice(&bytes[..bit_width.div_ceil(8) as usize]);
+        at += run;
+        packed_from = at;
+    }
+    append_packed(&values[packed_from..], bit_width, out);
+}
+
+/// As [`append_hybrid`], with the length before it, which data pages of version 1 have.
+pub(super) fn append_levels(levels: &[u8], max: u8, out: &mut Vec<u8>) {
+    let from = out.len();
+    out.extend_from_slice(&[0; 4]);
+    append_hybrid(levels, bit_width(max.into()), out);
+    let len = (out.len() - from - 4) as u32;
+    out[from..from + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// Groups of 8, the last one filled with zeros.
+fn append_packed<T: Copy + Into<u32>>(values: &[T], bit_width: u32, out: &mut Vec<u8>) {
+    if values.is_empty() {
+        return;
+    }
+    append_varint((values.len().div_ceil(8) as u64) << 1 | 1, out);
+    let end = out.len() + values.len().div_ceil(8) * bit_width as usize;
+    out.reserve(end - out.len() + 8);
+    let (mut bits, mut count) = (0_u64, 0);
+    for &value in values {
+        bits |= u64::from(value.into()) << count;
+        count += bit_width;
+        if count >= 32 {
+            out.extend_from_slice(&(bits as u32).to_le_bytes());
+            bits >>= 32;
+            count -= 32;
+        }
+    }
+    out.extend_from_slice(&bits.to_le_bytes());
+    out.resize(end, 0);
+}
+
+fn append_varint(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Read as the format's page says, one number after the other.
+    fn read(mut bytes: &[u8], bit_width: u32, count: usize) -> Vec<u32> {
+        let mut values = Vec::new();
+        while values.len() < count {
+            let (mut header, mut shift) = (0_u64, 0);
+            loop {
+                let byte = bytes[0];
+                bytes = &bytes[1..];
+                header |= u64::from(byte & 0x7f) << shift;
+                shift += 7;
+                if byte < 0x80 {
+                    break;
+                }
+            }
+            if header & 1 == 0 {
+                let len = bit_width.div_ceil(8) as usize;
+                let value = bytes[..len].iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte));
+                bytes = &bytes[len..];
+                values.extend(std::iter::repeat_n(value, (header >> 1) as usize));
+            } else {
+                let groups = (header >> 1) as usize;
+                let (packed, rest) = bytes.split_at(groups * bit_width as usize);
+                bytes = rest;
+                let bit = |at: usize| u32::from(packed[at / 8] >> (at % 8) & 1);
+                let value =
+                    |at: usize| (0..bit_width as usize).rev().fold(0, |v, i| v << 1 | bit(at * bit_width as usize + i));
+                values.extend((0..groups * 8).map(value));
+            }
+        }
+        assert!(bytes.is_empty());
+        assert!(values[count..].iter().all(|&filling| filling == 0));
+        values.truncate(count);
+        values
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_survive(
+            runs in prop::collection::vec((any::<u32>(), prop_oneof![1..3_usize, 1..40_usize, 100..400_usize]), 0..40),
+            bits in 0..26_u32,
+        ) {
+            let mask = (1 << bits) - 1;
+            let values: Vec<u32> = runs.iter().flat_map(|&(value, len)| std::iter::repeat_n(value & mask, len)).collect();
+            let width = bit_width(mask);
+            let mut bytes = Vec::new();
+            append_hybrid(&values, width, &mut bytes);
+            prop_assert_eq!(read(&bytes, width, values.len()), values);
+        }
+    }
+
+    #[test]
+    fn levels_that_are_all_the_same_take_a_few_bytes() {
+        let mut out = Vec::new();
+        append_levels(&[1; 20_000], 1, &mut out);
+        assert_eq!(out.len(), 8);
+        assert_eq!(out[..4], [4, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,120 @@
+//! A Parquet file, written from rows.
+
+mod bounds;
+mod chunk;
+mod dictionary;
+mod levels;
+mod schema;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use parquet::errors::Result;
+use parquet::file::writer::SerializedFileWriter;
+use pixel_engine_core::sink::store::Object;
+
+pub(crate) use chunk::ChunkWriter;
+pub(crate) use schema::Layout;
+
+/// A file that rows are added to. Its row group is in memory; those before it are with the store.
+pub(crate) struct ParquetFile {
+    layout: Arc<Layout>,
+    writer: SerializedFileWriter<Counted>,
+    chunks: Vec<ChunkWriter>,
+    rows_in_group: usize,
+    written: u64,
+    row_groups: u64,
+}
+
+impl ParquetFile {
+    pub(crate) fn new(object: Box<dyn Object>, layout: Arc<Layout>) -> Result<ParquetFile> {
+        let writer = SerializedFileWriter::new(
+            Counted { object, bytes: 0 },
+            Arc::clone(&layout.schema),
+            Arc::clone(&layout.properties),
+        )?;
+        let chunks = chunks(&layout);
+        Ok(ParquetFile { layout, writer, chunks, rows_in_group: 0, written: 0, row_groups: 0 })
+    }
+
+    /// The columns, each of which `rows` are to be written to.
+    pub(crate) fn columns(&mut self, rows: usize) -> &mut [ChunkWriter] {
+        self.rows_in_group += rows;
+        &mut self.chunks
+    }
+
+    /// Rows of the open row group.
+    pub(crate) fn rows_in_group(&self) -> usize {
+        self.rows_in_group
+    }
+
+    /// Bytes of memory that the open row group takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.chunks.iter().map(ChunkWriter::memory).sum()
+    }
+
+    /// Bytes of the open row group that are compressed already.
+    pub(crate) fn group_len(&self) -> usize {
+        self.chunks.iter().map(ChunkWriter::compressed_len).sum()
+    }
+
+    /// Bytes of the row groups before the open one.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Hands the open row group to the store.
+    pub(crate) fn end_row_group(&mut self) -> Result<()> {
+        if self.rows_in_group == 0 {
+            return Ok(());
+        }
+        self.rows_in_group = 0;
+        let chunks = std::mem::replace(&mut self.chunks, chunks(&self.layout));
+        let mut group = self.writer.next_row_group()?;
+        for chunk in chunks {
+            let (bytes, result) = chunk.close()?;
+            self.written += bytes.len() as u64;
+            group.append_column(&bytes, result)?;
+        }
+        group.close()?;
+        self.row_groups += 1;
+        Ok(())
+    }
+
+    /// Ends the file.
+    pub(crate) fn finish(mut self) -> Result<Finished> {
+        self.end_row_group()?;
+        let Counted { object, bytes } = self.writer.into_inner()?;
+        Ok(Finished { object, bytes, row_groups: self.row_groups })
+    }
+}
+
+/// An object, and how many bytes were written to it.
+struct Counted {
+    object: Box<dyn Object>,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = self.object.write(bytes)?;
+        self.bytes += len as u64;
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.object.flush()
+    }
+}
+
+/// A whole file, which is not published yet.
+pub(crate) struct Finished {
+    pub(crate) object: Box<dyn Object>,
+    pub(crate) bytes: u64,
+    pub(crate) row_groups: u64,
+}
+
+fn chunks(layout: &Layout) -> Vec<ChunkWriter> {
+    let columns = layout.leaves.iter().zip(layout.descriptor.columns());
+    columns.map(|(leaf, descriptor)| ChunkWriter::new(leaf.clone(), layout.codec, Arc::clone(descriptor))).collect()
+}

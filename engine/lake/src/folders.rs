@@ -1,0 +1,154 @@
+//! Which folder a row belongs to: `dt=2026-11-29/hour=21/`, and a part for each column that
+//! folders are named after.
+//!
+//! The hour is that of the event in UTC, not of its arrival, so a late line goes to its own hour.
+//! Source: Hive's layout of partitions, which Athena, DuckDB, Spark and Polars read.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use pixel_engine_log::encode::row::Row;
+use pixel_engine_log::table::{ColumnType, Origin, Table};
+
+/// What stands for an absent value.
+const ABSENT: &str = "__HIVE_DEFAULT_PARTITION__";
+/// What Hive escapes in a folder's name, and what S3 and file systems do not like.
+const ESCAPED: &AsciiSet = &CONTROLS
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'\'')
+    .add(b'*')
+    .add(b'/')
+    .add(b':')
+    .add(b'=')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'{')
+    .add(b'}')
+    .add(b'[')
+    .add(b']')
+    .add(b'^')
+    .add(b' ')
+    .add(b'<')
+    .add(b'>')
+    .add(b'|')
+    .add(b'~');
+/// Bytes of a value in a folder's name at most: escaped, they are three times as many, and a file
+/// system refuses names of more than 255. What is cut off still stands in the query.
+const MAX_VALUE: usize = 70;
+const HOUR: i64 = 3_600_000;
+
+/// The folders of a table.
+pub(crate) struct Folders {
+    /// The column of the time, where there is one.
+    time: Option<usize>,
+    /// The columns that folders are named after.
+    columns: Vec<(usize, String, ColumnType)>,
+    names: HashMap<Key, usize>,
+    folders: Vec<String>,
+    /// That of the row before.
+    last: Option<(Key, usize)>,
+}
+
+/// What tells folders apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    /// Hours since 1970.
+    hour: Option<i64>,
+    values: Vec<Option<Box<[u8]>>>,
+}
+
+impl Key {
+    fn is_of(&self, hour: Option<i64>, row: &Row<'_>, columns: &[(usize, String, ColumnType)]) -> bool {
+        let values = columns.iter().map(|(column, ..)| row.value(*column));
+        self.hour == hour && self.values.iter().map(Option::as_deref).eq(values)
+    }
+}
+
+impl Folders {
+    pub(crate) fn new(table: &Table) -> Folders {
+        let columns = table.columns().iter().enumerate();
+        let folders = columns.clone().filter(|(_, column)| column.is_folder());
+        Folders {
+            time: columns.clone().find(|(_, column)| *column.origin() == Origin::Time).map(|(index, _)| index),
+            columns: folders.map(|(index, column)| (index, column.name().to_owned(), column.column_type())).collect(),
+            names: HashMap::new(),
+            folders: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// The number of the folder that the row belongs to.
+    pub(crate) fn number_of(&mut self, row: &Row<'_>) -> usize {
+        let hour = self.time.and_then(|column| row.integer(column)).map(|millis| millis.div_euclid(HOUR));
+        if let Some((key, number)) = &self.last
+            && key.is_of(hour, row, &self.columns)
+        {
+            return *number;
+        }
+        let values = self.columns.iter().map(|(column, ..)| row.value(*column).map(Into::into)).collect();
+        let key = Key { hour, values };
+        let number = match self.names.get(&key) {
+            Some(&number) => number,
+            None => {
+                self.folders.push(self.path(&key));
+                let number = self.folders.len() - 1;
+                self.names.insert(key.clone(), number);
+                number
+            }
+        };
+        self.last = Some((key, number));
+        number
+    }
+
+    /// The folder of that number, with a `/` behind each part.
+    pub(crate) fn get(&self, number: usize) -> &str {
+        &self.folders[number]
+    }
+
+    /// Forgets the folders; numbers begin again.
+    pub(crate) fn clear(&mut self) {
+        self.names.clear();
+        self.folders.clear();
+        self.last = None;
+    }
+
+    fn path(&self, key: &Key) -> String {
+        let mut path = String::new();
+        if self.time.is_some() {
+            let time = key.hour.and_then(|hour| Timestamp::from_millisecond(hour * HOUR).ok());
+            path = match time {
+                Some(time) => time.strftime("dt=%Y-%m-%d/hour=%H/").to_string(),
+                None => format!("dt={ABSENT}/hour={ABSENT}/"),
+            };
+        }
+        for ((_, name, column_type), value) in self.columns.iter().zip(&key.values) {
+            let value = match value.as_deref() {
+                None => ABSENT.to_owned(),
+                Some(value) => escaped(&text(value, *column_type)),
+            };
+            write!(path, "{name}={value}/").expect("a string takes everything");
+        }
+        path
+    }
+}
+
+fn text(value: &[u8], column_type: ColumnType) -> String {
+    let number = || value.try_into().expect("numbers have 8 bytes");
+    match column_type {
+        ColumnType::Timestamp | ColumnType::Integer => i64::from_le_bytes(number()).to_string(),
+        ColumnType::Decimal => f64::from_le_bytes(number()).to_string(),
+        ColumnType::Text | ColumnType::Map => String::from_utf8_lossy(value).into_owned(),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    match text {
+        // A folder needs a name.
+        "" => ABSENT.to_owned(),
+        text => percent_encode(text[..text.floor_char_boundary(MAX_VALUE)].as_bytes(), ESCAPED).to_string(),
+    }
+}
