@@ -17,15 +17,18 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::network::{HttpSettings, JournalSettings, ReadJournalSettings, TcpSettings, UnixSettings};
+use super::report::ReportSettings;
 use super::{
     Address, FOLLOW_KEYS, FileConfig, FileError, FileErrors, From, Given, HTTP_KEYS, JOURNAL_KEYS, JournalConfig, Part,
-    PipelineConfig, READ_JOURNAL_KEYS, SourceConfig, SourceKey, TCP_KEYS, UNIX_KEYS, own_files, with_defaults,
+    PipelineConfig, READ_JOURNAL_KEYS, REPORT_KEYS, ReportConfig, SourceConfig, SourceKey, TCP_KEYS, UNIX_KEYS,
+    own_files, with_defaults,
 };
 
 /// What is not a setting.
 const PIPELINE: &str = "pipeline";
 pub(super) const ADMIN: &str = "admin";
 const SOURCE: &str = "source";
+const REPORT: &str = "report";
 const ACCESS_KEY: &str = "access_key";
 /// In place of a secret.
 const MASK: &str = "\"***\"";
@@ -47,7 +50,14 @@ pub(super) fn read(name: &str, text: &str, variables: &Variables) -> Result<File
         reader.error(error.span(), error.message());
     }
     let (pipelines, admin) = match reader.errors.is_empty() {
-        true => (reader.file(document.get_ref(), variables), reader.admin(document.get_ref(), variables)),
+        true => {
+            let pipelines = reader.file(document.get_ref(), variables);
+            let admin = reader.admin(document.get_ref(), variables);
+            if admin.is_none() {
+                reader.refuse_unseen_reports(&pipelines, document.get_ref());
+            }
+            (pipelines, admin)
+        }
         false => (Vec::new(), None),
     };
     let mut errors = reader.errors;
@@ -96,7 +106,7 @@ impl Reader<'_> {
         for (name, pipeline) in pipelines {
             let Some(table) = self.table(pipeline, "a pipeline is a table: [pipeline.NAME]") else { continue };
             let mut set = of_all.clone();
-            let others: Vec<&str> = JOURNAL_KEYS.iter().map(|key| key.name).chain([SOURCE]).collect();
+            let others: Vec<&str> = JOURNAL_KEYS.iter().map(|key| key.name).chain([SOURCE, REPORT]).collect();
             set.extend(self.settings(table, &others));
             set.extend(of_variables.clone());
             let name_of_several = (pipelines.len() > 1).then(|| name.get_ref().as_ref());
@@ -133,6 +143,7 @@ impl Reader<'_> {
         let mut parts = Vec::new();
         let journal = self.journal(name, table, variables, &mut parts);
         let sources = self.sources(name, table, &config, variables, &mut parts);
+        let report = self.report(name, table, &mut parts);
         let what = match sources.iter().find(|source| source.wants_checkpoint()) {
             Some(SourceConfig::Follow { .. }) => "follows files",
             _ => "reads a journal",
@@ -155,7 +166,46 @@ impl Reader<'_> {
             return None;
         }
         let given = set.iter().map(|(&key, setting)| (key, setting.given(key.is_secret()))).collect();
-        Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, config, given, parts })
+        Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, report, config, given, parts })
+    }
+
+    /// What is counted of a pipeline, if its table asks for it.
+    fn report(&mut self, name: &Name<'_>, pipeline: &Table<'_>, parts: &mut Vec<Part>) -> Option<ReportConfig> {
+        let item = pipeline.get(REPORT)?;
+        let mut part = Part { title: REPORT.to_owned(), ..Part::default() };
+        let settings = match item.get_ref() {
+            DeValue::Boolean(false) => return None,
+            DeValue::Boolean(true) => Some(ReportSettings::default()),
+            DeValue::Table(table) => self.typed::<ReportSettings>(table, REPORT_KEYS, &mut part),
+            _ => {
+                let message = format!("report: true, false, or a table [pipeline.{}.report]", name.get_ref());
+                self.error(Some(item.span()), &message);
+                return None;
+            }
+        };
+        part.keys = REPORT_KEYS;
+        parts.push(part);
+        settings?
+            .validate()
+            .map_err(|error| {
+                let of_key = item.get_ref().as_table().and_then(|table| table.get(error.key));
+                self.error(Some(of_key.unwrap_or(item).span()), &error.message);
+            })
+            .ok()
+    }
+
+    /// Reports of which nobody could see anything.
+    fn refuse_unseen_reports(&mut self, read: &[PipelineConfig], document: &Table<'_>) {
+        let pipelines = document.get(PIPELINE).and_then(|pipelines| pipelines.get_ref().as_table());
+        for PipelineConfig { name, .. } in read.iter().filter(|pipeline| pipeline.report.is_some()) {
+            let place = pipelines
+                .and_then(|pipelines| pipelines.get(name.as_str())?.get_ref().as_table()?.get(REPORT))
+                .map(Spanned::span);
+            let message = format!(
+                "pipeline {name}: the admin listener shows its report: add [admin] with listen = \"127.0.0.1:9464\""
+            );
+            self.error(place, &message);
+        }
     }
 
     /// A journal that nobody writes to, and an address that two services would listen to.
@@ -323,7 +373,7 @@ impl Reader<'_> {
         checked?.map_err(|error| self.error(Some(at), &error)).ok()
     }
 
-    /// The settings of a source of some type; `None` when there was an error. What was given is
+    /// The settings of a source of some type, or of a report; `None` when there was an error. What was given is
     /// added to its part.
     fn typed<T: DeserializeOwned>(
         &mut self,
@@ -337,7 +387,8 @@ impl Reader<'_> {
         for (name, item) in table.iter().filter(|(name, _)| name.get_ref() != "type") {
             let Some(key) = keys.iter().find(|key| key.name == name.get_ref()) else {
                 let nearest = nearest(name.get_ref(), keys.iter().map(|key| key.name));
-                self.error(Some(name.span()), &format!("unknown key `{}` of a source{nearest}", name.get_ref()));
+                let what = part.title.split(' ').next().unwrap_or_default();
+                self.error(Some(name.span()), &format!("unknown key `{}` of a {what}{nearest}", name.get_ref()));
                 continue;
             };
             let value = json(item.get_ref()).unwrap_or_default();
