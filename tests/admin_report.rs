@@ -131,6 +131,19 @@ fn a_report_is_for_those_with_the_token() {
 }
 
 #[test]
+fn what_is_dropped_from_lines_is_in_no_report() {
+    let test = sidecar("", "");
+    let file = fs::read_to_string(test.workspace.path("pixel-engine.toml")).expect("it was written");
+    let file = file.replacen("linger", "drop = \"query.email\"\nmask_ip = true\nlinger", 1);
+    test.workspace.write("pixel-engine.toml", file.as_bytes());
+    let running = start(&test);
+    hit(&test, "e=view&email=somebody&kept=thing");
+    let report = report_of(&running, "/report.json", 1).to_string();
+    assert!(report.contains("kept=thing") && !report.contains("somebody"), "{report}");
+    running.stop();
+}
+
+#[test]
 fn each_pipeline_has_a_report_of_its_own() {
     let copy = "[pipeline.\"a copy\"]\nto = \"null:\"\nresume = \"copy.checkpoint\"\nquarantine = \"copy.jsonl\"\n\
                 source = { type = \"journal\", folder = \"journal\" }\nreport = { event = \"query.other\" }\n";

@@ -424,6 +424,17 @@ fn document(state: &State, agents: &AgentReader) -> Value {
     serde_json::to_value(Document::new(state, agents, &view)).expect("a document is JSON")
 }
 
+/// Who sends beacons may make names up: they do not fill memory.
+#[test]
+fn a_name_without_end_ends() {
+    let name = "é".repeat(3_000);
+    let line = |rest: &str| format!("1767600000.5\t203.0.113.1\tMozilla/5.0\te={name}{rest}\n");
+    let (state, agents) = state_of((line("1") + &line("2")).into_bytes());
+    let rows = &document(&state, &agents)["tables"][0]["rows"];
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["beacons"]), (1, &2.into()), "{rows}");
+    assert_eq!(rows[0]["name"].as_str().unwrap(), "é".repeat(512));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

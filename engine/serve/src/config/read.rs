@@ -17,18 +17,16 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::network::{HttpSettings, JournalSettings, ReadJournalSettings, TcpSettings, UnixSettings};
-use super::report::ReportSettings;
+use super::report::REPORT;
 use super::{
     Address, FOLLOW_KEYS, FileConfig, FileError, FileErrors, From, Given, HTTP_KEYS, JOURNAL_KEYS, JournalConfig, Part,
-    PipelineConfig, READ_JOURNAL_KEYS, REPORT_KEYS, ReportConfig, SourceConfig, SourceKey, TCP_KEYS, UNIX_KEYS,
-    own_files, with_defaults,
+    PipelineConfig, READ_JOURNAL_KEYS, SourceConfig, SourceKey, TCP_KEYS, UNIX_KEYS, own_files, with_defaults,
 };
 
 /// What is not a setting.
-const PIPELINE: &str = "pipeline";
+pub(super) const PIPELINE: &str = "pipeline";
 pub(super) const ADMIN: &str = "admin";
 const SOURCE: &str = "source";
-const REPORT: &str = "report";
 const ACCESS_KEY: &str = "access_key";
 /// In place of a secret.
 const MASK: &str = "\"***\"";
@@ -39,7 +37,7 @@ const TYPES: &str = "follow, http, journal, stdin, tcp, unix";
 
 pub(super) type Variables = BTreeMap<String, String>;
 
-type Name<'text> = Spanned<DeString<'text>>;
+pub(super) type Name<'text> = Spanned<DeString<'text>>;
 pub(super) type Table<'text> = DeTable<'text>;
 pub(super) type Item<'text> = Spanned<DeValue<'text>>;
 
@@ -167,45 +165,6 @@ impl Reader<'_> {
         }
         let given = set.iter().map(|(&key, setting)| (key, setting.given(key.is_secret()))).collect();
         Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, report, config, given, parts })
-    }
-
-    /// What is counted of a pipeline, if its table asks for it.
-    fn report(&mut self, name: &Name<'_>, pipeline: &Table<'_>, parts: &mut Vec<Part>) -> Option<ReportConfig> {
-        let item = pipeline.get(REPORT)?;
-        let mut part = Part { title: REPORT.to_owned(), ..Part::default() };
-        let settings = match item.get_ref() {
-            DeValue::Boolean(false) => return None,
-            DeValue::Boolean(true) => Some(ReportSettings::default()),
-            DeValue::Table(table) => self.typed::<ReportSettings>(table, REPORT_KEYS, &mut part),
-            _ => {
-                let message = format!("report: true, false, or a table [pipeline.{}.report]", name.get_ref());
-                self.error(Some(item.span()), &message);
-                return None;
-            }
-        };
-        part.keys = REPORT_KEYS;
-        parts.push(part);
-        settings?
-            .validate()
-            .map_err(|error| {
-                let of_key = item.get_ref().as_table().and_then(|table| table.get(error.key));
-                self.error(Some(of_key.unwrap_or(item).span()), &error.message);
-            })
-            .ok()
-    }
-
-    /// Reports of which nobody could see anything.
-    fn refuse_unseen_reports(&mut self, read: &[PipelineConfig], document: &Table<'_>) {
-        let pipelines = document.get(PIPELINE).and_then(|pipelines| pipelines.get_ref().as_table());
-        for PipelineConfig { name, .. } in read.iter().filter(|pipeline| pipeline.report.is_some()) {
-            let place = pipelines
-                .and_then(|pipelines| pipelines.get(name.as_str())?.get_ref().as_table()?.get(REPORT))
-                .map(Spanned::span);
-            let message = format!(
-                "pipeline {name}: the admin listener shows its report: add [admin] with listen = \"127.0.0.1:9464\""
-            );
-            self.error(place, &message);
-        }
     }
 
     /// A journal that nobody writes to, and an address that two services would listen to.
@@ -373,9 +332,9 @@ impl Reader<'_> {
         checked?.map_err(|error| self.error(Some(at), &error)).ok()
     }
 
-    /// The settings of a source of some type, or of a report; `None` when there was an error. What was given is
-    /// added to its part.
-    fn typed<T: DeserializeOwned>(
+    /// The settings of a source of some type, or of a report; `None` when there was an error. What
+    /// was given is added to its part.
+    pub(super) fn typed<T: DeserializeOwned>(
         &mut self,
         table: &Table<'_>,
         keys: &'static [SourceKey],

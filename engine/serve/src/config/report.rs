@@ -14,8 +14,15 @@ use pixel_engine_report::{
     AdvertisingSettings, AgentReader, Definitions, Networks, Settings, SettingsError, ShopSettings, View,
 };
 use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+use toml::de::DeValue;
 
 use super::network::{SourceKey, key};
+use super::read::{Name, PIPELINE, Reader, Table};
+use super::{Part, PipelineConfig};
+
+/// The key of the table.
+pub(super) const REPORT: &str = "report";
 
 /// The keys of a report.
 pub const REPORT_KEYS: &[SourceKey] = &[
@@ -273,6 +280,52 @@ fn zone(name: Option<&str>) -> Result<TimeZone, ReportError> {
         Some(name) => TimeZone::get(name).map_err(|problem| {
             error("time_zone", format_args!("{problem}; zones have names such as Europe/Zurich or America/New_York"))
         }),
+    }
+}
+
+impl Reader<'_> {
+    /// What is counted of a pipeline, if its table asks for it.
+    pub(super) fn report(
+        &mut self,
+        name: &Name<'_>,
+        pipeline: &Table<'_>,
+        parts: &mut Vec<Part>,
+    ) -> Option<ReportConfig> {
+        let item = pipeline.get(REPORT)?;
+        let mut part = Part { title: REPORT.to_owned(), ..Part::default() };
+        let settings = match item.get_ref() {
+            DeValue::Boolean(false) => return None,
+            DeValue::Boolean(true) => Some(ReportSettings::default()),
+            DeValue::Table(table) => self.typed::<ReportSettings>(table, REPORT_KEYS, &mut part),
+            _ => {
+                let message = format!("report: true, false, or a table [pipeline.{}.report]", name.get_ref());
+                self.error(Some(item.span()), &message);
+                return None;
+            }
+        };
+        part.keys = REPORT_KEYS;
+        parts.push(part);
+        settings?
+            .validate()
+            .map_err(|error| {
+                let of_key = item.get_ref().as_table().and_then(|table| table.get(error.key));
+                self.error(Some(of_key.unwrap_or(item).span()), &error.message);
+            })
+            .ok()
+    }
+
+    /// Reports of which nobody could see anything.
+    pub(super) fn refuse_unseen_reports(&mut self, read: &[PipelineConfig], document: &Table<'_>) {
+        let pipelines = document.get(PIPELINE).and_then(|pipelines| pipelines.get_ref().as_table());
+        for PipelineConfig { name, .. } in read.iter().filter(|pipeline| pipeline.report.is_some()) {
+            let place = pipelines
+                .and_then(|pipelines| pipelines.get(name.as_str())?.get_ref().as_table()?.get(REPORT))
+                .map(Spanned::span);
+            let message = format!(
+                "pipeline {name}: the admin listener shows its report: add [admin] with listen = \"127.0.0.1:9464\""
+            );
+            self.error(place, &message);
+        }
     }
 }
 
