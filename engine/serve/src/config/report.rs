@@ -26,7 +26,12 @@ pub(super) const REPORT: &str = "report";
 
 /// The keys of a report.
 pub const REPORT_KEYS: &[SourceKey] = &[
-    key("days", "2", "how many days are kept, today included, from 1 to 31: each may take 60 MB, more with `use`"),
+    key(
+        "days",
+        "2",
+        "how many days are kept, today included, from 1 to 31. Each takes up to 100 MB, and as much again while somebody \
+         looks",
+    ),
     key("time_zone", "UTC", "the time zone of hours and days: a name such as `Europe/Zurich`, or `system`"),
     key("top", "20, and 100 in `/report.json`", "the most rows of each table"),
     key("event", "query.e,query.event,query.ev", "where the name of an event is"),
