@@ -218,6 +218,11 @@ impl<V: Kept> Kepts<V> {
     /// Adds what another table kept, where a table has room for so many places; `join` puts together
     /// what both have noted of a key.
     pub(crate) fn merge(&mut self, from: Kepts<V>, max_places: usize, join: impl Fn(&mut V, V)) {
+        if self.entries.is_empty() && self.level <= from.level {
+            // What a table kept fits into one of the same size.
+            *self = from;
+            return;
+        }
         let sample = Sample::new(max_places);
         for kept in [std::mem::take(self), from] {
             sample.merge(kept, &join);
@@ -309,7 +314,7 @@ mod tests {
         let wanted: u64 = (0..keys).map(adds).sum();
         let (mut off, mut said) = (0.0, 0.0);
         for of_sample in 0..samples {
-            let sample = Sample::new(1_500);
+            let sample = Sample::<u32>::new(1_500);
             for number in 0..keys {
                 let mut batch = Batch::default();
                 batch.push(key(of_sample * keys + number), adds(number) as u32);
