@@ -51,7 +51,7 @@ pub(super) fn read(name: &str, text: &str, variables: &Variables) -> Result<File
         true => {
             let pipelines = reader.file(document.get_ref(), variables);
             let admin = reader.admin(document.get_ref(), variables);
-            if admin.is_none() {
+            if admin.is_none() && reader.errors.is_empty() {
                 reader.refuse_unseen_reports(&pipelines, document.get_ref());
             }
             (pipelines, admin)

@@ -369,7 +369,8 @@ mod tests {
         let file = parse(&text).unwrap();
         assert!(file.has(&parse(&text).unwrap().pipelines[0]));
         assert!(!file.has(&parse("report = true").unwrap().pipelines[0]));
-        assert!(!format!("{file:?}").contains("0123456789abcdef") && !format!("{file:?}").contains("48, 49, 50"));
+        let shown = format!("{:?}", file.pipelines[0].report);
+        assert!(!shown.contains("0123456789abcdef") && !shown.contains("48, 49, 50"), "{shown}");
         std::fs::write(&salt, "fedcba9876543210").unwrap();
         assert!(!file.has(&parse(&text).unwrap().pipelines[0]), "the file holds another salt");
     }
