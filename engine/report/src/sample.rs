@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn the_error_of_a_sum_is_how_far_it_is_off() {
         // Every tenth key adds 30, the others 1.
-        let adds = |number: u64| if number % 10 == 0 { 30 } else { 1 };
+        let adds = |number: u64| if number.is_multiple_of(10) { 30 } else { 1 };
         let (keys, samples) = (20_000, 60);
         let wanted: u64 = (0..keys).map(adds).sum();
         let (mut off, mut said) = (0.0, 0.0);
