@@ -23,7 +23,7 @@ use pixel_engine::agents::Agents;
 use pixel_engine::config::{OnBadLine, Settings};
 use pixel_engine::observe::Observed;
 use pixel_engine::quarantine::Quarantine;
-use pixel_engine::report::{self, Beacons, Document, Lines, View};
+use pixel_engine::report::{self, AgentReader, Beacons, Document, Lines, View};
 use pixel_engine::run::Run;
 use pixel_engine::sink::null::Null;
 use pixel_engine::source::{Files, Input};
@@ -100,7 +100,8 @@ fn child() -> Result<(), Box<dyn Error>> {
         ..Settings::default()
     };
     let config = settings.validate()?;
-    let beacons = Arc::new(Observed::new(Beacons::new(report::Settings::default().validate()?, Agents::new())));
+    let agents = Arc::new(AgentReader::new(Agents::new()));
+    let beacons = Arc::new(Observed::new(Beacons::new(report::Settings::default().validate()?, agents)));
     let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
     let run = Run::new(&config).source(Files::new(inputs)).observer(beacons.clone()).to(&mut sink, &mut quarantine);
     let observer = beacons.observer();

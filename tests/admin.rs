@@ -41,8 +41,8 @@ struct Sidecar {
 }
 
 /// A program that runs, and what it has said so far.
-struct Running {
-    child: Guarded,
+pub(crate) struct Running {
+    pub(crate) child: Guarded,
     stderr: Arc<Mutex<String>>,
 }
 
@@ -77,7 +77,7 @@ impl Sidecar {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Running {
+    pub(crate) fn start(mut command: Command) -> Running {
         let mut child = Guarded::start(&mut command);
         let stderr = Arc::new(Mutex::new(String::new()));
         let (lines, all) = (BufReader::new(child.stderr.take().expect("piped")), Arc::clone(&stderr));
@@ -89,11 +89,11 @@ impl Running {
         Running { child, stderr }
     }
 
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.stderr.lock().expect("nobody panics with it").clone()
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let address = || {
             let said = self.said();
             // The last one, as it may have changed.
@@ -104,12 +104,12 @@ impl Running {
         address().expect("just now")
     }
 
-    fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         self.get_with(path, "")
     }
 
     /// Status and body.
-    fn get_with(&self, path: &str, headers: &str) -> (u16, String) {
+    pub(crate) fn get_with(&self, path: &str, headers: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address()).expect("it listens");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").expect("it reads");
         let mut reply = String::new();
@@ -120,7 +120,7 @@ impl Running {
 
     /// The sum of a metric's values.
     #[track_caller]
-    fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         let (status, text) = self.get("/metrics");
         assert_eq!(status, 200);
         let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit(' ').next());
@@ -128,11 +128,11 @@ impl Running {
     }
 
     #[track_caller]
-    fn wait_for(&self, name: &str, value: f64) {
+    pub(crate) fn wait_for(&self, name: &str, value: f64) {
         wait_until(name, || self.metric(name) == value);
     }
 
-    fn stop(self) -> String {
+    pub(crate) fn stop(self) -> String {
         signal(&self.child, "TERM");
         self.ended()
     }

@@ -9,7 +9,7 @@ use crate::peers::is_installed;
 use crate::support::wait_until;
 
 /// The variant for programs with threads, in the folder of whatever architecture this is.
-fn libfaketime() -> Option<PathBuf> {
+pub(crate) fn libfaketime() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
     folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.is_file())
 }

@@ -2,6 +2,8 @@
 
 /// The admin listener: health, metrics and the page; systemd; the log.
 mod admin;
+/// The live report there.
+mod admin_report;
 /// User agents, read as the code of the lists reads them.
 mod agents;
 /// A real browser as the client of the pixel.

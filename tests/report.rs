@@ -10,7 +10,7 @@ use pixel_engine::config::Settings;
 use pixel_engine::log::schema::Schema;
 use pixel_engine::observe::Observed;
 use pixel_engine::quarantine::Quarantine;
-use pixel_engine::report::{self, Beacons, Document, Lines, State, View};
+use pixel_engine::report::{self, AgentReader, Beacons, Document, Lines, State, View};
 use pixel_engine::run::Run as LibraryRun;
 use pixel_engine::sink::null::Null;
 use pixel_engine::source::{Closed, Feed, Source};
@@ -404,23 +404,35 @@ impl Source for Part {
 }
 
 /// What is counted of these lines.
-fn state_of(lines: Vec<u8>) -> (State, Agents) {
+fn state_of(lines: Vec<u8>) -> (State, AgentReader) {
     let settings = report::Settings {
         funnel: Some(FUNNEL.to_owned()),
         salt: Some(b"0123456789abcdef".to_vec()),
         ..report::Settings::default()
     };
-    let beacons = Arc::new(Observed::new(Beacons::new(settings.validate().expect("settings"), Agents::new())));
+    let agents = || AgentReader::new(Agents::new());
+    let beacons = Arc::new(Observed::new(Beacons::new(settings.validate().expect("settings"), Arc::new(agents()))));
     let config = Settings::default().validate().expect("settings");
     let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
     let run = LibraryRun::new(&config).source(Part(lines)).observer(beacons.clone()).to(&mut sink, &mut quarantine);
     let state = beacons.observer().take(beacons.take()).with_lines(Lines::of_run(&run));
-    (state, Agents::new())
+    (state, agents())
 }
 
-fn document(state: &State, agents: &Agents) -> Value {
+fn document(state: &State, agents: &AgentReader) -> Value {
     let view = View { top: 1_000, ..View::default() };
     serde_json::to_value(Document::new(state, agents, &view)).expect("a document is JSON")
+}
+
+/// Who sends beacons may make names up: they do not fill memory.
+#[test]
+fn a_name_without_end_ends() {
+    let name = "é".repeat(3_000);
+    let line = |rest: &str| format!("1767600000.5\t203.0.113.1\tMozilla/5.0\te={name}{rest}\n");
+    let (state, agents) = state_of((line("1") + &line("2")).into_bytes());
+    let rows = &document(&state, &agents)["tables"][0]["rows"];
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["beacons"]), (1, &2.into()), "{rows}");
+    assert_eq!(rows[0]["name"].as_str().unwrap(), "é".repeat(512));
 }
 
 proptest! {

@@ -374,7 +374,7 @@ fn everyone_can_read_a_page() {
     report(&workspace, &[&funnel, &USES[..]].concat()).ok();
     report(&workspace, &["empty.log", "--html", "empty.html"]).ok();
     for page in ["full.html", "empty.html"] {
-        let Some(checked) = peers::check_page(&workspace.path(page)) else { return };
+        let Some(checked) = peers::check_page(workspace.path(page)) else { return };
         assert_eq!(checked.len(), 4);
         for seen in checked {
             let what = format!("{page}, {} pixels wide, {}", seen.width, seen.scheme);

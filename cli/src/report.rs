@@ -2,7 +2,7 @@
 
 mod csv;
 mod live;
-mod page;
+pub(crate) mod page;
 mod standard;
 mod text;
 mod uses;
@@ -12,6 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -21,7 +22,7 @@ use pixel_engine::config::{Config, OnBadLine, Settings, parse_duration};
 use pixel_engine::observe::Observed;
 use pixel_engine::progress::Progress;
 use pixel_engine::quarantine::Quarantine;
-use pixel_engine::report::{self, Beacons, Definitions, Document, Lines, State, View};
+use pixel_engine::report::{self, AgentReader, Beacons, Definitions, Document, Lines, State, View};
 use pixel_engine::run::{self, Run};
 use pixel_engine::sink::null::Null;
 use pixel_engine::source::{Files, Follow, Input, Start};
@@ -208,7 +209,10 @@ impl Report {
         own_bots: Option<&str>,
         view: &View,
     ) -> Result<Outcome, String> {
-        let agents = self.counting.agents(own_bots)?;
+        let agents = Arc::new(AgentReader::new(self.counting.agents(own_bots)?));
+        // While lines are read, as it takes as long as reading a small log.
+        let preparing = Arc::clone(&agents);
+        thread::spawn(move || preparing.prepare());
         let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
         let mut ended = Ended::default();
         let beacons = Arc::new(Observed::new(Beacons::new(definitions, agents)));

@@ -182,7 +182,7 @@ fn admin(file: &FileConfig) -> Option<&AdminConfig> {
 /// Listens for those who look on, if that is wanted.
 fn listen(config: Option<&AdminConfig>, watches: &Arc<Watches>) -> Result<Option<Listener>, String> {
     let Some(config) = config else { return Ok(None) };
-    let listener = admin::listen(config, Arc::clone(watches), page::page())
+    let listener = admin::listen(config, Arc::clone(watches), page::pages())
         .map_err(|error| format!("admin: {}: {error}", config.listen))?;
     eprintln!("admin: http://{}/", listener.address);
     Ok(Some(listener))

@@ -9,6 +9,7 @@ mod agree;
 mod emulator;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -267,9 +268,33 @@ pub(crate) struct Paper {
     pub(crate) cut: usize,
 }
 
-/// A page as a browser shows it, on a desktop and on a phone, light and dark; `None` without node or
-/// chromium.
-pub(crate) fn check_page(page: &Path) -> Option<Vec<CheckedPage>> {
+/// What a reader of a live report sees and keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct WatchedPage {
+    /// The first figure, before and after a beacon.
+    pub(crate) before: String,
+    pub(crate) after: String,
+    /// Whether what was opened, focused and scrolled is so after it.
+    pub(crate) is_open: bool,
+    pub(crate) is_focused: bool,
+    pub(crate) is_scrolled: bool,
+    /// How often numbers were asked for in seconds in which the page was hidden, and after these.
+    pub(crate) hidden: u32,
+    pub(crate) shown: u32,
+}
+
+/// A live report in a browser, while a beacon is sent to that pixel; `None` without node or chromium.
+pub(crate) fn watch_page(url: &str, pixel: &str) -> Option<WatchedPage> {
+    if !is_installed("a live report in a browser", &["chromium"], "chromium") {
+        return None;
+    }
+    let watched = run(node("watch_page.js")?.args([url, pixel]), b"");
+    Some(serde_json::from_slice(&watched).expect("what was watched is JSON"))
+}
+
+/// A page as a browser shows it, on a desktop and on a phone, light and dark: a file, or what a URL
+/// leads to. `None` without node or chromium.
+pub(crate) fn check_page(page: impl AsRef<OsStr>) -> Option<Vec<CheckedPage>> {
     if !is_installed("axe-core in a browser", &["chromium"], "chromium") {
         return None;
     }

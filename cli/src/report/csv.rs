@@ -68,10 +68,18 @@ fn funnel(report: &Document, files: &mut Files) -> Result<(), String> {
     let steps = || report.funnel.iter().flat_map(|funnel| &funnel.steps);
     let rows = steps().map(|step| {
         let percents = (step.percent_of_first, step.percent_of_previous);
-        (&step.step, step.visitors, percents, step.median_seconds, step.p90_seconds, step.left)
+        (&step.step, step.visitors, step.error_percent, percents, step.median_seconds, step.p90_seconds, step.left)
     });
-    let columns =
-        ["step", "visitors", "percent_of_first", "percent_of_previous", "median_seconds", "p90_seconds", "left"];
+    let columns = [
+        "step",
+        "visitors",
+        "error_percent",
+        "percent_of_first",
+        "percent_of_previous",
+        "median_seconds",
+        "p90_seconds",
+        "left",
+    ];
     files.write("funnel", &columns, rows)?;
     let left_on = steps().flat_map(|step| step.left_on.iter().map(move |page| (&step.step, page)));
     files.write("funnel_left_on", &["step", "page", "count"], left_on)

@@ -9,8 +9,8 @@ use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifier
 use indicatif::HumanCount as Count;
 use pixel_engine::observe::Observed;
 use pixel_engine::progress::Progress;
-use pixel_engine::report::document::Table as Names;
-use pixel_engine::report::{Beacons, Document, Lines, View};
+use pixel_engine::report::document::{Advertising, Blog, Shop, Table as Names};
+use pixel_engine::report::{Beacons, Document, Lines, View, document};
 use ratatui::DefaultTerminal;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -22,7 +22,7 @@ use super::text::{cut, plain};
 
 /// How often the screen is drawn.
 const EVERY: Duration = Duration::from_secs(1);
-/// The tables that can be looked at, a screen of two at a time.
+/// The tables that can be looked at behind those of what the report is for, two at a time.
 const TABLES: [&str; 10] =
     ["pages", "referrers", "events", "campaigns", "countries", "browsers", "devices", "statuses", "results", "bots"];
 
@@ -111,8 +111,8 @@ fn ends(key: &KeyEvent) -> bool {
 struct Screen {
     /// Lines a second, by the second.
     speeds: Vec<u64>,
-    /// Which of [`TABLES`] is on the left.
-    table: usize,
+    /// How many tables were gone to the right.
+    table: i64,
     /// Whether the log has ended.
     ended: bool,
 }
@@ -120,10 +120,8 @@ struct Screen {
 impl Screen {
     fn press(&mut self, code: KeyCode) {
         match code {
-            KeyCode::Right | KeyCode::Tab | KeyCode::Char('l') => self.table = (self.table + 1) % TABLES.len(),
-            KeyCode::Left | KeyCode::BackTab | KeyCode::Char('h') => {
-                self.table = (self.table + TABLES.len() - 1) % TABLES.len();
-            }
+            KeyCode::Right | KeyCode::Tab | KeyCode::Char('l') => self.table += 1,
+            KeyCode::Left | KeyCode::BackTab | KeyCode::Char('h') => self.table -= 1,
             _ => {}
         }
     }
@@ -151,11 +149,10 @@ fn draw(frame: &mut Frame<'_>, report: &Document, screen: &Screen) {
         speeds,
     );
     let halves = Layout::horizontal([Constraint::Percentage(50); 2]).areas::<2>(tables);
-    for (place, area) in halves.into_iter().enumerate() {
-        let name = TABLES[(screen.table + place) % TABLES.len()];
-        if let Some(names) = report.table(name) {
-            frame.render_widget(table(names, area), area);
-        }
+    let panels = panels(report);
+    for (place, area) in (0..).zip(halves) {
+        let panel = &panels[(screen.table + place).rem_euclid(panels.len() as i64) as usize];
+        frame.render_widget(panel.draw(area), area);
     }
     let [abnormal, recent] = Layout::horizontal([Constraint::Percentage(50); 2]).areas(below);
     frame.render_widget(of_abnormal(report), abnormal);
@@ -193,19 +190,71 @@ fn headline(report: &Document) -> Paragraph<'static> {
     .block(framed(format!(" {span} ")))
 }
 
-fn table<'a>(names: &Names, area: Rect) -> Table<'a> {
-    let columns = usize::from(area.width).saturating_sub(26).max(8);
-    let row = |name: &str, beacons: u64, percent: Option<f64>| {
-        let percent = percent.map_or(String::new(), |percent| format!("{percent:.1} %"));
-        let count = Line::from(Count(beacons).to_string()).right_aligned();
-        Row::new([Cell::from(cut(name, columns)), Cell::from(count), Cell::from(Line::from(percent).right_aligned())])
-    };
-    let rows = names.rows.iter().map(|of| row(&of.name, of.beacons, Some(of.percent)));
-    let none = (names.without > 0).then(|| row("(none)", names.without, None).style(FAINT));
-    let widths = [Constraint::Min(8), Constraint::Length(13), Constraint::Length(8)];
-    let title =
-        if names.error > 0 { format!(" {} ± {} ", names.title, names.error) } else { format!(" {} ", names.title) };
-    Table::new(rows.chain(none), widths).block(framed(title))
+/// A table of the screen.
+struct Panel {
+    title: String,
+    /// A name, a number, and what there is to say of it.
+    rows: Vec<(String, u64, String)>,
+    /// What has no name.
+    without: u64,
+}
+
+/// All that can be looked at: what the report is for comes first.
+fn panels(report: &Document) -> Vec<Panel> {
+    let uses = [
+        report.advertising.as_ref().map(of_advertising),
+        report.shop.as_ref().map(of_shop),
+        report.blog.as_ref().map(of_blog),
+    ];
+    let tables = TABLES.iter().filter_map(|name| report.table(name)).map(of_names);
+    uses.into_iter().flatten().chain(tables).collect()
+}
+
+fn of_names(names: &Names) -> Panel {
+    let title = if names.error > 0 { format!("{} ± {}", names.title, names.error) } else { names.title.to_owned() };
+    let row = |of: &document::Row| (of.name.clone(), of.beacons, format!("{:.1} %", of.percent));
+    Panel { title, rows: names.rows.iter().map(row).collect(), without: names.without }
+}
+
+fn of_advertising(advertising: &Advertising) -> Panel {
+    let or_none = |name: &Option<String>| name.clone().unwrap_or_else(|| "(none)".to_owned());
+    let rows = advertising.rows.iter().map(|row| {
+        let clicks = row.counts.click_percent.map_or(String::new(), |percent| format!("{percent:.2} %"));
+        (format!("{} at {}", or_none(&row.campaign), or_none(&row.publisher)), row.counts.impressions.net, clicks)
+    });
+    let all = &advertising.total.impressions;
+    let title = format!("Impressions: {} net of {} gross; clicks %", Count(all.net), Count(all.gross));
+    Panel { title, rows: rows.collect(), without: 0 }
+}
+
+fn of_shop(shop: &Shop) -> Panel {
+    let rows = shop.products.iter().map(|row| {
+        let revenue = row.counts.revenue.iter().map(|sum| sum.amount.clone()).collect::<Vec<_>>().join(" ");
+        (row.product.clone().unwrap_or_else(|| "(none)".to_owned()), row.counts.paid, revenue)
+    });
+    let carts = shop.abandoned_carts.as_ref().map(|carts| format!("; {:.1} % of carts left", carts.percent));
+    let title = format!("Orders: {}{}", Count(shop.total.paid), carts.unwrap_or_default());
+    Panel { title, rows: rows.collect(), without: 0 }
+}
+
+fn of_blog(blog: &Blog) -> Panel {
+    let row = |of: &document::Share| (of.name.clone(), of.beacons, format!("{:.1} %", of.percent));
+    let title = format!("Topics; {:.1} % mobile", blog.mobile_percent);
+    Panel { title, rows: blog.topics.rows.iter().map(row).collect(), without: 0 }
+}
+
+impl Panel {
+    fn draw(&self, area: Rect) -> Table<'_> {
+        let columns = usize::from(area.width).saturating_sub(30).max(8);
+        let right = |text: String| Cell::from(Line::from(text).right_aligned());
+        let row = |name: &str, count: u64, note: &str| {
+            Row::new([Cell::from(cut(name, columns)), right(Count(count).to_string()), right(plain(note))])
+        };
+        let rows = self.rows.iter().map(move |(name, count, note)| row(name, *count, note));
+        let none = (self.without > 0).then(|| row("(none)", self.without, "").style(FAINT));
+        let widths = [Constraint::Min(8), Constraint::Length(13), Constraint::Length(12)];
+        Table::new(rows.chain(none), widths).block(framed(format!(" {} ", self.title)))
+    }
 }
 
 fn of_abnormal(report: &Document) -> Table<'static> {
@@ -218,7 +267,7 @@ fn of_abnormal(report: &Document) -> Table<'static> {
 
 fn of_recent(report: &Document, area: Rect) -> Paragraph<'static> {
     let columns = usize::from(area.width).saturating_sub(26).max(8);
-    let line = |event: &pixel_engine::report::document::Event| {
+    let line = |event: &document::Event| {
         let time = event.time.as_deref().and_then(|time| time.get(11..19)).unwrap_or("-").to_owned();
         Line::from(vec![
             Span::styled(format!("{time} "), FAINT),
@@ -235,7 +284,7 @@ mod tests {
     use pixel_engine::agents::Agents;
     use pixel_engine::config::Settings;
     use pixel_engine::quarantine::Quarantine;
-    use pixel_engine::report;
+    use pixel_engine::report::{self, AdvertisingSettings, AgentReader, ShopSettings};
     use pixel_engine::run::Run;
     use pixel_engine::sink::null::Null;
     use pixel_engine::source::{Closed, Feed, Source};
@@ -260,14 +309,18 @@ mod tests {
     }
 
     fn drawn(screen: &Screen, width: u16, height: u16) -> String {
-        let definitions = report::Settings::default().validate().unwrap();
-        let beacons = Arc::new(Observed::new(Beacons::new(definitions, Agents::new())));
+        drawn_with(report::Settings::default(), &View::default(), screen, width, height)
+    }
+
+    fn drawn_with(settings: report::Settings, view: &View, screen: &Screen, width: u16, height: u16) -> String {
+        let agents = Arc::new(AgentReader::new(Agents::new()));
+        let beacons = Arc::new(Observed::new(Beacons::new(settings.validate().unwrap(), agents)));
         let config = Settings::default().validate().unwrap();
         let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
         let run = Run::new(&config).source(Sample).observer(beacons.clone()).to(&mut sink, &mut quarantine);
         let observer = beacons.observer();
         let state = observer.snapshot(beacons.take()).with_lines(Lines::of_run(&run));
-        let document = Document::new(&state, observer.agents(), &View::default());
+        let document = Document::new(&state, observer.agents(), view);
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, &document, screen)).unwrap();
         terminal.backend().to_string()
@@ -303,6 +356,26 @@ mod tests {
         screen.press(KeyCode::Right);
         let text = drawn(&screen, 100, 30);
         assert!(text.contains("Referrers") && text.contains("Events") && !text.contains("Pages"), "{text}");
+    }
+
+    #[test]
+    fn what_a_report_is_for_comes_first() {
+        let settings = || report::Settings {
+            advertising: Some(AdvertisingSettings {
+                events: Some("impression=view".to_owned()),
+                ..AdvertisingSettings::default()
+            }),
+            shop: Some(ShopSettings { events: Some("paid=view,view=look".to_owned()), ..ShopSettings::default() }),
+            ..report::Settings::default()
+        };
+        let view = View { blog: true, ..View::default() };
+        let text = drawn_with(settings(), &view, &Screen::default(), 120, 30);
+        for part in ["Impressions: 20 net of 20 gross", "(none) at (none)", "Orders: 20", "a.example/"] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        let text = drawn_with(settings(), &view, &Screen { table: 2, ..Screen::default() }, 120, 30);
+        assert!(text.contains("Topics; 0.0 % mobile") && text.contains("(front page)"), "{text}");
+        assert!(text.contains("Pages"), "{text}");
     }
 
     #[test]

@@ -24,6 +24,16 @@ use super::text::plain;
 
 /// The text of the page, with at most `top` rows of each table.
 pub(super) fn page(report: &Document, top: usize) -> String {
+    let page = Page {
+        title: title(report),
+        body: html! { h1 { "Beacon report" } (body(report, top)) },
+        footer: html! { "pixel-engine " (env!("CARGO_PKG_VERSION")) },
+    };
+    page.into_string()
+}
+
+/// Everything below its first heading.
+pub(crate) fn body(report: &Document, top: usize) -> Markup {
     let advertising = report.advertising.as_ref().map(|part| advertising::advertising(part, top));
     let reconciled = report.reconciled.as_ref().map(|part| reconcile::reconciled(part, top));
     let blog = report.blog.as_ref().map(|part| blog::blog(report, part, top));
@@ -44,7 +54,6 @@ pub(super) fn page(report: &Document, top: usize) -> String {
     ]);
     let parts: Vec<(&str, Markup)> = parts.filter(|(_, part)| !part.0.is_empty()).collect();
     let body = html! {
-        h1 { "Beacon report" }
         (headline::headline(report))
         (contents(parts.iter().map(|(title, _)| *title)))
         @for (title, part) in &parts {
@@ -52,13 +61,8 @@ pub(super) fn page(report: &Document, top: usize) -> String {
             (part)
         }
     };
-    let page = Page {
-        title: title(report),
-        // Whatever the log holds: no letter on the page turns the text behind it around.
-        body: PreEscaped(plain(&body.into_string())),
-        footer: html! { "pixel-engine " (env!("CARGO_PKG_VERSION")) },
-    };
-    page.into_string()
+    // Whatever the log holds: no letter on the page turns the text behind it around.
+    PreEscaped(plain(&body.into_string()))
 }
 
 fn title(report: &Document) -> String {

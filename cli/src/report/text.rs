@@ -8,8 +8,8 @@ mod shop;
 use std::fmt::{self, Display, Formatter};
 
 use indicatif::HumanCount as Count;
-use pixel_engine::report::Document;
 use pixel_engine::report::document::{Abnormal, FunnelReport, Moment, Series, Table};
+use pixel_engine::report::{Document, Lines};
 
 /// A document as text of at most some 100 columns.
 pub(super) struct Text<'a>(pub(super) &'a Document);
@@ -29,22 +29,12 @@ impl Display for Text<'_> {
         let lines = &report.lines;
         if lines.bad > 0 {
             writeln!(out, "{} of {} lines could not be read:", Count(lines.bad), Count(lines.lines_in))?;
-            for (reason, bad) in &lines.bad_by_reason {
-                writeln!(out, "  {:>12}  {reason}; the first: {}", Count(bad.count).to_string(), plain(&bad.first))?;
-            }
+        }
+        unread(out, lines)?;
+        if lines.bad > 0 || !lines.unread_inputs.is_empty() {
             writeln!(out)?;
         }
-        for input in &lines.unread_inputs {
-            writeln!(out, "not read to its end: {}\n", plain(input))?;
-        }
-        writeln!(
-            out,
-            "lines       {} in = {} counted + {} bad + {} filtered",
-            Count(lines.lines_in),
-            Count(lines.counted),
-            Count(lines.bad),
-            Count(lines.filtered)
-        )?;
+        writeln!(out, "lines       {}", sum(lines))?;
         if let (Some(first), Some(last)) = (&report.first, &report.last) {
             writeln!(out, "from        {first}\nto          {last}  ({})", report.time_zone)?;
         }
@@ -58,13 +48,20 @@ impl Display for Text<'_> {
             )?;
         }
         let visitors = &report.visitors;
-        let error = if visitors.is_exact { String::new() } else { format!(" ± {:.2} %", visitors.error_percent) };
-        writeln!(out, "visitors    {}{error}, and {} bots", Count(visitors.people), Count(visitors.bots))?;
+        let error = |percent: f64| if visitors.is_exact { String::new() } else { format!(" ± {percent:.2} %") };
+        writeln!(
+            out,
+            "visitors    {}{}, and {} bots",
+            Count(visitors.people),
+            error(visitors.error_percent),
+            Count(visitors.bots)
+        )?;
         let sessions = &report.sessions;
         writeln!(
             out,
-            "sessions    {}, {:.1} beacons and {:.0} s each; {} of one beacon",
+            "sessions    {}{}, {:.1} beacons and {:.0} s each; {} of one beacon",
             Count(sessions.sessions),
+            error(sessions.error_percent),
             sessions.mean_beacons,
             sessions.mean_seconds,
             Count(sessions.of_one_beacon)
@@ -119,6 +116,21 @@ impl Display for Text<'_> {
         }
         Ok(())
     }
+}
+
+/// What became of the lines of a log.
+fn sum(lines: &Lines) -> String {
+    let Lines { lines_in, counted, bad, filtered, .. } = lines;
+    let [lines_in, counted, bad, filtered] = [lines_in, counted, bad, filtered].map(|count| Count(*count));
+    format!("{lines_in} in = {counted} counted + {bad} bad + {filtered} filtered")
+}
+
+/// What could not be read of a log.
+fn unread(out: &mut Formatter<'_>, lines: &Lines) -> fmt::Result {
+    for (reason, bad) in &lines.bad_by_reason {
+        writeln!(out, "  {:>12}  {reason}; the first: {}", Count(bad.count).to_string(), plain(&bad.first))?;
+    }
+    lines.unread_inputs.iter().try_for_each(|input| writeln!(out, "  not read to its end: {}", plain(input)))
 }
 
 fn heading(out: &mut Formatter<'_>, title: &str, definition: &str) -> fmt::Result {

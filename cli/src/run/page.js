@@ -1,15 +1,11 @@
 // Reads `events` and fills in the page. `fetch` is used rather than `EventSource`, which cannot
 // send a token. What comes from logs is only ever set as text.
-"use strict";
 
 // A rate a second: two minutes of them.
 const MAX_RATES = 120;
-const RETRY_AFTER = 2000;
 const SILENCE = 5000;
 
-const byId = (id) => document.getElementById(id);
 const seen = new Map();
-let token = "";
 
 const grouped = new Intl.NumberFormat("en");
 const number = (value) => grouped.format(Math.round(value));
@@ -31,13 +27,6 @@ function age(seconds) {
   return `${Math.floor(seconds / 3600)} h`;
 }
 
-function say(text, isLost) {
-  const status = byId("connection");
-  if (status.textContent !== text) status.textContent = text;
-  status.classList.toggle("lost", isLost);
-  byId("pipelines").classList.toggle("stale", isLost);
-}
-
 function element(name, text, className) {
   const made = document.createElement(name);
   made.textContent = text;
@@ -49,7 +38,7 @@ function card(name) {
   if (!seen.has(name)) {
     const section = byId("pipeline").content.cloneNode(true).firstElementChild;
     section.setAttribute("aria-label", `pipeline ${name}`);
-    byId("pipelines").append(section);
+    live.append(section);
     const parts = {};
     for (const part of section.querySelectorAll("[data-is]")) parts[part.dataset.is] = part;
     seen.set(name, { section, parts, line: section.querySelector("polyline"), rates: [], last: null });
@@ -81,6 +70,8 @@ function show(pipeline, now) {
   set(parts.state, pipeline.state);
   parts.state.className = `state ${pipeline.troubles.length > 0 ? "troubled" : pipeline.state}`;
   set(parts.target, `to ${pipeline.target}`);
+  parts.report.hidden = !pipeline.has_report;
+  parts.report.href = `report?pipeline=${encodeURIComponent(pipeline.name)}`;
   for (const key of ["records", "requests", "lines_in", "lines_shipped", "lines_filtered", "lines_quarantined",
     "lines_spooled", "lines_undelivered", "lines_open"]) {
     set(parts[key], number(pipeline[key]));
@@ -142,18 +133,12 @@ function look(pipelines) {
 }
 
 async function read() {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const aborted = new AbortController();
   let silent = setTimeout(() => aborted.abort(), SILENCE);
   try {
-    const reply = await fetch("events", { headers, signal: aborted.signal });
-    if (reply.status === 401) {
-      byId("login").hidden = false;
-      say(token ? "That token is wrong." : "A token is needed.", token !== "");
-      return false;
-    }
+    const reply = await fetch("events", { headers: headers(), signal: aborted.signal });
+    if (isRefused(reply)) return false;
     if (!reply.ok) throw new Error(await reply.text());
-    byId("login").hidden = true;
     const text = reply.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
@@ -175,12 +160,8 @@ async function read() {
 }
 
 async function run() {
-  while (await read()) await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER));
+  while (await read()) await pause(RETRY_AFTER);
 }
 
-byId("login").addEventListener("submit", (event) => {
-  event.preventDefault();
-  token = byId("token").value;
-  run();
-});
+onToken(run);
 run();

@@ -1,16 +1,59 @@
-//! The live page of the admin listener: a document without data, and a script that fills it in.
+//! The live pages of the admin listener: documents without data, and scripts that fill them in.
 
 use maud::{DOCTYPE, Markup, html};
-use pixel_engine::serve::admin::Page;
+use pixel_engine::serve::admin::{DrawnReport, Page, Pages};
 
-/// The page.
-pub(super) fn page() -> Page {
-    let style = pixel_engine_html::STYLE.to_owned() + include_str!("page.css");
-    Page { html: document().into_string() + "\n", style, script: include_str!("page.js") }
+use crate::report::page::body;
+
+/// All of them.
+pub(super) fn pages() -> Pages {
+    Pages {
+        pipelines: Page {
+            html: document(&Shell {
+                title: "pixel-engine",
+                name: "page",
+                elsewhere: "/metrics",
+                heading: html! { h1 { "pixel-engine" } },
+                template: html! { template #pipeline { (pipeline()) } },
+            }),
+            style: style(include_str!("page.css")),
+            script: concat!(include_str!("live.js"), include_str!("page.js")),
+        },
+        report: Page {
+            html: document(&Shell {
+                title: "Report – pixel-engine",
+                name: "report",
+                elsewhere: "/report.json",
+                // The report brings a heading of its own.
+                heading: html! { p { a href="." { "pixel-engine" } } },
+                template: html! {},
+            }),
+            style: style(include_str!("report.css")),
+            script: concat!(include_str!("live.js"), include_str!("report.js")),
+        },
+        draw_report,
+    }
 }
 
-fn document() -> Markup {
-    html! {
+fn style(own: &str) -> String {
+    [pixel_engine_html::STYLE, include_str!("live.css"), own].concat()
+}
+
+/// A page that a script fills in.
+struct Shell {
+    title: &'static str,
+    /// That of its style sheet and its script.
+    name: &'static str,
+    /// Where the numbers are without a script.
+    elsewhere: &'static str,
+    heading: Markup,
+    /// What the script makes copies of.
+    template: Markup,
+}
+
+fn document(shell: &Shell) -> String {
+    let Shell { title, name, elsewhere, heading, template } = shell;
+    let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -19,29 +62,47 @@ fn document() -> Markup {
                 meta name="color-scheme" content="light dark";
                 // Otherwise browsers ask for an icon that is not there.
                 link rel="icon" href="data:,";
-                link rel="stylesheet" href="page.css";
-                script src="page.js" defer {}
-                title { "pixel-engine" }
+                link rel="stylesheet" href={ (name) ".css" };
+                script src={ (name) ".js" } defer {}
+                title { (title) }
             }
             body {
                 header {
-                    h1 { "pixel-engine" }
+                    (heading)
                     // Said aloud when it changes, which is rare; the numbers below are not.
                     p #connection role="status" { "Connecting…" }
                 }
                 main {
-                    noscript { p.warning { "This page needs JavaScript; the numbers are also at /metrics." } }
+                    noscript { p.warning { "This page needs JavaScript; the numbers are also at " (elsewhere) "." } }
                     form #login hidden {
                         label for="token" { "Token of the admin listener" }
                         input #token type="password" autocomplete="off" required;
-                        button { "Show the pipelines" }
+                        button { "Show the numbers" }
                     }
-                    div #pipelines {}
+                    div #live {}
                 }
-                template #pipeline { (pipeline()) }
+                (template)
             }
         }
-    }
+    };
+    page.into_string() + "\n"
+}
+
+/// A report as `report --html` draws it, below the names of all that there are.
+fn draw_report(drawn: &DrawnReport<'_>) -> String {
+    let heading = html! {
+        h1 { "Beacon report" }
+        @if drawn.pipelines.len() > 1 {
+            nav aria-label="Pipelines" {
+                @for (name, address) in drawn.pipelines {
+                    a href=(address) aria-current=[(name == drawn.pipeline).then_some("page")] { (name) }
+                }
+            }
+        } @else {
+            p { "Pipeline " (drawn.pipeline) }
+        }
+    };
+    heading.into_string() + &body(drawn.document, drawn.rows).into_string()
 }
 
 /// A pipeline; the script fills in what has a `data-is`.
@@ -53,6 +114,7 @@ fn pipeline() -> Markup {
         section.pipeline {
             h2 { span data-is="name" {} " " span.state data-is="state" {} }
             p data-is="target" {}
+            p { a data-is="report" hidden { "What its beacons say" } }
             ul.troubles data-is="troubles" {}
             h3 { "Throughput" }
             dl.tiles {

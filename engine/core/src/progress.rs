@@ -43,6 +43,8 @@ pub struct Progress {
     pub lines_quarantined: Count,
     /// Lines that were left out: by a matcher, or as bad lines when these are skipped.
     pub lines_filtered: Count,
+    /// Those of the filtered lines that were duplicates.
+    pub lines_duplicate: Count,
     /// Lines that runs which failed left undelivered.
     pub lines_undelivered: Count,
     /// Records delivered.

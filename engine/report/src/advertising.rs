@@ -13,26 +13,25 @@
 mod ledger;
 mod window;
 
-use std::hash::Hasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pixel_engine_log::field::Field;
 use pixel_engine_log::line::Line;
 use pixel_engine_log::select::Selector;
 use serde::{Deserialize, Serialize};
-use siphasher::sip::SipHasher13;
 
 use crate::beacon::Value;
 use crate::networks::Networks;
 use crate::rows::{self, Place, PlaceCache, Raw};
-use crate::settings::{Salt, SettingsError, event_names, listed, selectors};
+use crate::salt::Salt;
+use crate::settings::{SettingsError, event_names, listed, selectors};
 use crate::values::Values;
 use ledger::{Firing, Verdict};
 pub(crate) use ledger::{Firings, Ledger, Placement, Step, Steps, add_steps};
 pub(crate) use window::MAX_BYTES_OF_ID;
 
 /// How advertisements are counted; what is `None` has the default that its field names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdvertisingSettings {
     /// Where the campaign is. Default: `query.campaign,query.utm_campaign`.
     pub campaign: Option<String>,
@@ -156,7 +155,7 @@ impl Advertising {
             Verdict::DataCentre
         } else if let Some(id) = id {
             // Without a time it comes after all others.
-            Verdict::Id { key: self.hash(step, &id.decoded()), time: time.unwrap_or(i64::MAX) }
+            Verdict::Id { key: self.salt.hash(&[b'n', step as u8], &id.decoded()), time: time.unwrap_or(i64::MAX) }
         } else {
             Verdict::WithoutId
         };
@@ -176,6 +175,11 @@ impl Advertising {
         std::mem::replace(&mut self.ledger(), Ledger::new(self.definition.id_window))
     }
 
+    /// Everything that was counted so far.
+    pub(crate) fn copy(&self) -> Ledger {
+        self.ledger().clone()
+    }
+
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,13 +195,6 @@ impl Advertising {
     fn is_data_centre(&self, line: &Line<'_>) -> bool {
         let Some(networks) = &self.definition.networks else { return false };
         line.ip(Field::CIp).is_some_and(|address| networks.contains(address))
-    }
-
-    fn hash(&self, step: Step, id: &[u8]) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.salt.0);
-        hasher.write(&[b'n', step as u8]);
-        hasher.write(id);
-        hasher.finish()
     }
 }
 

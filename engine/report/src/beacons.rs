@@ -6,7 +6,6 @@ use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pixel_engine_agents::Agents;
 use pixel_engine_core::observe::Observer;
 use pixel_engine_log::field::Field;
 use pixel_engine_log::line::Line;
@@ -15,6 +14,7 @@ use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
 
 use crate::advertising::{self, Advertising};
+use crate::agent_reader::AgentReader;
 use crate::beacon::{Beacon, Fault, Page, Reader, Slot, Value, fault_of, status_of, time_of};
 use crate::hours::Hours;
 use crate::latency::Latency;
@@ -32,7 +32,7 @@ use crate::visitor::{Visit, Visitor};
 pub struct Beacons {
     definitions: Definitions,
     reader: Reader,
-    agents: Agents,
+    agents: Arc<AgentReader>,
     state: Mutex<State>,
     visitors: Sample<Visitor>,
     ids: Sample<u32>,
@@ -130,9 +130,15 @@ impl Default for Tally {
     }
 }
 
+/// A name ends after so many bytes: who sends beacons may make names up, and a table has room for
+/// thousands of them.
+const MAX_NAME_LEN: usize = 1_024;
+
 /// A name as text, without any address.
 fn shown(name: &[u8], after_slash: AfterSlash) -> Box<str> {
-    without_addresses(&String::from_utf8_lossy(name), after_slash).into()
+    let text = String::from_utf8_lossy(name);
+    let name = without_addresses(&text, after_slash);
+    name[..name.floor_char_boundary(MAX_NAME_LEN)].into()
 }
 
 /// The hash of a page's name, which is the same on every machine; never 0.
@@ -144,7 +150,7 @@ pub(crate) fn page_hash(name: &str) -> u64 {
 
 impl Beacons {
     /// Nothing counted yet.
-    pub fn new(definitions: Definitions, agents: Agents) -> Beacons {
+    pub fn new(definitions: Definitions, agents: Arc<AgentReader>) -> Beacons {
         Beacons {
             reader: Reader::new(&definitions),
             state: Mutex::new(State::new(definitions.defined())),
@@ -158,8 +164,8 @@ impl Beacons {
         }
     }
 
-    /// Which user agents are what.
-    pub fn agents(&self) -> &Agents {
+    /// Reads user agents.
+    pub fn agents(&self) -> &AgentReader {
         &self.agents
     }
 
@@ -184,6 +190,9 @@ impl Beacons {
         let mut state = self.state().clone();
         state.visitors = self.visitors.copy();
         state.ids = self.ids.copy();
+        state.advertising = self.advertising.as_ref().map(Advertising::copy);
+        state.products = self.shop.as_ref().map(Shop::copy);
+        state.reconciled = self.reconcile.as_deref().map(Reconcile::copy);
         state
     }
 
@@ -197,25 +206,17 @@ impl Beacons {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hash(&self, kind: u8, text: &[u8]) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.definitions.salt.0);
-        hasher.write_u8(kind);
-        hasher.write(text);
-        hasher.finish()
-    }
-
     /// The visitor by its id, or else by its address and user agent; `None` without any of them.
     #[inline]
     fn visitor(&self, line: &Line<'_>, beacon: &Beacon<'_>, agent: Option<Agent>) -> Option<u64> {
         if let Some(id) = beacon.get(Slot::Visitor) {
-            return Some(self.hash(b'i', &id.decoded()));
+            return Some(self.definitions.salt.hash(b"i", &id.decoded()));
         }
         let address = line.get(Field::CIp);
         if address.is_none() && agent.is_none() {
             return None;
         }
-        let mut hasher = SipHasher13::new_with_key(&self.definitions.salt.0);
-        hasher.write_u8(b'a');
+        let mut hasher = self.definitions.salt.hasher(b"a");
         hasher.write_u64(agent.map_or(0, |agent| agent.hash));
         let address = address.unwrap_or_default();
         // CloudFront may pad the groups of an IPv6 address with zeros, or not.
@@ -237,9 +238,9 @@ impl Beacons {
     fn read_agent(&self, agent: &[u8]) -> (Box<str>, Agent) {
         let name = shown(agent, AfterSlash::Version);
         let agent = Agent {
-            hash: self.hash(b'u', agent),
-            is_bot: self.agents.bot(agent).is_some(),
-            is_tool: self.agents.is_tool(agent),
+            hash: self.definitions.salt.hash(b"u", agent),
+            is_bot: self.agents.agents().bot(agent).is_some(),
+            is_tool: self.agents.agents().is_tool(agent),
         };
         (name, agent)
     }
@@ -322,9 +323,12 @@ impl Observer for Beacons {
         if let Some(advertising) = &self.advertising {
             advertising.note(line, event, time, is_bot, &mut tally.advertising);
         }
-
+        let id = line.get(Field::XEdgeRequestId).map(|id| self.definitions.salt.hash_request_id(id));
+        if let Some(id) = id {
+            tally.ids.push(id, ());
+        }
         if let Some(reconcile) = &self.reconcile {
-            reconcile.note(line, Side::RealTime, time, &mut tally.reconcile);
+            reconcile.note(Side::RealTime, id, time, &mut tally.reconcile);
         }
 
         let page = beacon.get(Slot::Page).map(|value| {
@@ -380,10 +384,6 @@ impl Observer for Beacons {
         }
         broken.add_if(Rule::LongQuery, query.len() > 800);
 
-        if let Some(id) = line.get(Field::XEdgeRequestId) {
-            let id = self.hash(b'r', id);
-            tally.ids.push(id, ());
-        }
         let visitor = self.visitor(line, &beacon, agent);
         if let Some(time) = time {
             let second = time.div_euclid(1_000);

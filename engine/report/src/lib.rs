@@ -15,7 +15,7 @@
 //! use pixel_engine_core::run::Run;
 //! use pixel_engine_core::sink::null::Null;
 //! use pixel_engine_core::source::{Closed, Feed, Source};
-//! use pixel_engine_report::{Beacons, Document, Lines, Settings, View};
+//! use pixel_engine_report::{AgentReader, Beacons, Document, Lines, Settings, View};
 //!
 //! struct Sample;
 //!
@@ -29,7 +29,8 @@
 //!     }
 //! }
 //!
-//! let beacons = Arc::new(Observed::new(Beacons::new(Settings::default().validate()?, Agents::new())));
+//! let agents = Arc::new(AgentReader::new(Agents::new()));
+//! let beacons = Arc::new(Observed::new(Beacons::new(Settings::default().validate()?, agents)));
 //! let config = pixel_engine_core::config::Settings::default().validate()?;
 //! let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
 //! let run = Run::new(&config).source(Sample).observer(beacons.clone()).to(&mut sink, &mut quarantine);
@@ -44,6 +45,7 @@
 //! ```
 
 mod advertising;
+mod agent_reader;
 mod beacon;
 mod beacons;
 pub mod document;
@@ -55,6 +57,7 @@ mod networks;
 mod reconcile;
 mod rows;
 mod rules;
+mod salt;
 mod sample;
 mod settings;
 mod shop;
@@ -65,6 +68,7 @@ mod values;
 mod visitor;
 
 pub use advertising::{AdvertisingSettings, DefinedAdvertising};
+pub use agent_reader::AgentReader;
 pub use beacons::{Beacons, Tally};
 pub use document::{Document, View};
 pub use funnel::{Funnel, FunnelError};

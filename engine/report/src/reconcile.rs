@@ -7,18 +7,16 @@
 //! developer guide.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pixel_engine_core::observe::Observer;
 use pixel_engine_log::field::Field;
 use pixel_engine_log::line::Line;
 use serde::{Deserialize, Serialize};
-use siphasher::sip::SipHasher13;
 
 use crate::beacon::time_of;
+use crate::salt::Salt;
 use crate::sample::{Batch, Kept, Kepts, Sample};
-use crate::settings::Salt;
 use crate::state::Lines;
 
 /// Exact to so many different ids, in 75 MB: 64 tables of 65,536 places, each of which is as full
@@ -128,7 +126,8 @@ impl Reconcile {
         Reconcile { salt, ids: Sample::new(MAX_IDS), counted: Mutex::default() }
     }
 
-    pub(crate) fn note(&self, line: &Line<'_>, side: Side, time: Option<i64>, tally: &mut Tally) {
+    /// Notes a line by the hash of its request id, if it has one.
+    pub(crate) fn note(&self, side: Side, id: Option<u64>, time: Option<i64>, tally: &mut Tally) {
         let Some(time) = time else {
             tally.without_time[side as usize] += 1;
             return;
@@ -137,13 +136,10 @@ impl Reconcile {
         let hour = (time / 3_600_000) as u32;
         let counts = &mut tally.hours.entry(hour).or_default()[side as usize];
         counts.lines += 1;
-        let Some(id) = line.get(Field::XEdgeRequestId) else {
-            counts.without_id += 1;
-            return;
-        };
-        let mut hasher = SipHasher13::new_with_key(&self.salt.0);
-        hasher.write(id);
-        tally.ids.push(hasher.finish(), hour);
+        match id {
+            Some(id) => tally.ids.push(id, hour),
+            None => counts.without_id += 1,
+        }
     }
 
     /// Hands what a thread has noted of lines of one log to what all share.
@@ -161,6 +157,11 @@ impl Reconcile {
         Reconciled { ids: self.ids.take(), ..std::mem::take(&mut *self.counted()) }
     }
 
+    /// Everything that was noted so far.
+    pub(crate) fn copy(&self) -> Reconciled {
+        Reconciled { ids: self.ids.copy(), ..self.counted().clone() }
+    }
+
     fn counted(&self) -> MutexGuard<'_, Reconciled> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,7 +177,8 @@ impl Observer for StandardLog {
     type Tally = Tally;
 
     fn observe(&self, line: &Line<'_>, _text: &[u8], tally: &mut Tally) {
-        self.0.note(line, Side::Standard, time_of(line), tally);
+        let id = line.get(Field::XEdgeRequestId).map(|id| self.0.salt.hash_request_id(id));
+        self.0.note(Side::Standard, id, time_of(line), tally);
     }
 
     fn end_block(&self, tally: &mut Tally) {

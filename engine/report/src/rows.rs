@@ -117,6 +117,8 @@ pub(crate) enum Raw<'a> {
 impl PlaceCache {
     /// So many are kept.
     const MAX_PLACES: usize = 1 << 14;
+    /// Longer parts are read each time.
+    const MAX_RAW_LEN: usize = 1_024;
 
     /// The row of these parts; `new` finds it when they come for the first time.
     #[inline]
@@ -135,6 +137,9 @@ impl PlaceCache {
             self.raw.push(kind);
             self.raw.extend_from_slice(&(text.len() as u64).to_le_bytes());
             self.raw.extend_from_slice(text);
+        }
+        if self.raw.len() > PlaceCache::MAX_RAW_LEN {
+            return new();
         }
         if let Some(place) = self.places.get(&*self.raw) {
             return *place;

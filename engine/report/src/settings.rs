@@ -4,7 +4,6 @@
 //! with what was counted under them: two [`State`](crate::State)s can be merged only when these are
 //! the same.
 
-use std::fmt;
 use std::time::Duration;
 
 use pixel_engine_log::select::{SelectError, Selector};
@@ -12,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::advertising::{self, AdvertisingSettings, DefinedAdvertising};
 use crate::funnel::{Funnel, FunnelError};
+use crate::salt::Salt;
 use crate::shop::{self, DefinedShop, ShopSettings};
 
 /// What to count; what is `None` has the default that its field names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Settings {
     /// Where the name of an event is: fields and parameters, the first that a line has counts.
     /// Default: `query.e,query.event,query.ev`.
@@ -74,7 +74,7 @@ pub enum SettingsError {
     #[error("funnel: {0}")]
     Funnel(#[from] FunnelError),
     /// A gap of no time, or of more than a year.
-    #[error("{0} must be between 1 ms and 366 days")]
+    #[error("{0}: must be between 1 ms and 366 days")]
     Gap(&'static str),
     /// A percentage that is none.
     #[error("sampling must be above 0 and at most 100 percent")]
@@ -108,6 +108,24 @@ pub enum SettingsError {
     IdWindow(u64),
 }
 
+impl SettingsError {
+    /// The setting that is wrong; none if the system is at fault.
+    pub fn setting(&self) -> Option<&'static str> {
+        match self {
+            SettingsError::Field { of, .. }
+            | SettingsError::NoField(of)
+            | SettingsError::Gap(of)
+            | SettingsError::EventName { of, .. }
+            | SettingsError::SameEventName { of, .. } => Some(of),
+            SettingsError::Funnel(_) => Some("funnel"),
+            SettingsError::Sampling => Some("sampling"),
+            SettingsError::ShortSalt(_) => Some("salt"),
+            SettingsError::IdWindow(_) => Some("id_window"),
+            SettingsError::Random(_) => None,
+        }
+    }
+}
+
 /// The shortest salt in bytes.
 const MIN_SALT_LEN: usize = 16;
 
@@ -131,17 +149,6 @@ pub struct Definitions {
     pub(crate) reconcile: bool,
 }
 
-/// The key of every hash of a visitor.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Salt(pub(crate) [u8; 16]);
-
-/// A salt is a secret.
-impl fmt::Debug for Salt {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Salt(..)")
-    }
-}
-
 impl Settings {
     /// The definitions that these are.
     ///
@@ -150,8 +157,8 @@ impl Settings {
     /// salt of less than 16 bytes.
     pub fn validate(&self) -> Result<Definitions, SettingsError> {
         let session_gap = self.session_gap.unwrap_or(Duration::from_secs(30 * 60));
-        let session_gap_millis = millis("the session gap", session_gap)?;
-        let funnel_gap_millis = millis("the funnel's gap", self.funnel_gap.unwrap_or(session_gap))?;
+        let session_gap_millis = millis("session_gap", session_gap)?;
+        let funnel_gap_millis = millis("funnel_gap", self.funnel_gap.unwrap_or(session_gap))?;
         let sampling = self.sampling.unwrap_or(100.0);
         if !(sampling > 0.0 && sampling <= 100.0) {
             return Err(SettingsError::Sampling);
@@ -318,7 +325,7 @@ mod tests {
         assert_eq!(error(Settings { page: Some(", ".into()), ..Settings::default() }), "page: the list names no field");
         assert_eq!(
             error(Settings { session_gap: Some(Duration::ZERO), ..Settings::default() }),
-            "the session gap must be between 1 ms and 366 days"
+            "session_gap: must be between 1 ms and 366 days"
         );
         assert!(error(Settings { salt: Some(b"short".to_vec()), ..Settings::default() }).contains("5 bytes"));
         for percent in [0.0, -1.0, 100.1, f64::NAN] {

@@ -14,7 +14,7 @@ use crate::settings::{SettingsError, event_names, listed, selectors};
 use crate::values::Values;
 
 /// How a shop is counted; what is `None` has the default that its field names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShopSettings {
     /// Where the product is; the page if a line has none of these. Default:
     /// `query.product,query.item,query.sku`.
@@ -231,6 +231,11 @@ impl Shop {
     /// Everything that was counted; nothing is left.
     pub(crate) fn take(&self) -> Products {
         std::mem::take(&mut *self.products())
+    }
+
+    /// Everything that was counted so far.
+    pub(crate) fn copy(&self) -> Products {
+        self.products().clone()
     }
 
     fn products(&self) -> MutexGuard<'_, Products> {

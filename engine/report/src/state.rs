@@ -287,6 +287,11 @@ impl State {
         self
     }
 
+    /// How many lines were counted.
+    pub fn lines_counted(&self) -> u64 {
+        self.totals.beacons.all
+    }
+
     pub(crate) fn top(&self, dimension: Dimension) -> &Top {
         &self.tops[dimension as usize]
     }

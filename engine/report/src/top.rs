@@ -49,6 +49,8 @@ pub(crate) enum Escapes {
 /// Names as the log has them, each with what is known of it.
 pub(crate) struct Names<T> {
     entries: HashTable<Name<T>>,
+    /// Bytes of text as the log has it.
+    raw_bytes: usize,
     hasher: RandomState,
 }
 
@@ -65,13 +67,14 @@ pub(crate) struct Name<T> {
 
 impl<T> Default for Names<T> {
     fn default() -> Names<T> {
-        Names { entries: HashTable::new(), hasher: RandomState::default() }
+        Names { entries: HashTable::new(), raw_bytes: 0, hasher: RandomState::default() }
     }
 }
 
 impl<T> Names<T> {
-    /// So many names are poured out.
+    /// So many names are poured out, or names of so many bytes.
     const FULL: usize = 4_096;
+    const FULL_BYTES: usize = 1 << 20;
 
     /// The entry of that text; `new` makes one when it comes for the first time.
     #[inline]
@@ -84,6 +87,7 @@ impl<T> Names<T> {
         );
         let entry = entry.or_insert_with(|| {
             let (name, known) = new();
+            self.raw_bytes += raw.len();
             Name { raw: raw.into(), escapes, name, counts: Counts::default(), known }
         });
         entry.into_mut()
@@ -91,7 +95,7 @@ impl<T> Names<T> {
 
     /// Whether it is time to pour out.
     pub(crate) fn is_full(&self) -> bool {
-        self.entries.len() >= Names::<T>::FULL
+        self.entries.len() >= Names::<T>::FULL || self.raw_bytes >= Names::<T>::FULL_BYTES
     }
 
     /// Moves the counts out. What is known stays, unless there is too much of it.
@@ -101,6 +105,7 @@ impl<T> Names<T> {
         }
         if self.is_full() {
             self.entries.clear();
+            self.raw_bytes = 0;
         }
     }
 }
@@ -204,6 +209,23 @@ mod tests {
             [Row { name: "a b".into(), counts: counts(3, 1) }, Row { name: "c".into(), counts: counts(1, 0) }]
         );
         assert_eq!((top.error(), top.total()), (0, counts(4, 1)));
+    }
+
+    #[test]
+    fn long_names_are_poured_out_before_there_are_many() {
+        let (mut names, mut top) = (Names::default(), Top::new(1 << 14));
+        let mut poured = 0;
+        for number in 0..400_u64 {
+            let raw = format!("{number:010000}");
+            names.get(raw.as_bytes(), Escapes::Once, || (number.to_string().into(), ())).counts.add(false);
+            if names.is_full() {
+                names.pour(&mut top);
+                poured += 1;
+                assert!(names.entries.is_empty() && !names.is_full());
+            }
+        }
+        names.pour(&mut top);
+        assert_eq!((poured, top.rows().len(), top.total().all), (3, 400, 400));
     }
 
     #[test]

@@ -3,13 +3,15 @@
 //! [`config`] reads the file, [`sidecar`] starts what it says and goes on with what is changed in
 //! it, [`pipeline`] keeps one pipeline up, [`listen`] takes lines from the network, [`sink`] opens
 //! what a configuration delivers to, and [`drain`] a stream for what a spool has kept. A [`watch`] is
-//! what others may see of a pipeline: [`admin`] shows it over HTTP, [`service_manager`] tells systemd.
+//! what others may see of a pipeline, its live report included: [`admin`] shows it over HTTP,
+//! [`service_manager`] tells systemd.
 
 pub mod admin;
 pub mod config;
 pub mod drain;
 pub mod listen;
 pub mod pipeline;
+mod report;
 mod savings;
 pub mod service_manager;
 pub mod sidecar;

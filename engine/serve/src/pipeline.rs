@@ -162,6 +162,9 @@ fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, sign
         sink::open(config, false, Arc::clone(&watch.progress), Arc::clone(stop)).map_err(|error| error.to_string())?;
     let mut run =
         Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_ref()).progress(Arc::clone(&watch.progress));
+    if let Some(report) = &watch.report {
+        run = run.observer(Arc::clone(report) as _);
+    }
     for source in &pipeline.sources {
         run = match source {
             SourceConfig::Stdin => run.source(Files::new([Input::Stdin])),

@@ -14,6 +14,7 @@ use pixel_engine_core::spool::{self, Usage};
 use serde::Serialize;
 
 use crate::config::PipelineConfig;
+use crate::report::LiveReport;
 use crate::savings::Rates;
 
 /// A spool or a journal counts as nearly full from this part of its size on: nine tenths.
@@ -42,6 +43,9 @@ pub struct Watch {
     pub starts: Count,
     /// Lines that were kept in the spool and have arrived since.
     pub spool_lines_shipped: Count,
+    /// What its lines say, if that is counted. It goes on when the pipeline begins again, unless it is
+    /// to count something else.
+    pub(crate) report: Option<Arc<LiveReport>>,
     pub(crate) rates: Rates,
     spool: Option<SpoolConfig>,
     journal: Option<Arc<Journal>>,
@@ -117,14 +121,20 @@ impl Watches {
 
 impl Watch {
     fn new(pipeline: &PipelineConfig, journal: Option<Arc<Journal>>, before: Option<&Watch>) -> Watch {
-        let PipelineConfig { name, config, .. } = pipeline;
+        let PipelineConfig { name, config, report, .. } = pipeline;
+        let progress = before.map(|before| Arc::clone(&before.progress)).unwrap_or_default();
+        let report = report.as_ref().map(|report| match before.and_then(|before| before.report.as_ref()) {
+            Some(same) if same.config() == report => Arc::clone(same),
+            _ => Arc::new(LiveReport::new(report.clone(), Arc::clone(&progress))),
+        });
         Watch {
             name: name.clone(),
             target: config.target().clone(),
             api: config.api(),
-            progress: before.map(|before| Arc::clone(&before.progress)).unwrap_or_default(),
+            progress,
             starts: before.map(|before| Count::from(before.starts.get())).unwrap_or_default(),
             spool_lines_shipped: before.map(|before| Count::from(before.spool_lines_shipped.get())).unwrap_or_default(),
+            report,
             rates: Rates::of(config),
             spool: config.spool().cloned(),
             journal,
@@ -223,7 +233,15 @@ mod tests {
         let config = settings.validate().unwrap();
         let (name, given) = ("beacons".to_owned(), BTreeMap::new());
         Watch::new(
-            &PipelineConfig { name, sources: Vec::new(), journal: None, config, given, parts: Vec::new() },
+            &PipelineConfig {
+                name,
+                sources: Vec::new(),
+                journal: None,
+                report: None,
+                config,
+                given,
+                parts: Vec::new(),
+            },
             None,
             None,
         )

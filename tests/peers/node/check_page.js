@@ -1,44 +1,13 @@
 // What axe-core and a browser say of a page, in both colour schemes, on a desktop and a phone; see ../README.md.
 "use strict";
 
-const { spawn } = require("node:child_process");
-const { mkdtempSync, readFileSync, rmSync } = require("node:fs");
-const { tmpdir } = require("node:os");
+const { readFileSync } = require("node:fs");
 const path = require("node:path");
 const { pathToFileURL } = require("node:url");
 
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const connect = require("chrome-remote-interface");
+const { evaluator, filled, withBrowser } = require("./browser.js");
 
-/** Runs `check` with a browser's tab, and ends the browser. */
-async function withBrowser(check) {
-  const profile = mkdtempSync(path.join(tmpdir(), "check-page-"));
-  const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"];
-  const browser = spawn("chromium", [...flags, "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"], {
-    detached: true,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  try {
-    const port = await new Promise((found, failed) => {
-      let said = "";
-      browser.on("error", failed);
-      browser.on("exit", () => failed(new Error(`chromium ended: ${said}`)));
-      browser.stderr.on("data", (bytes) => {
-        said += bytes;
-        const listening = said.match(/DevTools listening on ws:\/\/[^:]+:(\d+)/);
-        if (listening) found(Number(listening[1]));
-      });
-    });
-    const tab = await connect({ port });
-    await check(tab);
-    await tab.close();
-  } finally {
-    const ended = new Promise((ended) => browser.on("close", ended));
-    process.kill(-browser.pid, "SIGKILL");
-    await ended;
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-  }
-}
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 /** In the page: everything that can be folded is open, then axe looks at it. */
 async function inspect() {
@@ -66,19 +35,18 @@ function onPaper() {
 }
 
 async function main([page]) {
-  const url = pathToFileURL(path.resolve(page)).href;
-  await withBrowser(async ({ Emulation, Log, Network, Page, Runtime }) => {
+  const isServed = page.startsWith("http://");
+  const url = isServed ? page : pathToFileURL(path.resolve(page)).href;
+  await withBrowser(async (tab) => {
+    const { Emulation, Log, Network, Page, Runtime } = tab;
     const requests = [];
     const errors = [];
     Network.requestWillBeSent(({ request }) => requests.push(request.url));
     Log.entryAdded(({ entry }) => errors.push(entry.text));
     Runtime.exceptionThrown(({ exceptionDetails }) => errors.push(exceptionDetails.text));
     await Promise.all([Log.enable(), Network.enable(), Page.enable(), Runtime.enable()]);
-    const evaluate = async (expression) => {
-      const { result, exceptionDetails } = await Runtime.evaluate({ expression, awaitPromise: true, returnByValue: true });
-      if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
-      return result.value;
-    };
+    const evaluate = evaluator(tab);
+    const isOwn = (request) => (isServed ? new URL(request).origin === new URL(url).origin : request === url);
     for (const width of [1200, 390]) {
       for (const scheme of ["light", "dark"]) {
         requests.length = errors.length = 0;
@@ -88,9 +56,10 @@ async function main([page]) {
         const loaded = Page.loadEventFired();
         await Page.navigate({ url });
         await loaded;
+        await evaluate(`(${filled})()`);
         await evaluate(axe);
         const found = await evaluate(`(${inspect})()`);
-        const others = requests.filter((request) => request !== url);
+        const others = requests.filter((request) => !isOwn(request));
         const ground = await evaluate("getComputedStyle(document.body).backgroundColor");
         await Emulation.setEmulatedMedia({ media: "print", features });
         const paper = await evaluate(`(${onPaper})()`);

@@ -9,6 +9,9 @@ use super::{counted, lasting, moment, of_a_sample, scale, sentence};
 
 pub(super) fn headline(report: &Document) -> Markup {
     html! {
+        @if let Some(period) = &report.period {
+            p.period { "From " (moment(&period.begin)) " to " (moment(&period.end)) ": " (period.definition) "." }
+        }
         p {
             @match (&report.first, &report.last) {
                 (Some(first), Some(last)) => {
@@ -41,7 +44,8 @@ fn unread(lines: &Lines) -> Markup {
         div.warning {
             @if lines.bad > 0 {
                 h2 { (Count(lines.bad)) " of " (counted(lines.lines_in, "line", "lines")) " could not be read" }
-                (bad_lines("Lines that could not be read", lines))
+                @if lines.bad_by_reason.is_empty() { p { "The quarantine has them, and why they are bad." } }
+                @else { (bad_lines("Lines that could not be read", lines)) }
             }
             @if !lines.unread_inputs.is_empty() {
                 h2 { "Not read to the end" }
@@ -85,7 +89,10 @@ fn figures(report: &Document) -> Vec<Card> {
         card(
             "Sessions",
             Count(sessions.sessions).to_string(),
-            html! { (sentence(&sessions.definition)) (of_a_sample(report)) },
+            html! {
+                @if !visitors.is_exact { "± " (format!("{:.2}", sessions.error_percent)) " % (standard error): " }
+                (sentence(&sessions.definition)) (of_a_sample(report))
+            },
         ),
         card(
             "Beacons a session",

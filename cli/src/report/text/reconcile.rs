@@ -5,7 +5,7 @@ use std::fmt::{self, Formatter};
 use indicatif::HumanCount as Count;
 use pixel_engine::report::document::{Compared, Reconciled};
 
-use super::{heading, plain};
+use super::{heading, sum, unread};
 
 /// So many hours are listed: those that miss most lines.
 const MAX_HOURS: usize = 48;
@@ -16,21 +16,8 @@ pub(super) fn reconciled(out: &mut Formatter<'_>, reconciled: &Reconciled) -> fm
     if !reconciled.is_exact {
         writeln!(out, "  not all ids could be kept: numbers of ids are estimates from one of {}", reconciled.one_in)?;
     }
-    let lines = &reconciled.standard_log;
-    writeln!(
-        out,
-        "  standard log: {} in = {} counted + {} bad + {} filtered",
-        Count(lines.lines_in),
-        Count(lines.counted),
-        Count(lines.bad),
-        Count(lines.filtered)
-    )?;
-    for (reason, bad) in &lines.bad_by_reason {
-        writeln!(out, "  {:>12}  {reason}; the first: {}", Count(bad.count).to_string(), plain(&bad.first))?;
-    }
-    for input in &lines.unread_inputs {
-        writeln!(out, "  not read to its end: {}", plain(input))?;
-    }
+    writeln!(out, "  standard log: {}", sum(&reconciled.standard_log))?;
+    unread(out, &reconciled.standard_log)?;
     writeln!(
         out,
         "  {:16} {:>13} {:>13} {:>13} {:>13} {:>13} {:>9}",

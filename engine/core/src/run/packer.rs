@@ -207,6 +207,7 @@ impl<'a> Packer<'a> {
         self.progress.bytes_in.add(source_bytes);
         self.progress.lines_in.add(counts.lines_in);
         self.progress.lines_filtered.add(counts.filtered);
+        self.progress.lines_duplicate.add(counts.duplicates);
         self.progress.lines_packed.add(block.line_count() as u64);
         self.progress.billed_unpacked.add(unpacked);
         if !bad_lines.is_empty() {

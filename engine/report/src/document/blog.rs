@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use pixel_engine_agents::{Agents, Device};
+use pixel_engine_agents::Device;
 use serde::Serialize;
 
 use super::{Definition, Scale, View, percent};
+use crate::agent_reader::AgentReader;
 use crate::state::{Dimension, State};
 use crate::top::{Row, Top};
 
@@ -51,11 +52,11 @@ pub struct Share {
     pub percent: f64,
 }
 
-pub(super) fn blog(state: &State, agents: &Agents, view: &View, scale: Scale) -> Blog {
+pub(super) fn blog(state: &State, agents: &AgentReader, view: &View, scale: Scale) -> Blog {
     let of = |dimension, name: &dyn Fn(&Row) -> Option<String>| Parts::of(state.top(dimension), name);
     let topics = of(Dimension::Page, &|row| Some(topic(&row.name).to_owned()));
     let countries = of(Dimension::Country, &|row| Some(row.name.clone()));
-    let device = |row: &Row| agents.read(row.name.as_bytes()).device;
+    let device = |row: &Row| agents.read(&row.name).device;
     let devices = of(Dimension::Agent, &|row| match device(row) {
         Device::Bot => None,
         device => Some(device.name().to_owned()),

@@ -7,6 +7,7 @@
 mod abnormal;
 mod advertising;
 mod blog;
+mod period;
 mod reconcile;
 mod series;
 mod shop;
@@ -15,18 +16,19 @@ mod visitors;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use pixel_engine_agents::Agents;
 use serde::Serialize;
 
 pub use abnormal::{Abnormal, Event, Rule};
 pub use advertising::{Advertising, AdvertisingCounts, AdvertisingRow, AdvertisingSum, Definition, Firings, IdWindow};
 pub use blog::{Blog, Share, Shares};
+pub use period::Period;
 pub use reconcile::{Compared, ComparedHour, Reconciled};
 pub use series::{Moment, Series};
 pub use shop::{AbandonedCarts, FrontPageExits, Product, ProductCounts, Revenue, Shop};
 pub use tables::{Row, Table};
 pub use visitors::{FunnelReport, FunnelStep, Sessions, Visitors};
 
+use crate::agent_reader::AgentReader;
 use crate::latency;
 use crate::settings::Defined;
 use crate::state::{Lines, State};
@@ -36,6 +38,7 @@ use crate::top::Counts;
 pub const VERSION: u32 = 1;
 
 /// How a state is shown; none of it changes what was counted.
+#[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// The time zone of hours and days.
     pub zone: TimeZone,
@@ -62,6 +65,9 @@ pub struct Document {
     pub version: u32,
     /// What became of the lines that were read; first, as everything rests on it.
     pub lines: Lines,
+    /// When these lines were read, in a report that goes on with its pipeline; none in one of inputs
+    /// that have an end.
+    pub period: Option<Period>,
     /// What was counted.
     pub settings: Defined,
     /// The time zone of hours and days.
@@ -145,7 +151,7 @@ pub struct Latency {
 
 impl Document {
     /// The report of what was counted.
-    pub fn new(state: &State, agents: &Agents, view: &View) -> Document {
+    pub fn new(state: &State, agents: &AgentReader, view: &View) -> Document {
         let scale = Scale(100.0 / state.defined.sampling);
         let totals = &state.totals;
         let time = |millis: i64| rfc3339(millis, &view.zone);
@@ -157,6 +163,7 @@ impl Document {
             schema: "pixel-engine report",
             version: VERSION,
             lines: state.lines.clone(),
+            period: None,
             settings: state.defined.clone(),
             time_zone: zone_name(&view.zone),
             scale: scale.0,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pixel_engine_agents::Agents;
 use serde::Serialize;
 
 use super::{Scale, View, percent};
+use crate::agent_reader::AgentReader;
 use crate::state::{Dimension, State};
 use crate::top::{self, Counts};
 
@@ -95,7 +95,7 @@ const BEHIND_AGENTS: [About; 8] = [
     about(Dimension::Protocol, "protocols", "Protocols", "cs-protocol-version"),
 ];
 
-pub(super) fn tables(state: &State, agents: &Agents, view: &View, scale: Scale) -> Vec<Table> {
+pub(super) fn tables(state: &State, agents: &AgentReader, view: &View, scale: Scale) -> Vec<Table> {
     let table = |about: &About| {
         let top = state.top(about.dimension);
         let definition = match about.dimension {
@@ -168,21 +168,21 @@ fn sort(rows: &mut [top::Row]) {
 }
 
 /// What user agents say: each distinct one is read once, here.
-fn of_agents(state: &State, agents: &Agents, view: &View, scale: Scale) -> Vec<Table> {
+fn of_agents(state: &State, agents: &AgentReader, view: &View, scale: Scale) -> Vec<Table> {
     let top = state.top(Dimension::Agent);
     let [mut browsers, mut systems, mut devices, mut bots] = [const { BTreeMap::<String, Counts>::new() }; 4];
     let mut kinds: BTreeMap<&str, Counts> = BTreeMap::new();
     for row in top.rows() {
-        let agent = agents.read(row.name.as_bytes());
-        if let Some(bot) = agent.bot {
+        let agent = agents.read(&row.name);
+        if let Some(bot) = &agent.bot {
             // Whatever browser it says it is.
-            *bots.entry(bot.name.into_owned()).or_default() += row.counts;
+            *bots.entry(bot.name.clone().into_owned()).or_default() += row.counts;
             *kinds.entry(bot.kind.name()).or_default() += row.counts;
             continue;
         }
-        let browser = agent.browser.map_or_else(|| "(unknown)".to_owned(), |browser| browser.family);
-        *browsers.entry(browser).or_default() += row.counts;
-        *systems.entry(agent.system.unwrap_or_else(|| "(unknown)".to_owned())).or_default() += row.counts;
+        let browser = agent.browser.as_ref().map_or("(unknown)", |browser| &browser.family);
+        *browsers.entry(browser.to_owned()).or_default() += row.counts;
+        *systems.entry(agent.system.as_deref().unwrap_or("(unknown)").to_owned()).or_default() += row.counts;
         *devices.entry(agent.device.name().to_owned()).or_default() += row.counts;
     }
     let kinds = kinds.into_iter().map(|(name, counts)| (name.to_owned(), counts)).collect();

@@ -38,6 +38,8 @@ pub struct Sessions {
     pub definition: String,
     /// How many.
     pub sessions: u64,
+    /// The standard error of `sessions`, in percent; 0 when every visitor was kept.
+    pub error_percent: f64,
     /// Those of one beacon only.
     pub of_one_beacon: u64,
     /// Beacons in a session, on average.
@@ -68,6 +70,8 @@ pub struct FunnelReport {
     pub definition: String,
     /// Visitors, without bots, that took any of the steps.
     pub visitors: u64,
+    /// The standard error of `visitors`, in percent; 0 when every visitor was kept.
+    pub error_percent: f64,
     /// Each step.
     pub steps: Vec<FunnelStep>,
     /// Events that were steps and could not be kept: of visitors with more than 100,000 of them.
@@ -81,6 +85,8 @@ pub struct FunnelStep {
     pub step: String,
     /// Visitors that reached it.
     pub visitors: u64,
+    /// The standard error of `visitors`, in percent; 0 when every visitor was kept.
+    pub error_percent: f64,
     /// In percent of those that reached the first step.
     pub percent_of_first: f64,
     /// In percent of those that reached the step before.
@@ -151,6 +157,7 @@ pub(super) fn sessions(state: &State, names: &PageNames, view: &View) -> Session
     let mut millis: Vec<i64> = sessions().map(|session| session.end - session.begin).collect();
     millis.sort_unstable();
     let count = millis.len() as u64;
+    let squares = people(sample).map(|visitor| (visitor.sessions.len() as f64).powi(2)).sum();
     let mean = |sum: f64| if count == 0 { 0.0 } else { sum / count as f64 };
     let pages = |page: fn(&Session) -> PageAt| names.most(sessions().map(page), sample, view.top.min(MAX_PAGES));
     Sessions {
@@ -159,6 +166,7 @@ pub(super) fn sessions(state: &State, names: &PageNames, view: &View) -> Session
             duration(state.defined.session_gap_millis)
         ),
         sessions: sample.estimate(count),
+        error_percent: 100.0 * sample.error_of_sum(count as f64, squares),
         of_one_beacon: sample.estimate(sessions().filter(|session| session.events == 1).count() as u64),
         mean_beacons: mean(sessions().map(|session| session.events as f64).sum()),
         mean_seconds: mean(millis.iter().sum::<i64>() as f64 / 1_000.0),
@@ -198,6 +206,7 @@ pub(super) fn funnel(state: &State, names: &PageNames) -> Option<FunnelReport> {
         FunnelStep {
             step: (*step).to_owned(),
             visitors: sample.estimate(reached[index]),
+            error_percent: 100.0 * sample.error(reached[index]),
             percent_of_first: percent(reached[index], reached[0]),
             percent_of_previous: percent(reached[index], previous),
             median_seconds: quantile_seconds(&took[index], 0.5),
@@ -213,6 +222,7 @@ pub(super) fn funnel(state: &State, names: &PageNames) -> Option<FunnelReport> {
             duration(gap)
         ),
         visitors: sample.estimate(visitors),
+        error_percent: 100.0 * sample.error(visitors),
         steps: steps.iter().enumerate().map(step).collect(),
         dropped_events,
     })

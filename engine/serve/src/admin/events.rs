@@ -104,6 +104,7 @@ struct Look<'a> {
     spool: Option<SpoolLook>,
     journal: Option<JournalUse>,
     savings: Vec<Saving>,
+    has_report: bool,
     bad_lines: Vec<BadLineLook>,
 }
 
@@ -163,6 +164,7 @@ impl<'a> Look<'a> {
             }),
             journal: watch.journal(),
             savings: watch.rates.savings(progress.billed.get(), watch.billed_unpacked()),
+            has_report: watch.report.is_some(),
             bad_lines: progress.recent_bad_lines().iter().map(|line| BadLineLook::of(line, bad_line_text)).collect(),
         }
     }

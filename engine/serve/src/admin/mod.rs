@@ -6,7 +6,9 @@
 //! | `/readyz` | 200, or 503 with a line for each reason, which only those with the token see | not needed |
 //! | `/metrics` | the [metrics] in Prometheus's text format | needed |
 //! | `/events` | server-sent events, a look at all pipelines each second | needed |
-//! | `/`, `/page.css`, `/page.js` | the page that shows them, without any data | not needed |
+//! | `/report.json`, `/report.html` | the report of a pipeline, and what the page shows of it | needed |
+//! | `/`, `/page.css`, `/page.js` | the page that shows the pipelines, without any data | not needed |
+//! | `/report`, `/report.css`, `/report.js` | the page that shows a report, without any data | not needed |
 //!
 //! Probes need no token, as Kubernetes could only send one that stands in the manifest. Without a
 //! token the listener is on the loopback interface, and answers only to names of that: a web page
@@ -15,6 +17,7 @@
 mod answer;
 mod events;
 pub mod metrics;
+mod report;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -24,6 +27,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pixel_engine_report::Document;
 use subtle::ConstantTimeEq;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
@@ -58,15 +62,39 @@ pub struct AdminConfig {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
-/// The page at `/`.
+/// A page without data, and what it asks for.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The document, which asks for `page.css` and `page.js`.
+    /// The document, which asks for its style sheet and its script.
     pub html: String,
     /// Its style sheet.
     pub style: String,
-    /// Its script, which reads `events`.
+    /// Its script, which reads the data.
     pub script: &'static str,
+}
+
+/// What people look at.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    /// The page at `/`, with `page.css` and `page.js`, which reads `events`.
+    pub pipelines: Page,
+    /// The page at `/report`, with `report.css` and `report.js`, which reads `report.html`.
+    pub report: Page,
+    /// Draws `report.html`.
+    pub draw_report: fn(&DrawnReport<'_>) -> String,
+}
+
+/// A report that is to be drawn.
+#[derive(Debug)]
+pub struct DrawnReport<'a> {
+    /// What is counted.
+    pub document: &'a Document,
+    /// The most rows of a table.
+    pub rows: usize,
+    /// Whose report it is.
+    pub pipeline: &'a str,
+    /// Every pipeline that has one, in the order of their names, each with the address of its page.
+    pub pipelines: &'a [(String, String)],
 }
 
 /// The listener; it ends when this is dropped.
@@ -102,14 +130,14 @@ impl std::fmt::Debug for Token {
 ///
 /// # Errors
 /// The address cannot be listened on, or the system has no thread to give.
-pub fn listen(config: &AdminConfig, watches: Arc<Watches>, page: Page) -> io::Result<Listener> {
+pub fn listen(config: &AdminConfig, watches: Arc<Watches>, pages: Pages) -> io::Result<Listener> {
     let listener = TcpListener::bind(config.listen)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("admin").enable_all().build()?;
     let _in_runtime = runtime.enter();
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    runtime.spawn(serve(listener, Arc::new(Admin::new(config, watches, page, MAX_EVENT_STREAMS))));
+    runtime.spawn(serve(listener, Arc::new(Admin::new(config, watches, pages, MAX_EVENT_STREAMS))));
     drop(_in_runtime);
     Ok(Listener { address, runtime: Some(runtime) })
 }
@@ -123,7 +151,7 @@ async fn serve(listener: tokio::net::TcpListener, admin: Arc<Admin>) {
         async move {
             let answer = service_fn(move |request| {
                 let admin = Arc::clone(&admin);
-                async move { admin.answer(&request) }
+                async move { admin.answer(&request).await }
             });
             let mut http = http1::Builder::new();
             // A connection that is kept open would keep its room.

@@ -23,6 +23,7 @@ mod admin;
 mod error;
 mod network;
 mod read;
+mod report;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub use network::{
     READ_JOURNAL_KEYS, Service, SourceKey, TCP_KEYS, UNIX_KEYS,
 };
 pub use read::{VARIABLE, nearest};
+pub use report::{REPORT_KEYS, ReportConfig};
 
 /// What a configuration file says, checked.
 #[derive(Clone, Debug)]
@@ -57,18 +59,20 @@ pub struct PipelineConfig {
     pub sources: Vec<SourceConfig>,
     /// Where those of the network are safe.
     pub journal: Option<JournalConfig>,
+    /// What is counted of its lines, if anything is.
+    pub report: Option<ReportConfig>,
     /// Everything else.
     pub config: Config,
     /// What was said, and where.
     pub given: BTreeMap<Key, Given>,
-    /// The same of its journal, if it has one, and of its sources.
+    /// The same of its journal and its report, if it has any, and of its sources.
     pub parts: Vec<Part>,
 }
 
-/// A journal or a source, as it was given.
+/// A journal, a source or a report, as it was given.
 #[derive(Clone, Debug, Default)]
 pub struct Part {
-    /// `journal`, `source http`.
+    /// `journal`, `source http`, `report`.
     pub title: String,
     /// The keys that it may have.
     pub keys: &'static [SourceKey],
@@ -140,8 +144,8 @@ impl PipelineConfig {
             let values = pipeline.given.iter().map(|(&key, given)| (key, given.value.clone()));
             values.collect::<Vec<_>>()
         };
-        (&self.name, &self.sources, &self.journal, given(self))
-            == (&other.name, &other.sources, &other.journal, given(other))
+        (&self.name, &self.sources, &self.journal, &self.report, given(self))
+            == (&other.name, &other.sources, &other.journal, &other.report, given(other))
     }
 }
 

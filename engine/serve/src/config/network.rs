@@ -97,7 +97,7 @@ pub struct JournalConfig {
     pub gather: Duration,
 }
 
-/// A key of a source or a journal, as the documentation lists it.
+/// A key of a source, a journal or a report, as the documentation lists it.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceKey {
     /// Its name.
@@ -108,7 +108,7 @@ pub struct SourceKey {
     pub about: &'static str,
 }
 
-const fn key(name: &'static str, default: &'static str, about: &'static str) -> SourceKey {
+pub(super) const fn key(name: &'static str, default: &'static str, about: &'static str) -> SourceKey {
     SourceKey { name, default, about }
 }
 

@@ -17,13 +17,14 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::network::{HttpSettings, JournalSettings, ReadJournalSettings, TcpSettings, UnixSettings};
+use super::report::REPORT;
 use super::{
     Address, FOLLOW_KEYS, FileConfig, FileError, FileErrors, From, Given, HTTP_KEYS, JOURNAL_KEYS, JournalConfig, Part,
     PipelineConfig, READ_JOURNAL_KEYS, SourceConfig, SourceKey, TCP_KEYS, UNIX_KEYS, own_files, with_defaults,
 };
 
 /// What is not a setting.
-const PIPELINE: &str = "pipeline";
+pub(super) const PIPELINE: &str = "pipeline";
 pub(super) const ADMIN: &str = "admin";
 const SOURCE: &str = "source";
 const ACCESS_KEY: &str = "access_key";
@@ -36,7 +37,7 @@ const TYPES: &str = "follow, http, journal, stdin, tcp, unix";
 
 pub(super) type Variables = BTreeMap<String, String>;
 
-type Name<'text> = Spanned<DeString<'text>>;
+pub(super) type Name<'text> = Spanned<DeString<'text>>;
 pub(super) type Table<'text> = DeTable<'text>;
 pub(super) type Item<'text> = Spanned<DeValue<'text>>;
 
@@ -47,7 +48,14 @@ pub(super) fn read(name: &str, text: &str, variables: &Variables) -> Result<File
         reader.error(error.span(), error.message());
     }
     let (pipelines, admin) = match reader.errors.is_empty() {
-        true => (reader.file(document.get_ref(), variables), reader.admin(document.get_ref(), variables)),
+        true => {
+            let pipelines = reader.file(document.get_ref(), variables);
+            let admin = reader.admin(document.get_ref(), variables);
+            if admin.is_none() && reader.errors.is_empty() {
+                reader.refuse_unseen_reports(&pipelines, document.get_ref());
+            }
+            (pipelines, admin)
+        }
         false => (Vec::new(), None),
     };
     let mut errors = reader.errors;
@@ -96,7 +104,7 @@ impl Reader<'_> {
         for (name, pipeline) in pipelines {
             let Some(table) = self.table(pipeline, "a pipeline is a table: [pipeline.NAME]") else { continue };
             let mut set = of_all.clone();
-            let others: Vec<&str> = JOURNAL_KEYS.iter().map(|key| key.name).chain([SOURCE]).collect();
+            let others: Vec<&str> = JOURNAL_KEYS.iter().map(|key| key.name).chain([SOURCE, REPORT]).collect();
             set.extend(self.settings(table, &others));
             set.extend(of_variables.clone());
             let name_of_several = (pipelines.len() > 1).then(|| name.get_ref().as_ref());
@@ -133,6 +141,7 @@ impl Reader<'_> {
         let mut parts = Vec::new();
         let journal = self.journal(name, table, variables, &mut parts);
         let sources = self.sources(name, table, &config, variables, &mut parts);
+        let report = self.report(name, table, &mut parts);
         let what = match sources.iter().find(|source| source.wants_checkpoint()) {
             Some(SourceConfig::Follow { .. }) => "follows files",
             _ => "reads a journal",
@@ -155,7 +164,7 @@ impl Reader<'_> {
             return None;
         }
         let given = set.iter().map(|(&key, setting)| (key, setting.given(key.is_secret()))).collect();
-        Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, config, given, parts })
+        Some(PipelineConfig { name: name.get_ref().to_string(), sources, journal, report, config, given, parts })
     }
 
     /// A journal that nobody writes to, and an address that two services would listen to.
@@ -323,9 +332,9 @@ impl Reader<'_> {
         checked?.map_err(|error| self.error(Some(at), &error)).ok()
     }
 
-    /// The settings of a source of some type; `None` when there was an error. What was given is
-    /// added to its part.
-    fn typed<T: DeserializeOwned>(
+    /// The settings of a source of some type, or of a report; `None` when there was an error. What
+    /// was given is added to its part.
+    pub(super) fn typed<T: DeserializeOwned>(
         &mut self,
         table: &Table<'_>,
         keys: &'static [SourceKey],
@@ -337,7 +346,8 @@ impl Reader<'_> {
         for (name, item) in table.iter().filter(|(name, _)| name.get_ref() != "type") {
             let Some(key) = keys.iter().find(|key| key.name == name.get_ref()) else {
                 let nearest = nearest(name.get_ref(), keys.iter().map(|key| key.name));
-                self.error(Some(name.span()), &format!("unknown key `{}` of a source{nearest}", name.get_ref()));
+                let what = part.title.split(' ').next().unwrap_or_default();
+                self.error(Some(name.span()), &format!("unknown key `{}` of a {what}{nearest}", name.get_ref()));
                 continue;
             };
             let value = json(item.get_ref()).unwrap_or_default();

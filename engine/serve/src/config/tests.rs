@@ -198,7 +198,7 @@ fn what_is_wrong_with_a_service_is_said_with_its_place() {
 #[test]
 fn every_key_of_a_source_is_documented() {
     let page = include_str!("../../../../docs/sidecar.md");
-    for keys in [FOLLOW_KEYS, JOURNAL_KEYS, HTTP_KEYS, TCP_KEYS, UNIX_KEYS, READ_JOURNAL_KEYS] {
+    for keys in [FOLLOW_KEYS, JOURNAL_KEYS, HTTP_KEYS, TCP_KEYS, UNIX_KEYS, READ_JOURNAL_KEYS, REPORT_KEYS] {
         for SourceKey { name, default, about } in keys {
             let row = format!("| `{name}` | {default} | {about} |\n");
             assert!(page.contains(&row), "docs/sidecar.md has no row {row}");
