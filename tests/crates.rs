@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 9] = [
     &["pixel-engine-agents", "pixel-engine-simd"],
     &["pixel-engine-log", "pixel-engine-kpl"],
     &["pixel-engine-core"],
-    &["pixel-engine-aws", "pixel-engine-plan", "pixel-engine-report"],
+    &["pixel-engine-aws", "pixel-engine-lake", "pixel-engine-plan", "pixel-engine-report"],
     &["pixel-engine-serve"],
     &["pixel-engine-consume"],
     &["pixel-engine"],

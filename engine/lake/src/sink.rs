@@ -182,7 +182,7 @@ impl Parquet {
         for (&folder, open) in &mut self.files {
             let OpenFile { file, name, opened_at, .. } = open;
             if file.group_len() >= GROUP_LEN || file.rows_in_group() >= GROUP_ROWS {
-                file.end_row_group().map_err(at(name))?;
+                file.end_row_group(&self.pool).map_err(at(name))?;
             }
             let is_old = self.options.file_age.is_some_and(|age| opened_at.elapsed() >= age);
             if file.written() + file.group_len() as u64 >= self.options.file_size || is_old {
@@ -196,7 +196,7 @@ impl Parquet {
         }
         while self.files.values().map(|open| open.file.memory()).sum::<usize>() > self.options.memory {
             let largest = self.files.values_mut().max_by_key(|open| open.file.memory()).expect("something is large");
-            largest.file.end_row_group().map_err(at(&largest.name))?;
+            largest.file.end_row_group(&self.pool).map_err(at(&largest.name))?;
         }
         if self.files.is_empty() {
             self.folders.clear();
@@ -206,7 +206,7 @@ impl Parquet {
 
     fn publish(&mut self, folder: usize) -> Result<(), SinkError> {
         let Some(OpenFile { file, name, receipts, .. }) = self.files.remove(&folder) else { return Ok(()) };
-        let Finished { object, bytes, row_groups } = file.finish().map_err(at(&name))?;
+        let Finished { object, bytes, row_groups } = file.finish(&self.pool).map_err(at(&name))?;
         object.publish()?;
         self.published.files += 1;
         self.published.bytes += bytes;

@@ -39,6 +39,7 @@ use crate::progress::Progress;
 use crate::quarantine::Quarantine;
 use crate::sink::Sink;
 use crate::source::{Closed, Feed, Feeds, Origins, QueryEncodingDetector, Source};
+use pixel_engine_log::encode::Encoding;
 
 /// A run: sources, what becomes of their lines, and what looks on.
 pub struct Run<'run> {
@@ -109,7 +110,9 @@ impl<'run> Run<'run> {
         let blocks_in_flight = 2 + threads;
         let (to_packer, from_sources) = bounded(blocks_in_flight);
         let (to_writer, from_packer) = bounded(groups_in_flight(threads));
-        let buffers = BufferPool::new(blocks_in_flight);
+        // Lines that do not stay as they came take a buffer of their own.
+        let is_raw = *config.encoding() == Encoding::Raw;
+        let buffers = BufferPool::new(if is_raw { blocks_in_flight } else { 2 * blocks_in_flight });
         let acknowledgements = Acknowledgements::default();
         let closed = AtomicBool::new(false);
 

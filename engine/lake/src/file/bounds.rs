@@ -32,12 +32,30 @@ pub(super) fn number(bytes: &[u8]) -> [u8; 8] {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bounds {
     range: Option<(Vec<u8>, Vec<u8>)>,
+    /// The first bytes of both. Most values are between them, which is seen without a call.
+    starts: (u64, u64),
+}
+
+/// The first 8 bytes as a number that compares as they do.
+#[inline]
+fn start(value: &[u8]) -> u64 {
+    match value.first_chunk::<8>() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => value.iter().enumerate().fold(0, |start, (at, &byte)| start | u64::from(byte) << (56 - 8 * at)),
+    }
 }
 
 impl Bounds {
     /// Takes a value in.
     #[inline]
     pub(super) fn add(&mut self, value: &[u8], order: Order) {
+        if order == Order::Bytes && self.starts.0 < start(value) && start(value) < self.starts.1 {
+            return;
+        }
+        self.widen(value, order);
+    }
+
+    fn widen(&mut self, value: &[u8], order: Order) {
         match &mut self.range {
             Some((min, max)) => {
                 if order.compare(value, min) == Ordering::Less {
@@ -47,6 +65,9 @@ impl Bounds {
                 }
             }
             none => *none = Some((value.to_vec(), value.to_vec())),
+        }
+        if let Some((min, max)) = &self.range {
+            self.starts = (start(min), start(max));
         }
     }
 
@@ -101,6 +122,16 @@ mod tests {
             prop_assert!(std::str::from_utf8(&max).is_ok());
             prop_assert!(cut_min(bytes).len() <= MAX_LEN);
             prop_assert!(max.len() <= MAX_LEN || max == bytes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bounds_are_the_least_and_the_greatest(values in prop::collection::vec("[a-c\u{0}]{0,10}", 1..40)) {
+            let mut bounds = Bounds::default();
+            values.iter().for_each(|value| bounds.add(value.as_bytes(), Order::Bytes));
+            let (min, max) = (values.iter().min().unwrap(), values.iter().max().unwrap());
+            prop_assert_eq!(bounds.get(), Some((min.as_bytes(), max.as_bytes())));
         }
     }
 

@@ -7,8 +7,10 @@
 //!
 //! Source: the Parquet format's pages on data pages, encodings, nested encoding and the page index.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
-use parquet::basic::{Compression, Encoding, GzipLevel, PageType, ZstdLevel};
+use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -25,6 +27,7 @@ use pixel_engine_log::table::ColumnType;
 use super::bounds::{Bounds, Order, cut_max, cut_min, number};
 use super::dictionary::{Dictionary, Plain};
 use super::levels::{append_hybrid, append_levels, bit_width};
+use super::pages::Pages;
 
 /// Rows of a page at most, for a page index that leaves out enough.
 const PAGE_ROWS: usize = 20_000;
@@ -36,6 +39,14 @@ const DICTIONARY_LEN: usize = 1 << 20;
 const FALSE_POSITIVES: f64 = 0.01;
 /// Different values that a Bloom filter has room for; it is folded to what it needs in the end.
 const FILTER_VALUES: u64 = 1 << 18;
+
+/// Bytes of a page's header at most, about.
+const MAX_HEADER: usize = 64;
+
+thread_local! {
+    /// The page that is put together, before it is compressed.
+    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What a chunk takes of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,10 +130,11 @@ struct OpenPage {
 
 /// The pages that are done.
 struct Written {
-    pages: TrackedWrite<Vec<u8>>,
+    /// Each with the number of its rows.
+    pages: Vec<(Bytes, usize)>,
+    /// Their bytes.
+    len: usize,
     column_index: ColumnIndexBuilder,
-    /// Offset, length and rows of each page.
-    locations: Vec<(usize, usize, usize)>,
     rows: usize,
     values: usize,
     nulls: usize,
@@ -143,9 +155,9 @@ impl ChunkWriter {
             filter: filter.map(|filter| filter.expect("the two numbers are in range")),
             page: OpenPage::default(),
             written: Written {
-                pages: TrackedWrite::new(Vec::new()),
+                pages: Vec::new(),
+                len: 0,
                 column_index: ColumnIndexBuilder::new(descriptor.physical_type()),
-                locations: Vec::new(),
                 rows: 0,
                 values: 0,
                 nulls: 0,
@@ -183,12 +195,12 @@ impl ChunkWriter {
         };
         let page = self.page.plain.capacity() + 4 * self.page.numbers.capacity() + self.page.definitions.capacity();
         let filter = self.filter.as_ref().map_or(0, |filter| 32 * filter.num_blocks());
-        self.written.pages.inner().capacity() + dictionary + page + filter
+        self.written.len + dictionary + page + filter
     }
 
     /// Bytes that are compressed already.
     pub(crate) fn compressed_len(&self) -> usize {
-        self.written.pages.bytes_written()
+        self.written.len
     }
 
     #[inline]
@@ -245,7 +257,7 @@ impl ChunkWriter {
 
     fn end_page(&mut self) -> Result<()> {
         if let Values::Numbered(dictionary) = &self.values
-            && self.written.locations.is_empty()
+            && self.written.pages.is_empty()
             && !pays(dictionary, &self.page)
         {
             for &number in &self.page.numbers {
@@ -254,19 +266,29 @@ impl ChunkWriter {
             self.page.numbers.clear();
             self.values = Values::Plain;
         }
-        let page = &mut self.page;
-        let mut body = Vec::with_capacity(page.plain.len() + page.definitions.len() / 4 + page.numbers.len() * 2 + 64);
+        BODY.with_borrow_mut(|body| self.write_page(body))?;
+        self.page.clear();
+        self.values = match std::mem::replace(&mut self.values, Values::Plain) {
+            Values::Numbered(dictionary) if dictionary.page().len() >= DICTIONARY_LEN => Values::After(dictionary),
+            as_before => as_before,
+        };
+        Ok(())
+    }
+
+    fn write_page(&mut self, body: &mut Vec<u8>) -> Result<()> {
+        let page = &self.page;
+        body.clear();
         if self.descriptor.max_rep_level() > 0 {
-            append_levels(&page.repetitions, self.descriptor.max_rep_level() as u8, &mut body);
+            append_levels(&page.repetitions, self.descriptor.max_rep_level() as u8, body);
         }
-        append_levels(&page.definitions, self.descriptor.max_def_level() as u8, &mut body);
+        append_levels(&page.definitions, self.descriptor.max_def_level() as u8, body);
         let encoding = match &mut self.values {
             // There may never be a dictionary.
             Values::Numbered(_) if page.numbers.is_empty() => Encoding::PLAIN,
             Values::Numbered(dictionary) => {
                 let width = bit_width(dictionary.len().saturating_sub(1) as u32);
                 body.push(width as u8);
-                append_hybrid(&page.numbers, width, &mut body);
+                append_hybrid(&page.numbers, width, body);
                 dictionary.next_page();
                 Encoding::RLE_DICTIONARY
             }
@@ -275,21 +297,15 @@ impl ChunkWriter {
                 Encoding::PLAIN
             }
         };
-        self.written.data_page(page, &body, encoding, self.codec, self.order)?;
-        page.clear();
-        self.values = match std::mem::replace(&mut self.values, Values::Plain) {
-            Values::Numbered(dictionary) if dictionary.page().len() >= DICTIONARY_LEN => Values::After(dictionary),
-            as_before => as_before,
-        };
-        Ok(())
+        self.written.data_page(page, body, encoding, self.codec, self.order)
     }
 
     /// The chunk's bytes and what is to be known of them.
-    pub(crate) fn close(mut self) -> Result<(Bytes, ColumnCloseResult)> {
+    pub(crate) fn close(mut self) -> Result<(Pages, ColumnCloseResult)> {
         if self.page.rows > 0 {
             self.end_page()?;
         }
-        let mut file = TrackedWrite::new(Vec::new());
+        let mut dictionary_page = Bytes::new();
         if let Values::Numbered(dictionary) | Values::After(dictionary) = &self.values
             && dictionary.len() > 0
         {
@@ -299,14 +315,9 @@ impl ChunkWriter {
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
             };
-            let page = CompressedPage::new(page, dictionary.page().len());
-            let spec = SerializedPageWriter::new(&mut file).write_page(page)?;
-            self.written.uncompressed_len += spec.uncompressed_size;
-            self.written.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
+            dictionary_page = self.written.page(page, dictionary.page().len())?;
         }
-        let mut bytes = file.into_inner()?;
-        let dictionary_len = bytes.len();
-        self.written.close(&mut bytes, dictionary_len, self.codec, self.order, self.descriptor, self.filter)
+        self.written.close(dictionary_page, self.codec, self.order, self.descriptor, self.filter)
     }
 }
 
@@ -336,24 +347,20 @@ impl Written {
         codec: Codec,
         order: Order,
     ) -> Result<()> {
-        let compressed = CompressedPage::new(
-            Page::DataPage {
-                buf: compress(codec, body)?,
-                num_values: page.definitions.len() as u32,
-                encoding,
-                def_level_encoding: Encoding::RLE,
-                rep_level_encoding: Encoding::RLE,
-                statistics: None,
-            },
-            body.len(),
-        );
-        let spec = SerializedPageWriter::new(&mut self.pages).write_page(compressed)?;
-        self.count(PageType::DATA_PAGE, encoding);
-        self.locations.push((spec.offset as usize, spec.compressed_size, page.rows));
+        let compressed = Page::DataPage {
+            buf: compress(codec, body)?,
+            num_values: page.definitions.len() as u32,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let bytes = self.page(compressed, body.len())?;
+        self.len += bytes.len();
+        self.pages.push((bytes, page.rows));
         self.rows += page.rows;
         self.values += page.definitions.len();
         self.nulls += page.nulls;
-        self.uncompressed_len += spec.uncompressed_size;
         let nans = (order == Order::Doubles).then_some(0);
         match page.bounds.get() {
             None => self.column_index.append(true, Vec::new(), Vec::new(), page.nulls as i64, nans),
@@ -370,30 +377,39 @@ impl Written {
         Ok(())
     }
 
-    fn count(&mut self, page_type: PageType, encoding: Encoding) {
+    /// The page with its header.
+    fn page(&mut self, page: Page, uncompressed_len: usize) -> Result<Bytes> {
+        let (page_type, encoding) = (page.page_type(), page.encoding());
+        let mut bytes = TrackedWrite::new(Vec::with_capacity(page.buffer().len() + MAX_HEADER));
+        let page = CompressedPage::new(page, uncompressed_len);
+        let spec = SerializedPageWriter::new(&mut bytes).write_page(page)?;
+        self.uncompressed_len += spec.uncompressed_size;
         let same = self.encodings.iter_mut().find(|other| other.page_type == page_type && other.encoding == encoding);
         match same {
             Some(same) => same.count += 1,
             None => self.encodings.push(PageEncodingStats { page_type, encoding, count: 1 }),
         }
+        Ok(bytes.into_inner()?.into())
     }
 
-    /// Appends the pages to the dictionary's, of that length.
+    /// The whole chunk. Without a dictionary, its page is empty.
     fn close(
         self,
-        bytes: &mut Vec<u8>,
-        dictionary_len: usize,
+        dictionary_page: Bytes,
         codec: Codec,
         order: Order,
         descriptor: ColumnDescPtr,
         mut filter: Option<Sbbf>,
-    ) -> Result<(Bytes, ColumnCloseResult)> {
+    ) -> Result<(Pages, ColumnCloseResult)> {
         let statistics = self.statistics(order);
-        bytes.append(&mut self.pages.into_inner()?);
+        let dictionary_len = dictionary_page.len();
+        let len = dictionary_len + self.len;
         let mut offset_index = OffsetIndexBuilder::new();
-        for &(offset, len, rows) in &self.locations {
-            offset_index.append_row_count(rows as i64);
-            offset_index.append_offset_and_size((dictionary_len + offset) as i64, len as i32);
+        let mut offset = dictionary_len;
+        for (page, rows) in &self.pages {
+            offset_index.append_row_count(*rows as i64);
+            offset_index.append_offset_and_size(offset as i64, page.len() as i32);
+            offset += page.len();
         }
         let mut encodings: Vec<Encoding> = vec![Encoding::RLE];
         encodings.extend(self.encodings.iter().map(|of_pages| of_pages.encoding));
@@ -402,7 +418,7 @@ impl Written {
             .set_encodings(encodings)
             .set_page_encoding_stats(self.encodings)
             .set_num_values(self.values as i64)
-            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_compressed_size(len as i64)
             .set_total_uncompressed_size(self.uncompressed_len as i64)
             .set_dictionary_page_offset((dictionary_len > 0).then_some(0))
             .set_data_page_offset(dictionary_len as i64)
@@ -412,14 +428,15 @@ impl Written {
             filter.fold_to_target_fpp(FALSE_POSITIVES);
         }
         let result = ColumnCloseResult {
-            bytes_written: bytes.len() as u64,
+            bytes_written: len as u64,
             rows_written: self.rows as u64,
             metadata,
             bloom_filter: filter,
             column_index: Some(self.column_index.build()?),
             offset_index: Some(offset_index.build()),
         };
-        Ok((std::mem::take(bytes).into(), result))
+        let pages = std::iter::once(dictionary_page).chain(self.pages.into_iter().map(|(page, _)| page));
+        Ok((Pages::new(pages.collect()), result))
     }
 
     fn statistics(&self, order: Order) -> Statistics {

@@ -4,6 +4,7 @@ mod bounds;
 mod chunk;
 mod dictionary;
 mod levels;
+mod pages;
 mod schema;
 
 use std::io::{self, Write};
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use parquet::errors::Result;
 use parquet::file::writer::SerializedFileWriter;
 use pixel_engine_core::sink::store::Object;
+use rayon::ThreadPool;
+use rayon::prelude::*;
 
 pub(crate) use chunk::ChunkWriter;
 pub(crate) use schema::Layout;
@@ -63,18 +66,19 @@ impl ParquetFile {
         self.written
     }
 
-    /// Hands the open row group to the store.
-    pub(crate) fn end_row_group(&mut self) -> Result<()> {
+    /// Hands the open row group to the store; the pool compresses what is left of each column.
+    pub(crate) fn end_row_group(&mut self, pool: &ThreadPool) -> Result<()> {
         if self.rows_in_group == 0 {
             return Ok(());
         }
         self.rows_in_group = 0;
         let chunks = std::mem::replace(&mut self.chunks, chunks(&self.layout));
+        let closed: Vec<_> = pool.install(|| chunks.into_par_iter().map(ChunkWriter::close).collect());
         let mut group = self.writer.next_row_group()?;
-        for chunk in chunks {
-            let (bytes, result) = chunk.close()?;
-            self.written += bytes.len() as u64;
-            group.append_column(&bytes, result)?;
+        for chunk in closed {
+            let (pages, result) = chunk?;
+            self.written += result.bytes_written;
+            group.append_column(&pages, result)?;
         }
         group.close()?;
         self.row_groups += 1;
@@ -82,8 +86,8 @@ impl ParquetFile {
     }
 
     /// Ends the file.
-    pub(crate) fn finish(mut self) -> Result<Finished> {
-        self.end_row_group()?;
+    pub(crate) fn finish(mut self, pool: &ThreadPool) -> Result<Finished> {
+        self.end_row_group(pool)?;
         let Counted { object, bytes } = self.writer.into_inner()?;
         Ok(Finished { object, bytes, row_groups: self.row_groups })
     }
