@@ -9,9 +9,13 @@ use serde::Serialize;
 use crate::designs::{Carries, Design, LinesFrom, Mode, Packer, Setup, Way};
 use pixel_engine_core::limits::kinesis::DEFAULT_MAX_RECORD_SIZE;
 use pixel_engine_core::limits::lambda::MAX_BATCHING_WINDOW;
+use pixel_engine_kpl::HashKeys;
 
 /// Shards that AWS::Kinesis::Stream takes.
 const MAX_SHARDS: f64 = 100_000.0;
+
+/// A record of the template's streams has its key beside the data.
+const MAX_AGGREGATE_SIZE: usize = DEFAULT_MAX_RECORD_SIZE - HashKeys::KEY_LEN;
 
 /// A parameter of the template, spelled as CloudFormation does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,9 +39,7 @@ pub enum NotDeployable {
     #[error("a stream has {MAX_SHARDS} shards at most, and {0} are needed")]
     Shards(f64),
     /// Larger than a record of its stream.
-    #[error(
-        "an aggregate of {0} B is more than a record of the template's stream, which takes {DEFAULT_MAX_RECORD_SIZE} B"
-    )]
+    #[error("the template's streams take aggregates of {MAX_AGGREGATE_SIZE} B, and not of {0} B")]
     AggregateSize(usize),
     /// Longer than Lambda waits.
     #[error("a linger of {0} s is longer than Lambda collects a batch, {max} s", max = MAX_BATCHING_WINDOW.as_secs())]
@@ -73,7 +75,7 @@ pub fn parameters(setup: &Setup, design: &Design, aggregate_size: usize) -> Resu
         set(if stream.of == Carries::Lines { "LineShards" } else { "PackedShards" }, shards.to_string());
     }
     if design.streams.iter().any(|stream| stream.of == Carries::Aggregates) {
-        if aggregate_size > DEFAULT_MAX_RECORD_SIZE {
+        if aggregate_size > MAX_AGGREGATE_SIZE {
             return Err(NotDeployable::AggregateSize(aggregate_size));
         }
         set("AggregateSize", aggregate_size.to_string());
