@@ -21,56 +21,62 @@ const MADE: [&str; 9] = [
 
 #[test]
 fn moto_makes_its_part_of_a_design() {
+    let designs: [(&str, &[u64], bool); 5] =
+        [("1b", &[1], false), ("2a", &[3, 2], true), ("4a", &[3], true), ("5b", &[3, 1], true), ("6", &[1], false)];
+    let part = |design| {
+        let given = [("Design", design), ("CodeBucket", "code"), ("LineShards", "3"), ("PackedShards", "2")];
+        part_of(template(), &given, &MADE)
+    };
     let moto = moto();
     let put = json!({ "Bucket": "code", "Key": "pixel-engine-lambda.zip", "Body": "a zip" });
     moto.call("s3", &[("create_bucket", json!({ "Bucket": "code" })), ("put_object", put)]);
-    for (design, shards, is_lambda) in
-        [("1b", &[1][..], false), ("2a", &[3, 2], true), ("4a", &[3], true), ("5b", &[3, 1], true), ("6", &[1], false)]
-    {
-        let given = [("Design", design), ("CodeBucket", "code"), ("LineShards", "3"), ("PackedShards", "2")];
-        let name = format!("design-{design}");
-        let part = part_of(template(), &given, &MADE);
-        let wanted = part["Resources"].as_object().unwrap().len();
-        let stack = json!({ "StackName": name, "TemplateBody": part.to_string(), "Capabilities": ["CAPABILITY_IAM"] });
-        let of_stack = json!({ "StackName": name });
-        let replies = moto.call(
-            "cloudformation",
-            &[
-                ("create_stack", stack),
-                ("describe_stacks", of_stack.clone()),
-                ("describe_stack_resources", of_stack.clone()),
-            ],
-        );
-        assert_eq!(replies[1]["Stacks"][0]["StackStatus"], "CREATE_COMPLETE", "{design}");
-        let resources = replies[2]["StackResources"].as_array().unwrap();
-        assert_eq!(resources.len(), wanted, "{design}");
-        let id = |name: &str| {
-            let resource = resources.iter().find(|it| it["LogicalResourceId"] == name);
-            resource.map(|it| it["PhysicalResourceId"].as_str().expect("an id").to_owned())
-        };
-        let streams: Vec<_> = ["LineStream", "PackedStream"].into_iter().filter_map(id).collect();
-        let describe = |name: &String| ("describe_stream_summary", json!({ "StreamName": name }));
-        let replies = moto.call("kinesis", &streams.iter().map(describe).collect::<Vec<_>>());
+    let calls: Vec<_> = designs
+        .iter()
+        .flat_map(|(design, ..)| {
+            let (stack, part) = (json!({ "StackName": format!("design-{design}") }), part(design).to_string());
+            let mut create = stack.clone();
+            (create["TemplateBody"], create["Capabilities"]) = (part.into(), json!(["CAPABILITY_IAM"]));
+            [("create_stack", create), ("describe_stacks", stack.clone()), ("describe_stack_resources", stack)]
+        })
+        .collect();
+    let replies = moto.call("cloudformation", &calls);
+    let mut asked = (Vec::new(), Vec::new());
+    let stacks: Vec<_> = designs
+        .iter()
+        .zip(replies.chunks(3))
+        .map(|((design, ..), replies)| {
+            assert_eq!(replies[1]["Stacks"][0]["StackStatus"], "CREATE_COMPLETE", "{design}");
+            let resources = replies[2]["StackResources"].as_array().expect("resources");
+            assert_eq!(resources.len(), part(design)["Resources"].as_object().unwrap().len(), "{design}");
+            let id = |name: &str| {
+                let resource = resources.iter().find(|it| it["LogicalResourceId"] == name);
+                resource.map(|it| it["PhysicalResourceId"].as_str().expect("an id").to_owned())
+            };
+            let streams: Vec<_> = ["LineStream", "PackedStream"].into_iter().filter_map(id).collect();
+            let describe = |name: &String| ("describe_stream_summary", json!({ "StreamName": name }));
+            asked.0.extend(streams.iter().map(describe));
+            let function = id("Aggregator").zip(id("AggregatorBatches"));
+            if let Some((function, mapping)) = &function {
+                asked.1.push(("get_event_source_mapping", json!({ "UUID": mapping })));
+                asked.1.push(("get_function_configuration", json!({ "FunctionName": function })));
+            }
+            (streams, function.is_some())
+        })
+        .collect();
+    let mut of_streams = moto.call("kinesis", &asked.0).into_iter();
+    let mut of_functions = moto.call("lambda", &asked.1).into_iter();
+    for ((design, shards, is_lambda), (streams, has_function)) in designs.iter().zip(stacks) {
+        assert_eq!(*is_lambda, has_function, "{design}");
         // moto 5.2.5 leaves the mode out, and makes a stream without a number of shards of one.
-        let open =
-            replies.iter().map(|it| it["StreamDescriptionSummary"]["OpenShardCount"].as_u64().expect("a number"));
-        assert_eq!(open.collect::<Vec<_>>(), shards, "{design}");
-        let mapping = id("AggregatorBatches");
-        assert_eq!(mapping.is_some(), is_lambda);
-        if let Some(mapping) = mapping {
-            let function = id("Aggregator").expect("a function");
-            let replies = moto.call(
-                "lambda",
-                &[
-                    ("get_event_source_mapping", json!({ "UUID": mapping })),
-                    ("get_function_configuration", json!({ "FunctionName": function })),
-                ],
-            );
-            assert!(replies[0]["EventSourceArn"].as_str().unwrap().ends_with(&streams[0]), "{}", replies[0]);
-            let to = replies[1]["Environment"]["Variables"]["PIXEL_ENGINE_TO"].as_str().unwrap();
+        let open = of_streams.by_ref().take(streams.len());
+        let open = open.map(|it| it["StreamDescriptionSummary"]["OpenShardCount"].as_u64().expect("a number"));
+        assert_eq!(open.collect::<Vec<_>>(), *shards, "{design}");
+        if has_function {
+            let (mapping, function) = (of_functions.next().expect("a reply"), of_functions.next().expect("a reply"));
+            assert!(mapping["EventSourceArn"].as_str().unwrap().ends_with(&streams[0]), "{mapping}");
+            let to = function["Environment"]["Variables"]["PIXEL_ENGINE_TO"].as_str().unwrap();
             assert_eq!(to.starts_with("kinesis://arn:aws:kinesis:"), streams.len() == 2, "{to}");
         }
-        moto.call("cloudformation", &[("delete_stack", of_stack)]);
     }
 }
 
