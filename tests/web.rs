@@ -1,5 +1,6 @@
 //! `deploy/web/`: the script for pages in a real browser, against the pixel of `run`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +12,7 @@ use serde_json::Value;
 use crate::browser::Browser;
 use crate::network::Sidecar;
 use crate::peers::is_installed;
-use crate::support::{Workspace, wait_until};
+use crate::support::{Workspace, run, wait_until};
 
 /// What the files name, and a test replaces.
 const HOST: &str = "https://d111111abcdef8.cloudfront.net";
@@ -168,9 +169,23 @@ fn pages_send_what_they_say_and_an_id_only_with_consent() {
     let expected: Vec<&Value> = expected.iter().map(|(event, path)| of(event, path)[0]).collect();
     assert_eq!(with_id.len(), expected.len(), "{with_id:#?}");
     assert!(expected.iter().all(|hit| with_id.contains(hit)), "{with_id:#?}");
+    let expected =
+        [("cart", 2), ("consent", 1), ("hide", 5), ("view", 6), ("withdrawn", 1), ("news letter / - / a&b=100%", 4)];
+    assert_eq!(reported(&test), expected.map(|(name, count)| (name.to_owned(), count)).into());
 }
 
-/// Reports find in it what they look for.
+/// What a report makes of these lines, without any settings.
+fn reported(test: &Sidecar) -> BTreeMap<String, u64> {
+    let mut command = test.workspace.command(&["report", "-", "--json"]);
+    let report = run(&mut command, &test.arrived().concat()).ok();
+    let report: Value = serde_json::from_slice(&report.stdout).expect("JSON");
+    let tables = report["tables"].as_array().expect("tables").iter();
+    let tables = tables.filter(|table| ["events", "campaigns"].iter().any(|name| table["name"] == *name));
+    let rows = tables.flat_map(|table| table["rows"].as_array().expect("rows"));
+    rows.map(|row| (row["name"].as_str().expect("a name").to_owned(), row["beacons"].as_u64().expect("a number")))
+        .collect()
+}
+
 #[test]
 fn without_scripts_an_image_is_sent() {
     if !is_installed("the image for pages without scripts", &["chromium"], "chromium") {
