@@ -56,11 +56,17 @@ addEventListener("load", async () => {
 type Hits = BTreeMap<(String, String), usize>;
 
 /// Ends with the test: chromium, and every process that it started.
-struct Browser(Child);
+pub(crate) struct Browser(Child);
 
 impl Browser {
-    fn open(url: &str, profile: &std::path::Path) -> Browser {
+    pub(crate) fn open(url: &str, profile: &std::path::Path) -> Browser {
+        Browser::open_with(&[], url, profile)
+    }
+
+    /// With more flags.
+    pub(crate) fn open_with(flags: &[&str], url: &str, profile: &std::path::Path) -> Browser {
         let mut browser = Command::new("chromium");
+        browser.args(flags);
         browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
         // Without it, headless chromium would write down what it is asked for, and end.
         browser.arg("--remote-debugging-port=0").arg(format!("--user-data-dir={}", profile.display())).arg(url);

@@ -108,3 +108,7 @@ mod spool;
 mod stop;
 /// A folder for each test, the binary, and what it delivered.
 mod support;
+/// The tracking pixel as a template of CloudFormation.
+mod template;
+/// The script for pages, in a real browser.
+mod web;

@@ -187,6 +187,15 @@ impl Workspace {
         Run { summary: fs::read(self.path("summary.json")).ok(), ..run }
     }
 
+    /// Lines of a log as JSON lines, by the binary.
+    pub(crate) fn as_json(lines: &[u8]) -> Vec<Value> {
+        let decoding = Workspace::new();
+        decoding.ingest_from(&["-", "--encode", "jsonl"], lines).ok();
+        let text = decoding.objects(OUT).into_iter().flat_map(|object| object.bytes).collect();
+        let text = String::from_utf8(text).expect("JSON is UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+    }
+
     /// Every object below the folder, in the order of delivery.
     pub(crate) fn objects(&self, folder: &str) -> Vec<Object> {
         let mut paths = files_below(&self.path(folder));

@@ -3,6 +3,7 @@
 mod answer;
 mod page;
 mod table;
+mod template;
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -138,6 +139,14 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "S", default_value_t = 1, requires = "simulate")]
     seed: u64,
 
+    /// Write the parameters with which deploy/cloudformation/pixel.yaml makes the cheapest design
+    #[arg(long, value_name = "PATH")]
+    template: Option<PathBuf>,
+
+    /// The design for `--template`, by its name in the table: 2a
+    #[arg(long, value_name = "NAME", requires = "template")]
+    design: Option<String>,
+
     /// Write a page with charts, which needs no network
     #[arg(long, value_name = "PATH")]
     html: Option<PathBuf>,
@@ -187,7 +196,8 @@ impl Plan {
             ),
             Err(error) => return failed(&error.to_string()),
         };
-        let workload = match self.workload(schemas) {
+        let aggregate_size = self.aggregate_size();
+        let workload = match self.workload(schemas, aggregate_size) {
             Ok(workload) => workload,
             Err(message) => return failed(&message),
         };
@@ -213,6 +223,11 @@ impl Plan {
             if let Err(error) = plan.simulate(scenario) {
                 return failed(&error.to_string());
             }
+        }
+        if let Some(path) = &self.template
+            && let Err(message) = template::write(path, &plan, self.design.as_deref(), aggregate_size)
+        {
+            return failed(&message);
         }
         if let Some(path) = &self.html
             && let Err(error) = fs::write(path, page::page(&plan))
@@ -267,7 +282,8 @@ impl Plan {
         file.region(&self.region)
     }
 
-    fn workload(&self, schemas: Schemas) -> Result<Workload, String> {
+    /// The most bytes of an aggregate.
+    fn aggregate_size(&self) -> usize {
         let aggregates =
             Settings { container: Some(ContainerKind::Kpl), record_size: self.aggregate_size, ..Settings::default() };
         let aggregates = aggregates.validate().map_err(|error| {
@@ -275,8 +291,10 @@ impl Plan {
                 format!("--aggregate-size{}", value.map_or(String::new(), |value| format!(" {value}")))
             })
         });
-        let aggregate_size =
-            aggregates.unwrap_or_else(|message| usage_error("plan", &message)).container().record_size();
+        aggregates.unwrap_or_else(|message| usage_error("plan", &message)).container().record_size()
+    }
+
+    fn workload(&self, schemas: Schemas, aggregate_size: usize) -> Result<Workload, String> {
         if let Some(bytes) = self.line_bytes {
             return Ok(Workload::stated(bytes).with_aggregates(aggregate_size));
         }

@@ -160,6 +160,8 @@ pub mod kinesis {
 
 /// AWS Lambda.
 pub mod lambda {
+    use std::time::Duration;
+
     use super::MIB;
 
     /// The largest reply of a function that is waited for: "6 MB", which is 6 MiB.
@@ -178,6 +180,12 @@ pub mod lambda {
     /// Source: event source mappings in the Lambda developer guide; "large records" in the Kinesis
     /// developer guide.
     pub const MAX_BATCH_DATA: usize = 4_400_000;
+
+    /// The longest that a batch is collected for.
+    ///
+    /// Source: `MaximumBatchingWindowInSeconds` of an event source mapping in the Lambda API
+    /// reference.
+    pub const MAX_BATCHING_WINDOW: Duration = Duration::from_secs(300);
 }
 
 /// The regions in which AWS starts with higher quotas. Source: Firehose quotas, Kinesis quotas.

@@ -31,6 +31,7 @@ pub mod measure;
 pub mod prices;
 pub mod rate;
 pub mod simulate;
+pub mod template;
 pub mod workload;
 
 use std::collections::BTreeSet;
