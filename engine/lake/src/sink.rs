@@ -19,9 +19,6 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::file::{ChunkWriter, Finished, Layout, ParquetFile};
 use crate::folders::Folders;
 
-/// Bytes of rows that are written at a time: enough to share among threads, few enough to stay near
-/// a core while column after column reads them.
-const BATCH_LEN: usize = 2 << 20;
 /// Bytes of a row group, compressed, at which it ends: a few hundred thousand rows.
 const GROUP_LEN: usize = 32 << 20;
 /// Rows of a row group at most, where they compress very well.
@@ -69,8 +66,6 @@ pub struct Parquet {
     folders: Folders,
     /// By the number of their folder.
     files: BTreeMap<usize, OpenFile>,
-    waiting: Vec<Record>,
-    waiting_len: usize,
     rows_since_look: usize,
     /// Batches that were written.
     batches: u64,
@@ -109,8 +104,6 @@ impl Parquet {
             options,
             folders: Folders::new(table),
             files: BTreeMap::new(),
-            waiting: Vec::new(),
-            waiting_len: 0,
             rows_since_look: 0,
             batches: 0,
             begun: 0,
@@ -120,12 +113,10 @@ impl Parquet {
         })
     }
 
-    /// Writes the records that wait.
-    fn write_waiting(&mut self) -> Result<(), SinkError> {
-        let records = std::mem::take(&mut self.waiting);
-        self.waiting_len = 0;
+    /// Writes the rows of the record to the files of their folders.
+    fn write(&mut self, record: Record) -> Result<(), SinkError> {
         self.batches += 1;
-        let shares = shares(&records, self.columns, &mut self.folders);
+        let shares = shares(&record, self.columns, &mut self.folders);
         for &folder in shares.keys() {
             if !self.files.contains_key(&folder) {
                 let file = self.begin(folder)?;
@@ -133,17 +124,16 @@ impl Parquet {
             }
         }
         self.write_columns(&shares)?;
-        self.rows_since_look += shares.values().map(|share| share.rows.len()).sum::<usize>();
-        let records_of: Vec<(usize, Vec<usize>)> =
-            shares.into_iter().map(|(folder, share)| (folder, share.records)).collect();
-        let receipts: Vec<Arc<Receipt>> = records.into_iter().map(|record| Arc::new(record.into_receipt())).collect();
-        for (folder, records) in records_of {
+        self.rows_since_look += shares.values().map(Vec::len).sum::<usize>();
+        let folders: Vec<usize> = shares.into_keys().collect();
+        let receipt = Arc::new(record.into_receipt());
+        for folder in folders {
             let file = self.files.get_mut(&folder).expect("it was opened above");
-            file.receipts.extend(records.into_iter().map(|number| Arc::clone(&receipts[number])));
+            file.receipts.push(Arc::clone(&receipt));
             file.last_batch = self.batches;
         }
-        // Each file has its own now.
-        drop(receipts);
+        // Only files have it now.
+        drop(receipt);
         if self.rows_since_look >= ROWS_BETWEEN_LOOKS {
             self.rows_since_look = 0;
             self.keep_within_bounds()?;
@@ -161,8 +151,8 @@ impl Parquet {
     }
 
     /// Each column of each file on its own, on all threads.
-    fn write_columns(&mut self, shares: &BTreeMap<usize, Share<'_>>) -> Result<(), SinkError> {
-        let files = self.files.iter_mut().filter_map(|(folder, open)| Some((open, &shares.get(folder)?.rows)));
+    fn write_columns(&mut self, shares: &BTreeMap<usize, Vec<Row<'_>>>) -> Result<(), SinkError> {
+        let files = self.files.iter_mut().filter_map(|(folder, open)| Some((open, shares.get(folder)?)));
         let tasks: Vec<(&mut ChunkWriter, &[Row<'_>], &str)> = files
             .flat_map(|(OpenFile { file, name, .. }, rows)| {
                 file.columns(rows.len()).iter_mut().map(|column| (column, rows.as_slice(), name.as_str()))
@@ -233,24 +223,16 @@ impl Parquet {
 
 impl Sink for Parquet {
     fn ship(&mut self, record: Record) -> Result<(), SinkError> {
-        self.or_fail(|parquet| {
-            parquet.waiting_len += record.data_len();
-            parquet.waiting.push(record);
-            if parquet.waiting_len >= BATCH_LEN { parquet.write_waiting() } else { Ok(()) }
-        })
+        self.or_fail(|parquet| parquet.write(record))
     }
 
-    /// Writes what waits, and publishes the files that are old enough.
+    /// Publishes the files that are old enough.
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.or_fail(|parquet| {
-            parquet.write_waiting()?;
-            parquet.keep_within_bounds()
-        })
+        self.or_fail(Parquet::keep_within_bounds)
     }
 
     fn close(&mut self) -> Result<(), SinkError> {
         self.or_fail(|parquet| {
-            parquet.write_waiting()?;
             let folders: Vec<usize> = parquet.files.keys().copied().collect();
             folders.into_iter().try_for_each(|folder| parquet.publish(folder))
         })
@@ -270,38 +252,28 @@ impl Sink for Parquet {
     }
 }
 
-/// The rows that go to one folder.
-#[derive(Default)]
-struct Share<'a> {
-    rows: Vec<Row<'a>>,
-    /// The records that they are of.
-    records: Vec<usize>,
-}
-
-/// The rows of some records, by the number of their folder.
-fn shares<'a>(records: &'a [Record], columns: usize, folders: &mut Folders) -> BTreeMap<usize, Share<'a>> {
+/// The rows of a record by the number of their folder.
+fn shares<'a>(record: &'a Record, columns: usize, folders: &mut Folders) -> BTreeMap<usize, Vec<Row<'a>>> {
     let mut shares = BTreeMap::new();
     // Most lines come in the order of their time.
-    let mut current = (usize::MAX, Share::default());
-    for (number, record) in records.iter().enumerate() {
-        for mut bytes in record.chunks() {
-            while let Some((row, rest)) = Row::split_first(bytes, columns) {
-                bytes = rest;
-                let folder = folders.number_of(&row);
-                if folder != current.0 {
-                    let next = (folder, shares.remove(&folder).unwrap_or_default());
-                    let (before, share) = std::mem::replace(&mut current, next);
-                    shares.insert(before, share);
-                }
-                current.1.rows.push(row);
-                if current.1.records.last() != Some(&number) {
-                    current.1.records.push(number);
+    let (mut current, mut rows) = (None, Vec::new());
+    for mut bytes in record.chunks() {
+        while let Some((row, rest)) = Row::split_first(bytes, columns) {
+            bytes = rest;
+            let folder = folders.number_of(&row);
+            if current != Some(folder) {
+                let next = shares.remove(&folder).unwrap_or_default();
+                let before = std::mem::replace(&mut rows, next);
+                if let Some(folder) = current.replace(folder) {
+                    shares.insert(folder, before);
                 }
             }
+            rows.push(row);
         }
     }
-    shares.insert(current.0, current.1);
-    shares.retain(|_, share| !share.rows.is_empty());
+    if let Some(folder) = current {
+        shares.insert(folder, rows);
+    }
     shares
 }
 

@@ -414,8 +414,9 @@ impl Config {
     }
 }
 
-/// Bytes of rows that go to a file at a time.
-const ROWS_SIZE: usize = 1 << 20;
+/// Bytes of rows that go to files at a time: what stays in a core's own cache while one column after
+/// the other is read from them.
+const ROWS_SIZE: usize = 512 << 10;
 /// The longest row: of a line that is as long as a block can be, and whose query stands there twice
 /// with the lengths of its names and values.
 const MAX_ROW_LEN: usize = 1 << 30;
@@ -440,8 +441,8 @@ impl Container {
     /// How records are compressed.
     pub fn codec(&self) -> Codec {
         match self {
-            Container::Lines { codec, .. } | Container::Parquet { codec, .. } => *codec,
-            Container::Kpl { .. } => Codec::None,
+            Container::Lines { codec, .. } => *codec,
+            Container::Kpl { .. } | Container::Parquet { .. } => Codec::None,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::sink::null::Null;
 use crate::sink::{Sink, SinkError};
 use crate::source::{Files, Input};
 use pixel_engine_kpl as kpl;
+use pixel_engine_log::encode::row::Row;
 
 fn error_of(settings: &Settings) -> ConfigError {
     settings.validate().expect_err("these settings do not go together")
@@ -30,6 +31,10 @@ fn settings() -> Settings {
 
 fn kpl() -> Settings {
     Settings { container: Some(ContainerKind::Kpl), ..settings() }
+}
+
+fn parquet() -> Settings {
+    Settings { encode: Some(EncodingKind::Parquet), ..settings() }
 }
 
 fn text(text: &str) -> Option<String> {
@@ -301,6 +306,10 @@ fn names_must_exist() {
         (Key::Compress, "compress: `zstd:99` is not", Settings { compress: text("zstd:99"), ..settings() }),
         (Key::Select, "select: unknown field `c-ipp`", Settings { select: text("c-ipp"), ..settings() }),
         (Key::Select, "select: the selection is empty", Settings { select: text(""), ..settings() }),
+        (Key::Column, "column: unknown field `c-ipp`", Settings { column: vec!["c-ipp".into()], ..parquet() }),
+        (Key::PartitionBy, "partition_by: `c-ip` is selected twice", {
+            Settings { partition_by: text("c-ip,c-ip"), ..parquet() }
+        }),
         (Key::Match, "match: `c-ip` is not of the form", Settings { matches: vec!["c-ip".into()], ..settings() }),
         (Key::PartitionBy, "partition_by: `query.` needs", Settings { partition_by: text("query."), ..kpl() }),
     ] {
@@ -312,6 +321,36 @@ fn names_must_exist() {
     assert_eq!(of_service.target(), &Target::Stdout(None));
     let of_stream = Settings { to: text("stdout:hits"), ..settings() }.validate().unwrap();
     assert_eq!(of_stream.target(), &Target::Stdout(text("hits")));
+}
+
+#[test]
+fn files_of_columns_go_to_a_folder_and_are_no_records() {
+    let config = parquet().validate().unwrap();
+    let Container::Parquet { table, codec, .. } = config.container() else { panic!("{:?}", config.container()) };
+    // Those of the fields that logs usually have, the query's parameters, and what is left.
+    assert_eq!((table.columns().len(), *codec), (48, Codec::Zstd(3)));
+    assert_eq!(config.in_force(Key::Encode).as_deref(), Some("\"parquet\""));
+    assert_eq!(config.in_force(Key::RecordSize), None);
+    let with_folders = Settings { column: vec!["query.u".into()], partition_by: text("cs-protocol"), ..parquet() };
+    let Container::Parquet { table, .. } = with_folders.validate().unwrap().container().clone() else { panic!() };
+    let folders = table.columns().iter().filter(|column| column.is_folder()).map(|column| column.name());
+    assert_eq!((table.columns().len(), folders.collect::<Vec<_>>()), (49, vec!["cs_protocol"]));
+    for (key, part, settings) in [
+        (Key::Encode, "encode = parquet does not go with to:", Settings { to: text("firehose://hits"), ..parquet() }),
+        (Key::Encode, "encode = parquet does not go with to:", Settings { to: text("null:"), ..parquet() }),
+        (Key::Container, "container does not go with encode = parquet:", {
+            Settings { container: Some(ContainerKind::Lines), ..parquet() }
+        }),
+        (Key::RecordSize, "record_size does not", Settings { record_size: Some(100_000), ..parquet() }),
+        (Key::Column, "column needs encode = parquet:", Settings { column: vec!["query.u".into()], ..settings() }),
+        (Key::Column, "column does not go with select:", {
+            Settings { column: vec!["query.u".into()], select: text("c-ip"), ..parquet() }
+        }),
+    ] {
+        let error = error_of(&settings);
+        assert_eq!(error.key(), key, "{error}");
+        assert!(error.to_string().starts_with(part), "{error}");
+    }
 }
 
 #[test]
@@ -389,7 +428,8 @@ fn settings_are_read_from_numbers_and_from_text() {
     assert_eq!(typed, as_text);
     typed.validate().unwrap();
     let given: BTreeSet<Key> = Key::ALL.iter().copied().filter(|&key| typed.clone().unset(key)).collect();
-    assert_eq!(given.len(), Key::ALL.len() - 2, "partition_by does not go with lines, hash_key_file not with hash_key");
+    let others = "partition_by does not go with lines, hash_key_file not with hash_key, column not with jsonl";
+    assert_eq!(given.len(), Key::ALL.len() - 3, "{others}");
 
     let one: Settings =
         serde_json::from_value(json!({ "match": "c-ip=1*", "linger": 0, "rate_limit": "none" })).unwrap();
@@ -446,6 +486,7 @@ impl Settings {
             Key::Quarantine => was_given(&mut self.quarantine),
             Key::Encode => was_given(&mut self.encode),
             Key::Select => was_given(&mut self.select),
+            Key::Column => !std::mem::take(&mut self.column).is_empty(),
             Key::To => was_given(&mut self.to),
             Key::Container => was_given(&mut self.container),
             Key::PartitionBy => was_given(&mut self.partition_by),
@@ -521,6 +562,16 @@ impl Sink for Memory {
     }
 }
 
+/// The bytes of each row.
+fn rows(mut bytes: &[u8], columns: usize) -> Vec<Vec<u8>> {
+    let mut rows = Vec::new();
+    while let Some((_, rest)) = Row::split_first(bytes, columns) {
+        rows.push(bytes[..bytes.len() - rest.len()].to_vec());
+        bytes = rest;
+    }
+    rows
+}
+
 impl Memory {
     /// The lines that a consumer would find, sorted.
     fn lines(&self, container: &Container) -> Vec<Vec<u8>> {
@@ -542,7 +593,10 @@ impl Memory {
                 }
                 _ => text,
             };
-            lines.extend(text.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec));
+            match container {
+                Container::Parquet { table, .. } => lines.extend(rows(&text, table.columns().len())),
+                _ => lines.extend(text.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec)),
+            }
         }
         lines.sort();
         lines
@@ -584,6 +638,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         seldom(texts(&["timestamp,query.n", "c-ip uri-path", "timestamp,timestamp", "c-ipp"])),
         seldom(names::<QueryEncodingKind>()),
         seldom(prop_oneof![6 => 1..1_000_u64, 1 => Just(0), 1 => 100_000_001..u64::MAX]),
+        seldom(texts(&["query.n", "uri-path", "query.", "c-ipp"])),
     );
     let records = (
         seldom(texts(&["null:", "stdout:", "dir:out", "firehose://hits", "kinesis://hits", "s3://hits", "kinesis://"])),
@@ -651,6 +706,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         on_bad_line: what.3,
         encode: what.4,
         select: what.5,
+        column: what.8.into_iter().collect(),
         to: records.0,
         container: records.1,
         partition_by: records.2,

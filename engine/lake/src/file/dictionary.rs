@@ -1,6 +1,6 @@
 //! The different values of a column chunk, each with a number.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -54,6 +54,13 @@ struct Entry {
     page: u32,
 }
 
+#[inline]
+fn hash_of(hasher: &FixedState, value: &[u8]) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write(value);
+    state.finish()
+}
+
 /// A value's number, and what is to be known of it.
 pub(super) struct Found {
     pub(super) number: u32,
@@ -91,12 +98,12 @@ impl Dictionary {
             let Entry { start, end, .. } = entries[number as usize];
             &bytes[start as usize..end as usize]
         };
-        let hash = hasher.hash_one(value);
+        let hash = hash_of(hasher, value);
         let number = match numbers.find(hash, |&number| text(number) == value) {
             Some(&number) => number,
             None => {
                 let number = entries.len() as u32;
-                numbers.insert_unique(hash, number, |&number| hasher.hash_one(text(number)));
+                numbers.insert_unique(hash, number, |&number| hash_of(hasher, text(number)));
                 plain.append(value, bytes);
                 let end = bytes.len() as u32;
                 entries.push(Entry { start: end - value.len() as u32, end, page: u32::MAX });

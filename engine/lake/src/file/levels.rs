@@ -23,9 +23,7 @@ pub(super) fn append_hybrid<T: Copy + PartialEq + Into<u32>>(values: &[T], bit_w
             continue;
         }
         append_packed(&values[packed_from..at], bit_width, out);
-        append_varint((run as u64) << 1, out);
-        let bytes = value.into().to_le_bytes();
-        out.extend_from_slice(&bytes[..bit_width.div_ceil(8) as usize]);
+        append_run(value, run, bit_width, out);
         at += run;
         packed_from = at;
     }
@@ -39,6 +37,21 @@ pub(super) fn append_levels(levels: &[u8], max: u8, out: &mut Vec<u8>) {
     append_hybrid(levels, bit_width(max.into()), out);
     let len = (out.len() - from - 4) as u32;
     out[from..from + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// The same for `count` levels that are all the same.
+pub(super) fn append_uniform_levels(level: u8, count: usize, max: u8, out: &mut Vec<u8>) {
+    let from = out.len();
+    out.extend_from_slice(&[0; 4]);
+    append_run(level, count, bit_width(max.into()), out);
+    let len = (out.len() - from - 4) as u32;
+    out[from..from + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+fn append_run<T: Into<u32>>(value: T, count: usize, bit_width: u32, out: &mut Vec<u8>) {
+    append_varint((count as u64) << 1, out);
+    let bytes = value.into().to_le_bytes();
+    out.extend_from_slice(&bytes[..bit_width.div_ceil(8) as usize]);
 }
 
 /// Groups of 8, the last one filled with zeros.
@@ -133,5 +146,8 @@ mod tests {
         append_levels(&[1; 20_000], 1, &mut out);
         assert_eq!(out.len(), 8);
         assert_eq!(out[..4], [4, 0, 0, 0]);
+        let mut same = Vec::new();
+        append_uniform_levels(1, 20_000, 1, &mut same);
+        assert_eq!(same, out);
     }
 }

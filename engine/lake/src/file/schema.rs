@@ -76,9 +76,9 @@ fn leaves(index: usize, column: &Column) -> Vec<Leaf> {
         column: index,
         part,
         column_type: column.column_type(),
-        // No two requests have the same id.
-        has_dictionary: !is_id,
-        has_filter: is_id || is_promoted,
+        // No two requests have the same id, and few the same time.
+        has_dictionary: !is_id && column.column_type() != ColumnType::Timestamp,
+        has_filter: is_promoted,
     };
     match column.column_type() {
         ColumnType::Map => vec![leaf(Part::Names), leaf(Part::Texts)],
