@@ -90,6 +90,10 @@ mod report_page;
 mod report_use;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
+/// Objects in buckets.
+mod s3;
+/// Objects as inputs.
+mod s3_read;
 /// A stream of single lines, Lambda, a stream of aggregates: all of it on this machine.
 mod second_picture;
 /// What no output may ever hold.

@@ -80,6 +80,8 @@ pub(crate) struct Shipping {
     pub(crate) records_failed: BTreeMap<String, u64>,
     pub(crate) records_possibly_duplicated: u64,
     pub(crate) throttles: u64,
+    pub(crate) objects: u64,
+    pub(crate) parts: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) latency_p50_ms: f64,
     pub(crate) latency_p99_ms: f64,

@@ -50,8 +50,9 @@ impl Reach {
 /// An error of the way to a stream, with the flags that would mend it.
 pub(crate) fn of_aws(error: &aws::Error) -> String {
     match error {
-        aws::Error::NoRegion { stream } => {
-            format!("{stream}: no region: give --region, set AWS_REGION, or name the stream by its ARN")
+        aws::Error::NoRegion { target, takes_arn } => {
+            let or = if *takes_arn { ", or name the stream by its ARN" } else { "" };
+            format!("{target}: no region: give --region, set AWS_REGION{or}")
         }
         aws::Error::Sink(error) => of_sink(error),
         error => error.to_string(),

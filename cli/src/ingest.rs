@@ -18,7 +18,7 @@ use pixel_engine::spool;
 
 use crate::aws::{Reach, of_aws, of_sink};
 use crate::only_bad_lines::only_bad_lines;
-use crate::settings::{Deliver, Keep, Lines, Privacy, config};
+use crate::settings::{Deliver, Keep, Lines, Objects, Privacy, config};
 use crate::summary::Table;
 use crate::{Outcome, inputs, progress, stop_on_signals, usage_error};
 
@@ -35,7 +35,8 @@ use crate::{Outcome, inputs, progress, stop_on_signals, usage_error};
   pixel-engine ingest logs/ --to stdout: --container kpl
   pixel-engine ingest logs/ --resume logs.checkpoint")]
 pub(crate) struct Ingest {
-    /// Files, folders or globs; standard input without any, or for `-`
+    /// Files, folders, globs, or `s3://BUCKET/KEY` with a key, a prefix or a glob; standard input
+    /// without any, or for `-`
     #[arg(value_name = "INPUT")]
     inputs: Vec<String>,
 
@@ -57,6 +58,9 @@ pub(crate) struct Ingest {
     reach: Reach,
 
     #[command(flatten)]
+    objects: Objects,
+
+    #[command(flatten)]
     deliver: Deliver,
 
     #[command(flatten)]
@@ -65,7 +69,7 @@ pub(crate) struct Ingest {
 
 impl Ingest {
     pub(crate) fn run(self) -> Outcome {
-        let settings = self.deliver.settings(self.keep.settings(Settings::default()));
+        let settings = self.deliver.settings(self.objects.settings(self.keep.settings(Settings::default())));
         let settings = self.reach.settings(self.lines.settings(self.privacy.settings(settings)));
         match self.ingest(&config("ingest", &settings)) {
             Ok(outcome) => outcome,
@@ -117,12 +121,12 @@ impl Ingest {
     }
 
     fn inputs(&self, config: &Config, failed: &mut bool) -> Vec<Input> {
-        let (mut inputs, missing) = inputs::of_arguments(&self.inputs);
+        let (mut inputs, missing) = inputs::of_arguments(&self.inputs, config.connection());
         *failed |= missing;
         if let Some(checkpoint) = config.checkpoint().and_then(|path| fs::canonicalize(path).ok()) {
             // It may be in the folder of the logs, but it is not a log.
             let is_log = |input: &Input| match input {
-                Input::Stdin => true,
+                Input::Stdin | Input::Object(_) => true,
                 Input::File(path) => fs::canonicalize(path).map_or(true, |path| path != checkpoint),
             };
             let found = inputs.len();
@@ -138,9 +142,21 @@ impl Ingest {
     fn tell_where(&self, checkpoint: &Checkpoint, inputs: &[Input]) -> u64 {
         let (mut left, mut done) = (0, 0);
         for input in inputs {
-            let Input::File(path) = input else { continue };
+            let file = match input {
+                Input::Stdin => continue,
+                Input::File(path) => OpenFile::open(path),
+                Input::Object(object) if checkpoint.has_all_of(&**object) => {
+                    done += 1;
+                    continue;
+                }
+                // Its head takes a request, which the reader makes anyway.
+                Input::Object(object) => {
+                    left += object.size();
+                    continue;
+                }
+            };
             // The reader reports one that cannot be opened.
-            let Ok(file) = OpenFile::open(path) else { continue };
+            let Ok(file) = file else { continue };
             let (standing, ahead) = (checkpoint.standing(&file), checkpoint.bytes_ahead(&file));
             left += standing.bytes_left(&file);
             match standing {
@@ -171,7 +187,7 @@ impl Ingest {
             }
         }
         // What the format leaves open, the first file decides.
-        let is_json = matches!(inputs, [file @ Input::File(_), ..] if file.begins_with(b'{'));
+        let is_json = matches!(inputs, [file @ (Input::File(_) | Input::Object(_)), ..] if file.begins_with(b'{'));
         sink::open(config, is_json, Arc::default(), Arc::clone(stop)).map_err(of_open)
     }
 
@@ -211,8 +227,10 @@ impl Ingest {
         }
         if !self.quiet {
             eprintln!("{}", Table(&report.summary));
-            if let (Target::Dir(folder), 1..) = (config.target(), report.summary.records) {
-                eprintln!("objects   below {}", folder.display());
+            match (config.target(), report.summary.records) {
+                (Target::Dir(folder), 1..) => eprintln!("objects   below {}", folder.display()),
+                (Target::S3(uri), 1..) => eprintln!("objects   below {uri}"),
+                _ => {}
             }
             if let (Target::Stream(stream), Some(spool), 1..) =
                 (config.target(), config.spool(), report.summary.lines_spooled)
@@ -251,6 +269,7 @@ fn checkpoint(config: &Config, inputs: &[Input]) -> Result<Option<Checkpoint>, C
     // error.
     let is_pipe = |input: &&Input| match input {
         Input::Stdin => true,
+        Input::Object(_) => false,
         Input::File(path) => fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
     };
     if let Some(pipe) = inputs.iter().find(is_pipe) {

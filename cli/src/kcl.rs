@@ -17,7 +17,7 @@ use signal_hook::flag;
 use crate::aws::{Reach, of_sink};
 use crate::ingest::of_open;
 use crate::only_bad_lines::only_bad_lines;
-use crate::settings::{Deliver, Lines, Privacy, config};
+use crate::settings::{Deliver, Lines, Objects, Privacy, config};
 use crate::summary::LinesSum;
 use crate::{Outcome, usage_error};
 
@@ -59,6 +59,9 @@ pub(crate) struct Kcl {
 
     #[command(flatten)]
     reach: Reach,
+
+    #[command(flatten)]
+    objects: Objects,
 
     #[command(flatten)]
     deliver: Deliver,
@@ -106,7 +109,7 @@ enum Metrics {
 
 impl Kcl {
     pub(crate) fn run(self) -> Outcome {
-        let settings = self.deliver.settings(Settings::default());
+        let settings = self.deliver.settings(self.objects.settings(Settings::default()));
         let settings = self.reach.settings(self.lines.settings(self.privacy.settings(settings)));
         if settings.resume.is_some() {
             refuse("--resume has no place here: the checkpoint of a shard is in the daemon's lease table");

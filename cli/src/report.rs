@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::tz::TimeZone;
 use pixel_engine::agents::Agents;
-use pixel_engine::config::{Config, OnBadLine, Settings, parse_duration};
+use pixel_engine::config::{Config, Connection, OnBadLine, Settings, parse_duration};
 use pixel_engine::observe::Observed;
 use pixel_engine::progress::Progress;
 use pixel_engine::quarantine::Quarantine;
@@ -46,7 +46,8 @@ use uses::Uses;
   pixel-engine report day-1/ --salt-file salt --save day-1.state
   pixel-engine report --merge day-1.state --merge day-2.state --salt-file salt")]
 pub(crate) struct Report {
-    /// Files, folders or globs; standard input without any, or for `-`
+    /// Files, folders, globs, or `s3://BUCKET/KEY` with a key, a prefix or a glob; standard input
+    /// without any, or for `-`
     #[arg(value_name = "INPUT")]
     inputs: Vec<String>,
 
@@ -260,7 +261,7 @@ impl Report {
             live::of_run(beacons, &counts, view, stop, || run.to(&mut sink, &mut quarantine))
                 .map_err(|error| format!("terminal: {error}"))?
         } else {
-            let (inputs, missing) = inputs::of_arguments(&self.inputs);
+            let (inputs, missing) = inputs::of_arguments(&self.inputs, &Connection::default());
             ended.failed |= missing;
             let total = inputs.iter().map(Input::size).sum();
             let run = run.source(Files::new(inputs));

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use pixel_engine::config::{
     Choice, Config, ContainerKind, EncodingKind, HashFunction, Key, Linger, OnBadLine, QueryEncodingKind, RateLimit,
-    Secret, Settings, WhenFull, parse_duration, parse_size,
+    Secret, ServerSideEncryption, Settings, WhenFull, parse_duration, parse_size,
 };
 use pixel_engine::sink::limits::Counted;
 use pixel_engine::source::Format;
@@ -52,8 +52,9 @@ pub(crate) struct Lines {
     #[command(flatten)]
     reading: Reading,
 
-    /// Where to deliver: `firehose://STREAM` and `kinesis://STREAM` (name or ARN) send, `dir:PATH`
-    /// writes objects as Firehose would, `stdout:[STREAM]` API requests, `null:` nothing
+    /// Where to deliver: `firehose://STREAM` and `kinesis://STREAM` (name or ARN) send,
+    /// `s3://BUCKET/PREFIX/` and `dir:PATH` write objects as Firehose would, `stdout:[STREAM]` API
+    /// requests, `null:` nothing
     /// [default: dir:pixel-engine-out]
     #[arg(long, value_name = "TARGET")]
     to: Option<String>,
@@ -156,9 +157,27 @@ pub(crate) struct Privacy {
     replace: Vec<String>,
 }
 
+/// How objects are written.
+#[derive(Args)]
+#[command(next_help_heading = "Objects of s3:// and dir:")]
+pub(crate) struct Objects {
+    /// How long an object may be open, from 1s: its lines count as delivered when it is complete
+    /// [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    buffering_interval: Option<Duration>,
+
+    /// How S3 encrypts objects [default: as the bucket says]
+    #[arg(long, value_name = "HOW", value_parser = choice::<ServerSideEncryption>())]
+    sse: Option<ServerSideEncryption>,
+
+    /// The KMS key for that: its id, ARN or alias [default: the account's own for S3]
+    #[arg(long, value_name = "KEY")]
+    sse_kms_key_id: Option<String>,
+}
+
 /// How to deliver.
 #[derive(Args)]
-#[command(next_help_heading = "Delivery to firehose:// and kinesis://")]
+#[command(next_help_heading = "Delivery to AWS")]
 pub(crate) struct Deliver {
     /// Requests on the way at a time, 1 to 1024 [default: 4]
     #[arg(long, value_name = "N")]
@@ -254,6 +273,18 @@ impl Privacy {
             hash_key_file: self.hash_key_file.clone(),
             drop: self.drop.clone(),
             replace: self.replace.clone(),
+            ..others
+        }
+    }
+}
+
+impl Objects {
+    /// These settings, and `others` that have no flags here.
+    pub(crate) fn settings(&self, others: Settings) -> Settings {
+        Settings {
+            buffering_interval: self.buffering_interval,
+            sse: self.sse,
+            sse_kms_key_id: self.sse_kms_key_id.clone(),
             ..others
         }
     }

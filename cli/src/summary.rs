@@ -126,6 +126,9 @@ impl Display for ShippingTable<'_> {
             counted(shipping.throttles, "throttle"),
             Count(shipping.bytes_sent),
         )?;
+        if shipping.objects > 0 {
+            writeln!(out, "          {}, {}", counted(shipping.objects, "object"), counted(shipping.parts, "part"))?;
+        }
         writeln!(
             out,
             "latency   p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use pixel_engine::config::{Config, Settings};
+use pixel_engine::config::{Config, Connection, Settings};
 use pixel_engine::observe::Observed;
 use pixel_engine::progress::Progress;
 use pixel_engine::quarantine::Quarantine;
@@ -35,7 +35,7 @@ pub(super) fn read(
     let Some(log) = beacons.standard_log() else { return Lines::default() };
     // Without a value, only what states say is reconciled.
     let named: Vec<String> = arguments.iter().filter(|argument| !argument.is_empty()).cloned().collect();
-    let (inputs, missing) = inputs::expand_all(&named, CONTEXT);
+    let (inputs, missing) = inputs::expand_all(&named, &Connection::default(), CONTEXT);
     ended.failed |= missing;
     let (mut sink, mut quarantine) = (Null::new(config.api()), Quarantine::new("/dev/null"));
     let counts = Arc::new(Progress::default());

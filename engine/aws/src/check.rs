@@ -1,4 +1,4 @@
-//! What can be known of a stream before the first record is sent.
+//! What can be known of a stream or a bucket before the first record is sent.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,10 +6,11 @@ use aws_config::SdkConfig;
 use aws_sdk_sts::config::ProvideCredentials;
 use tokio::runtime::Builder;
 
-use super::connection::configuration;
+use super::connection::{Target, configuration};
 use super::failure::{causes, no_credentials, of_request, status};
+use super::s3::Bucket;
 use super::{Connection, Error, StreamClient};
-use pixel_engine_core::config::Stream;
+use pixel_engine_core::config::{S3Uri, Stream};
 use pixel_engine_core::deliver::{Class, DeliverError, Failure, Service as _};
 use pixel_engine_core::limits::kinesis::{SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND};
 use pixel_engine_core::sink::SinkError;
@@ -39,6 +40,8 @@ pub enum Topic {
     Limits,
     /// The open shards and what they take together.
     Shards,
+    /// Whether the bucket is there.
+    Bucket,
     /// That the stream ignores partition keys, so that it must not get aggregates.
     Keys,
 }
@@ -51,6 +54,7 @@ impl Display for Topic {
             Topic::Stream => "stream",
             Topic::Limits => "limits",
             Topic::Shards => "shards",
+            Topic::Bucket => "bucket",
             Topic::Keys => "keys",
         })
     }
@@ -62,24 +66,58 @@ impl Display for Topic {
 /// # Errors
 /// The system gives no thread to work on. What is wrong with the stream is among the findings.
 pub fn check(stream: &Stream, connection: &Connection) -> Result<Findings, Error> {
+    findings(async |lines| look(stream, connection, lines).await)
+}
+
+/// As [`check`], for writing objects to a bucket.
+///
+/// # Errors
+/// As for [`check`].
+pub fn check_bucket(uri: &S3Uri, connection: &Connection) -> Result<Findings, Error> {
+    findings(async |lines| look_at_bucket(uri, connection, lines).await)
+}
+
+type Lines = Vec<(Topic, String)>;
+
+fn findings(look: impl AsyncFnOnce(&mut Lines) -> Result<(), Error>) -> Result<Findings, Error> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| SinkError::io("a thread for requests", error))?;
     let mut findings = Findings::default();
-    findings.problem = runtime.block_on(look(stream, connection, &mut findings.lines)).err();
+    findings.problem = runtime.block_on(look(&mut findings.lines)).err();
     Ok(findings)
 }
 
-async fn look(stream: &Stream, connection: &Connection, lines: &mut Vec<(Topic, String)>) -> Result<(), Error> {
-    let refused = |error: DeliverError| SinkError::Stream { stream: stream.to_string(), error: Box::new(error) };
-    let refused_by = |failure| refused(DeliverError::Refused(failure));
-    let mut found = |topic, text: String| lines.push((topic, text));
-    let configuration = configuration(connection, stream).await?;
+/// The configuration of clients for the target, once it is known who they are.
+async fn way(connection: &Connection, target: Target<'_>, lines: &mut Lines) -> Result<SdkConfig, Error> {
+    let name = target.name.clone();
+    let configuration = configuration(connection, target).await?;
     let region = configuration.region().map(ToString::to_string).unwrap_or_default();
     let endpoint = connection.endpoint_url.as_deref().or(configuration.endpoint_url());
-    found(Topic::Region, region + &endpoint.map(|url| format!(", endpoint {url}")).unwrap_or_default());
-    let credentials = |failure| Error::Credentials { stream: stream.clone(), failure: Box::new(failure) };
-    found(Topic::Credentials, caller(&configuration).await.map_err(credentials)?);
+    lines.push((Topic::Region, region + &endpoint.map(|url| format!(", endpoint {url}")).unwrap_or_default()));
+    let credentials = |failure| Error::Credentials { target: name, failure: Box::new(failure) };
+    lines.push((Topic::Credentials, caller(&configuration).await.map_err(credentials)?));
+    Ok(configuration)
+}
 
+async fn look_at_bucket(uri: &S3Uri, connection: &Connection, lines: &mut Lines) -> Result<(), Error> {
+    let configuration = way(connection, uri.into(), lines).await?;
+    let looked = Bucket::new(&configuration, connection, uri.bucket()).look().await;
+    let looked = looked.map_err(|failure| SinkError::stream(uri.to_string(), DeliverError::Refused(failure)))?;
+    lines.push((
+        Topic::Bucket,
+        match looked {
+            Some(region) => format!("is there, {region}"),
+            None => "not known: the role or user may not list it (s3:ListBucket)".to_owned(),
+        },
+    ));
+    Ok(())
+}
+
+async fn look(stream: &Stream, connection: &Connection, lines: &mut Lines) -> Result<(), Error> {
+    let refused = |error: DeliverError| SinkError::Stream { stream: stream.to_string(), error: Box::new(error) };
+    let refused_by = |failure| refused(DeliverError::Refused(failure));
+    let configuration = way(connection, stream.into(), lines).await?;
+    let mut found = |topic, text: String| lines.push((topic, text));
     let client = StreamClient::new(&configuration, connection, stream);
     let description = client.look().await.map_err(refused_by)?;
     found(Topic::Stream, description.to_string());

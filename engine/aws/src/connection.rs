@@ -21,8 +21,25 @@ use pixel_engine_core::config::{Connection, Stream};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The configuration of clients for that stream.
-pub(super) async fn configuration(connection: &Connection, stream: &Stream) -> Result<SdkConfig, Error> {
+/// What a connection is for, as far as finding the way matters.
+pub(super) struct Target<'a> {
+    /// What messages call it.
+    pub(super) name: String,
+    /// The region in its name.
+    pub(super) region: Option<&'a str>,
+    /// Whether an ARN may stand in place of its name.
+    pub(super) takes_arn: bool,
+}
+
+impl<'a> From<&'a Stream> for Target<'a> {
+    fn from(stream: &'a Stream) -> Target<'a> {
+        Target { name: stream.to_string(), region: stream.region(), takes_arn: true }
+    }
+}
+
+/// The configuration of clients for that target.
+pub(super) async fn configuration(connection: &Connection, target: impl Into<Target<'_>>) -> Result<SdkConfig, Error> {
+    let Target { name: target, region, takes_arn } = target.into();
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(connection.request_timeout);
@@ -37,15 +54,15 @@ pub(super) async fn configuration(connection: &Connection, stream: &Stream) -> R
     if let Some(profile) = &connection.profile {
         loader = loader.profile_name(profile);
     }
-    if let Some(region) = connection.region.as_deref().or(stream.region()) {
+    if let Some(region) = connection.region.as_deref().or(region) {
         loader = loader.region(Region::new(region.to_owned()));
     }
     let mut configuration = loader.load().await;
     if let Some(url) = connection.endpoint_url.as_deref().or(configuration.endpoint_url()) {
-        check_endpoint(url, stream)?;
+        check_endpoint(url, &target)?;
     }
     if configuration.region().is_none() {
-        return Err(Error::NoRegion { stream: stream.clone() });
+        return Err(Error::NoRegion { target, takes_arn });
     }
     if let Some(profile) = &connection.profile {
         // Before the environment's keys, as in the AWS CLI: whoever names a profile means it.
@@ -55,7 +72,7 @@ pub(super) async fn configuration(connection: &Connection, stream: &Stream) -> R
         // The provider's own words leave out which profile it is about.
         if let Err(error) = provider.provide_credentials().await {
             let failure = Box::new(no_credentials(format!("profile `{profile}`: {}", causes(&error))));
-            return Err(Error::Credentials { stream: stream.clone(), failure });
+            return Err(Error::Credentials { target, failure });
         }
         configuration = with_credentials(configuration, provider);
     }
@@ -68,12 +85,12 @@ pub(super) async fn configuration(connection: &Connection, stream: &Stream) -> R
 }
 
 /// Why that can be no endpoint; without the URL, which may have a password in it.
-fn check_endpoint(url: &str, stream: &Stream) -> Result<(), Error> {
+fn check_endpoint(url: &str, target: &str) -> Result<(), Error> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    let rest = rest.ok_or_else(|| Error::EndpointScheme { stream: stream.clone() })?;
+    let rest = rest.ok_or_else(|| Error::EndpointScheme { target: target.to_owned() })?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains('@') {
-        return Err(Error::EndpointPassword { stream: stream.clone() });
+        return Err(Error::EndpointPassword { target: target.to_owned() });
     }
     Ok(())
 }

@@ -30,6 +30,12 @@ const CLASSES: &[(&str, Class)] = &[
     ("ServiceUnavailable", Class::Transient),
     ("RequestTimeout", Class::Transient),
     ("RequestTimeoutException", Class::Transient),
+    // Of S3, for what goes wrong on the way: source: the list of error codes in its API reference.
+    ("BadDigest", Class::Transient),
+    ("XAmzContentChecksumMismatch", Class::Transient),
+    ("IncompleteBody", Class::Transient),
+    ("OperationAborted", Class::Transient),
+    ("ConditionalRequestConflict", Class::Transient),
     // While a stream is being created or changed.
     ("ResourceInUseException", Class::Transient),
     (CODE_CONNECTION, Class::Transient),
@@ -53,6 +59,18 @@ const ADVICE: &[(&str, &str)] = &[
     ("ExpiredTokenException", "the session has ended: get new credentials"),
     ("ExpiredToken", "the session has ended: get new credentials"),
     ("MissingAuthenticationTokenException", "the request went out unsigned: check the credentials"),
+    ("RequestTimeTooSkewed", "this machine's clock is wrong: set it"),
+    ("InvalidAccessKeyId", "the access key is unknown to AWS: check the credentials and the profile"),
+    ("NoSuchBucket", "check the bucket's name and the account"),
+    ("PermanentRedirect", "set the region to the bucket's"),
+    ("AuthorizationHeaderMalformed", "set the region to the bucket's"),
+    ("IllegalLocationConstraintException", "set the region to the bucket's"),
+    ("PreconditionFailed", "another object has that name: two runs must not write under the same names"),
+    ("NoSuchKey", "the object was deleted since it was listed"),
+    ("NoSuchUpload", "the upload was aborted from outside: a lifecycle rule may be too short"),
+    ("KMS.DisabledException", "look at the KMS key that objects are encrypted with"),
+    ("KMS.KMSInvalidStateException", "look at the KMS key that objects are encrypted with"),
+    ("KMS.NotFoundException", "look at the KMS key that objects are encrypted with"),
     ("InvalidSourceException", "the delivery stream reads from a Kinesis stream: deliver to that with kinesis://"),
     (CODE_TLS, "check the endpoint's address, or trust its certificate with SSL_CERT_FILE"),
     (CODE_CONNECTION, "check the endpoint, the region and the network"),
@@ -169,7 +187,7 @@ fn of_connection(connector: &ConnectorError) -> Failure {
 }
 
 /// A failure with that code, which comes with the status of a reply or within one.
-fn failure(code: &str, message: impl Into<String>, status: Option<u16>) -> Failure {
+pub(super) fn failure(code: &str, message: impl Into<String>, status: Option<u16>) -> Failure {
     let message = message.into();
     let (class, advice) = (class(code, &message, status), advice(code, &message));
     Failure::new(class, code.to_owned(), message).with_advice(advice)

@@ -1,9 +1,11 @@
-//! Firehose and Kinesis: `firehose://STREAM` and `kinesis://STREAM`.
+//! Firehose, Kinesis and S3: `firehose://STREAM`, `kinesis://STREAM` and `s3://BUCKET/PREFIX/`.
 //!
 //! [`Stream`] is a stream's name and [`Connection`] the way to it: region, credentials, endpoint.
 //! [`open`] gives the sink that delivers to it; callers inside tokio
 //! [connect](StreamClient::connect) and open a [`Delivery`] themselves. [`check`] asks everything
 //! beforehand and reports what is missing.
+//!
+//! [`s3`] has buckets as places for objects.
 //!
 //! Retrying, pacing and the spool are `pixel_engine_core::deliver`'s; this crate sends requests and
 //! says what a failure means, with the one table in `failure`.
@@ -15,11 +17,12 @@ mod error;
 mod failure;
 mod firehose;
 mod kinesis;
+pub mod s3;
 
 use pixel_engine_core::config::Stream;
 use pixel_engine_core::deliver::{Delivery, DeliverySink, Options};
 
-pub use check::{Findings, Topic, check};
+pub use check::{Findings, Topic, check, check_bucket};
 pub use client::StreamClient;
 pub use error::Error;
 pub use pixel_engine_core::config::Connection;

@@ -4,7 +4,8 @@
 //! A file is known by its device, its inode and a fingerprint, the length and CRC-32 of its first
 //! bytes on disk: inodes are used again, and a new file must never be taken for an old one, or its
 //! lines would be skipped. The fingerprint always spans what was acknowledged, or 4 KiB of it. The
-//! path is for people, and may change.
+//! path is for people, and may change. For an object in a bucket, a hash of its URI and its ETag
+//! stands in place of device and inode.
 //!
 //! ```text
 //! {"version":2,"crc32":"0f3c5a10"}
@@ -33,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::ack::{Acknowledged, Acknowledgements, Position};
 use crate::block::Origin;
 use crate::durable;
-use crate::source::OpenFile;
+use crate::source::{Object, OpenFile, numbers};
 
 const VERSION: u64 = 2;
 /// The first form, without lines ahead.
@@ -200,6 +201,14 @@ impl Checkpoint {
     /// What is known of the file.
     pub fn standing(&self, file: &OpenFile) -> Standing {
         self.lock().find(file).0
+    }
+
+    /// Whether everything in the object is delivered.
+    pub fn has_all_of(&self, object: &dyn Object) -> bool {
+        let numbers = numbers(object);
+        let is_all =
+            |entry: &Entry| (entry.device, entry.inode) == numbers && entry.done && entry.size == object.size();
+        self.lock().inputs.iter().any(is_all)
     }
 
     /// Bytes of the file, after decompression, that are delivered beyond the position that it is

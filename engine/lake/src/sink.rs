@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use parquet::errors::ParquetError;
 use pixel_engine_core::compress::Codec;
 use pixel_engine_core::record::{Delivered, Receipt, Record};
-use pixel_engine_core::sink::statistics::Files;
+use pixel_engine_core::sink::statistics::{Files, Shipping};
 use pixel_engine_core::sink::store::{Store, object_name};
 use pixel_engine_core::sink::{Sink, SinkError};
 use pixel_engine_log::encode::row::Row;
@@ -50,7 +50,7 @@ impl Default for Options {
             file_size: 128 << 20,
             file_age: None,
             open_files: 64,
-            memory: 160 << 20,
+            memory: 128 << 20,
             threads: 1,
         }
     }
@@ -242,9 +242,13 @@ impl Sink for Parquet {
         self.delivered
     }
 
-    /// None: files are no requests of records.
+    /// Those of the store: files are no requests of records.
     fn requests(&self) -> u64 {
-        0
+        self.shipping().map_or(0, |shipping| shipping.requests)
+    }
+
+    fn shipping(&self) -> Option<Shipping> {
+        self.store.shipping()
     }
 
     fn files(&self) -> Option<Files> {

@@ -75,7 +75,7 @@ impl Sample {
     /// # Errors
     /// It cannot be read, or there is no log line in it.
     pub fn measure(&self) -> Result<Workload, MeasureError> {
-        if let Some(input) = self.inputs.iter().find(|input| !input.is_regular_file()) {
+        if let Some(input) = self.inputs.iter().find(|input| !input.can_be_read_again()) {
             return Err(MeasureError::NotAFile(input.name()));
         }
         let once = self.pack(Packing::lines(lines::MAX_RECORD_SIZE, Amount::Bytes(SAMPLE_BYTES)))?;

@@ -15,6 +15,7 @@ use pixel_engine_core::sink::folder::Folder;
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::sink::objects::{ObjectFormat, Objects};
 use pixel_engine_core::sink::requests::Requests;
+use pixel_engine_core::sink::store::Store;
 use pixel_engine_core::sink::{Sink, SinkError};
 use pixel_engine_core::source::Format;
 use pixel_engine_core::spool::{Spool, SpoolError};
@@ -31,17 +32,17 @@ pub enum OpenError {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// There is no way to the stream, or it does not take such records.
+    /// There is no way to the stream or bucket, or it does not take such records.
     #[error(transparent)]
     Aws(#[from] aws::Error),
 }
 
 /// Opens the target of the configuration. `is_json` says whether lines that are left as they came
-/// are JSON, where the configuration leaves that open. Requests to a stream are counted in
+/// are JSON, where the configuration leaves that open. Requests are counted in
 /// `progress`. The sink ends what it is doing soon after `stop` is set.
 ///
 /// # Errors
-/// The folder, the spool or the stream cannot be used.
+/// The folder, the spool, the stream or the bucket cannot be used.
 pub fn open(
     config: &Config,
     is_json: bool,
@@ -51,22 +52,32 @@ pub fn open(
     Ok(match config.target() {
         Target::Null => Box::new(Null::new(config.api())),
         Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), config.api(), stream.clone())),
-        Target::Dir(folder) => {
-            let (is_json, format) = match config.container() {
-                Container::Parquet { table, codec, .. } => {
-                    let threads = config.threads().get();
-                    let options = lake::Options { codec: *codec, threads, ..lake::Options::default() };
-                    return Ok(Box::new(Parquet::new(Arc::new(Folder::new(folder)?), table, options)?));
-                }
-                Container::Kpl { .. } => (true, ObjectFormat::PutRecordsEntries),
-                Container::Lines { .. } => (has_json_lines(config).unwrap_or(is_json), ObjectFormat::Data),
-            };
-            let extension = if is_json { ".jsonl" } else { ".tsv" };
-            let extension = format!("{extension}{}", config.container().codec().extension());
-            Box::new(Objects::new(Arc::new(Folder::new(folder)?), extension, format))
+        Target::Dir(folder) => objects(Arc::new(Folder::new(folder)?), config, is_json)?,
+        Target::S3(uri) => {
+            let mut options = Options::from(config.delivery().clone());
+            (options.progress, options.stop) = (progress, stop);
+            let store = aws::s3::Store::open(uri, config.connection(), config.objects(), options)?;
+            objects(Arc::new(store), config, is_json)?
         }
         Target::Stream(stream) => Box::new(deliver(stream, config, progress, stop)?),
     })
+}
+
+/// Records as objects of that store, or rows as files.
+fn objects(store: Arc<dyn Store>, config: &Config, is_json: bool) -> Result<Box<dyn Sink>, SinkError> {
+    let interval = config.objects().buffering_interval;
+    let (is_json, format) = match config.container() {
+        Container::Parquet { table, codec, .. } => {
+            let (codec, threads) = (*codec, config.threads().get());
+            let options = lake::Options { codec, threads, file_age: Some(interval), ..lake::Options::default() };
+            return Ok(Box::new(Parquet::new(store, table, options)?));
+        }
+        Container::Kpl { .. } => (true, ObjectFormat::PutRecordsEntries),
+        Container::Lines { .. } => (has_json_lines(config).unwrap_or(is_json), ObjectFormat::Data),
+    };
+    let extension = if is_json { ".jsonl" } else { ".tsv" };
+    let extension = format!("{extension}{}", config.container().codec().extension());
+    Ok(Box::new(Objects::new(store, extension, format, interval)))
 }
 
 /// Opens the quarantine of the configuration: a file only when the first bad line comes, a stream at

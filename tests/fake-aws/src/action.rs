@@ -1,10 +1,28 @@
 //! The calls that the server understands.
 
-/// A call of one of the three services.
+/// A call of one of the services.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Action {
     /// Security Token Service.
     AssumeRole,
+    /// Simple Storage Service.
+    AbortMultipartUpload,
+    /// Simple Storage Service.
+    CompleteMultipartUpload,
+    /// Simple Storage Service.
+    CreateMultipartUpload,
+    /// Simple Storage Service.
+    GetObject,
+    /// Simple Storage Service.
+    HeadBucket,
+    /// Simple Storage Service.
+    HeadObject,
+    /// Simple Storage Service.
+    ListObjectsV2,
+    /// Simple Storage Service.
+    PutObject,
+    /// Simple Storage Service.
+    UploadPart,
     /// Amazon Data Firehose.
     DescribeDeliveryStream,
     /// Kinesis Data Streams.
@@ -22,10 +40,20 @@ pub enum Action {
 }
 
 impl Action {
-    /// The action's name in a policy, such as `firehose:PutRecordBatch`.
+    /// The action's name in a policy, such as `firehose:PutRecordBatch`; for S3, whose permissions are
+    /// fewer than its actions, with the name of the action.
     pub fn permission(self) -> &'static str {
         match self {
             Action::AssumeRole => "sts:AssumeRole",
+            Action::AbortMultipartUpload => "s3:AbortMultipartUpload",
+            Action::CompleteMultipartUpload => "s3:CompleteMultipartUpload",
+            Action::CreateMultipartUpload => "s3:CreateMultipartUpload",
+            Action::GetObject => "s3:GetObject",
+            Action::HeadBucket => "s3:HeadBucket",
+            Action::HeadObject => "s3:HeadObject",
+            Action::ListObjectsV2 => "s3:ListObjectsV2",
+            Action::PutObject => "s3:PutObject",
+            Action::UploadPart => "s3:UploadPart",
             Action::DescribeDeliveryStream => "firehose:DescribeDeliveryStream",
             Action::DescribeLimits => "kinesis:DescribeLimits",
             Action::DescribeStreamSummary => "kinesis:DescribeStreamSummary",
@@ -55,8 +83,17 @@ impl Action {
         service
     }
 
-    /// Whether it stores records.
-    pub(crate) fn is_put(self) -> bool {
-        matches!(self, Action::PutRecordBatch | Action::PutRecords)
+    /// Whether it carries records or objects.
+    pub(crate) fn carries_data(self) -> bool {
+        matches!(
+            self,
+            Action::PutRecordBatch
+                | Action::PutRecords
+                | Action::PutObject
+                | Action::CreateMultipartUpload
+                | Action::UploadPart
+                | Action::CompleteMultipartUpload
+                | Action::GetObject
+        )
     }
 }

@@ -287,7 +287,11 @@ impl<'a> Signature<'a> {
     /// The signature that the secret gives this request.
     fn expected(&self, head: &Head, body: &[u8], secret: &str) -> String {
         let Signature { date, region, service, terminator, signed_headers, timestamp, .. } = self;
-        let mut request = format!("{}\n{}\n\n", head.method, head.path);
+        let (path, query) = head.path.split_once('?').unwrap_or((&head.path, ""));
+        let mut parameters: Vec<String> = query.split('&').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        parameters.iter_mut().filter(|part| !part.contains('=')).for_each(|part| part.push('='));
+        parameters.sort();
+        let mut request = format!("{}\n{path}\n{}\n", head.method, parameters.join("&"));
         for name in signed_headers.split(';') {
             let values: Vec<String> =
                 head.headers(name).map(|value| value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -311,7 +315,7 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -203,7 +203,7 @@ impl Faults {
         if let Some(fault) = plan.queues.get_mut(&action).and_then(VecDeque::pop_front) {
             return Some(fault);
         }
-        let (chance, faults) = plan.requests.as_mut().filter(|_| action.is_put())?;
+        let (chance, faults) = plan.requests.as_mut().filter(|_| action.carries_data())?;
         chance.strikes().then(|| faults[chance.random.usize(..faults.len())].clone())
     }
 

@@ -48,6 +48,10 @@ impl Head {
         self.headers.iter().filter(move |header| header.0.eq_ignore_ascii_case(name)).map(|header| header.1.as_str())
     }
 
+    pub(crate) fn all_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
         self.headers(name).flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
     }
@@ -180,7 +184,11 @@ impl Connection {
     /// Writes a reply, or the first half of its body.
     pub(crate) fn write(&mut self, reply: &Reply, envelope: &Envelope, whole: bool) -> io::Result<()> {
         let mut bytes = envelope.head(reply).into_bytes();
-        let len = if whole { reply.body.len() } else { reply.body.len() / 2 };
+        let len = match reply.head_only {
+            true => 0,
+            false if whole => reply.body.len(),
+            false => reply.body.len() / 2,
+        };
         bytes.extend_from_slice(&reply.body[..len]);
         self.stream.write_all(&bytes)
     }
@@ -222,6 +230,9 @@ impl Envelope {
              Content-Length: {len}\r\nDate: {date}\r\n",
             reason(status)
         );
+        for (name, value) in &reply.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
         if let Some(code) = reply.error.as_deref().filter(|_| content_type.ends_with("json-1.1")) {
             head.push_str(&format!("x-amzn-ErrorType: {code}\r\n"));
         }
@@ -233,10 +244,16 @@ impl Envelope {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",
+        409 => "Conflict",
+        412 => "Precondition Failed",
         413 => "Request Entity Too Large",
+        416 => "Range Not Satisfiable",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
         502 => "Bad Gateway",

@@ -1,4 +1,4 @@
-//! A strict fake of Amazon Data Firehose, Kinesis Data Streams and STS over real HTTP, for tests
+//! A strict fake of Amazon Data Firehose, Kinesis Data Streams, S3 and STS over real HTTP, for tests
 //! and benchmarks.
 //!
 //! It enforces AWS's limits with AWS's error codes and messages, checks signatures, keeps quotas
@@ -35,6 +35,7 @@ mod parse;
 mod records;
 mod refusal;
 mod reply;
+pub mod s3;
 mod server;
 mod shards;
 mod sts;
@@ -48,6 +49,7 @@ pub use crate::faults::{Fault, RecordFailure};
 pub use crate::firehose::{Count, DeliveryStream, Quota, Source, Throttle};
 pub use crate::kinesis::{Distribution, Stream};
 pub use crate::records::{Arrival, Delivered, StreamCounts};
+pub use crate::s3::{Bucket, StoredObject};
 pub use crate::server::{Builder, FakeAws};
 pub use crate::shards::{Shard, ShardQuota};
 

@@ -42,6 +42,15 @@ impl Refusal {
                 let body = json!({ "__type": self.code, message: self.message }).to_string().into_bytes();
                 Reply { status: self.status, error: Some(self.code), ..Reply::json(body) }
             }
+            Protocol::S3 => {
+                let (code, status) = query_code(&self.code, self.status);
+                let body = format!(
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message></Error>",
+                    escaped(&self.message)
+                );
+                let reply = Reply { status, error: Some(Cow::Owned(code.to_owned())), ..Reply::xml(body) };
+                Reply { content_type: "application/xml", ..reply }
+            }
             Protocol::Query => {
                 let (code, status) = query_code(&self.code, self.status);
                 let kind = if status < 500 { "Sender" } else { "Receiver" };
@@ -70,6 +79,6 @@ fn query_code(code: &str, status: u16) -> (&str, u16) {
     }
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -12,12 +12,17 @@ pub(crate) enum Protocol {
     Json,
     /// Form in, XML out: STS.
     Query,
+    /// Any bytes in, any bytes or XML out: S3.
+    S3,
 }
 
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) content_type: &'static str,
+    pub(crate) headers: Vec<(String, String)>,
+    /// The reply to HEAD: the body is not sent.
+    pub(crate) head_only: bool,
     pub(crate) body: Vec<u8>,
     /// The error's code, if it is one.
     pub(crate) error: Option<Cow<'static, str>>,
@@ -44,6 +49,8 @@ impl Reply {
         Reply {
             status: 200,
             content_type: "application/x-amz-json-1.1",
+            headers: Vec::new(),
+            head_only: false,
             body,
             error: None,
             delay: Duration::ZERO,

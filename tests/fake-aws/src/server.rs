@@ -22,6 +22,7 @@ use crate::lock;
 use crate::parse::Blobs;
 use crate::refusal::Refusal;
 use crate::reply::{Ending, Protocol, Reply};
+use crate::s3::{self, Bucket};
 use crate::sts::{self, Form};
 
 /// A running server. It stops when this is dropped, and its connections end.
@@ -83,6 +84,7 @@ impl Builder {
             authority,
             delivery_streams: Mutex::default(),
             streams: Mutex::default(),
+            buckets: Mutex::default(),
             faults: Faults::default(),
             head_faults: Faults::default(),
             tally: Tally::default(),
@@ -164,6 +166,13 @@ impl FakeAws {
         let inner = Arc::new(kinesis::Inner::new(name, shards));
         lock(&self.shared.streams).insert(name.to_owned(), Arc::clone(&inner));
         Stream::new(inner, Arc::clone(&self.shared))
+    }
+
+    /// The bucket of that name, made unless it is there.
+    pub fn bucket(&self, name: &str) -> Bucket {
+        let mut buckets = lock(&self.shared.buckets);
+        let inner = buckets.entry(name.to_owned()).or_insert_with(|| Arc::new(s3::Inner::new(name)));
+        Bucket::new(Arc::clone(inner), Arc::clone(&self.shared))
     }
 
     /// Denies an action to an access key, or to all sessions of a role, named by its ARN.
@@ -254,6 +263,7 @@ pub(crate) struct Shared {
     pub(crate) authority: Authority,
     pub(crate) delivery_streams: Mutex<HashMap<String, Arc<firehose::Inner>>>,
     pub(crate) streams: Mutex<HashMap<String, Arc<kinesis::Inner>>>,
+    pub(crate) buckets: Mutex<HashMap<String, Arc<s3::Inner>>>,
     /// Of calls that name no stream.
     pub(crate) faults: Faults,
     pub(crate) tally: Tally,
@@ -311,6 +321,7 @@ impl Shared {
                 Err(error) => return self.refuse_bytes(connection, &error),
             };
             let targeted = head.header("x-amz-target").and_then(Action::from_target);
+            let targeted = targeted.or_else(|| s3::Request::of(&head).map(|request| request.action));
             if let Some(action) = targeted.filter(|&action| self.head_faults.next(action).is_some()) {
                 self.tally.request(action);
                 return connection.reset();
@@ -370,17 +381,26 @@ impl Shared {
 
     fn reply(&self, number: u64, head: &Head, body: &[u8], blobs: &mut Blobs) -> Reply {
         let is_form = head.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-url"));
-        let protocol = if is_form { Protocol::Query } else { Protocol::Json };
+        let request = s3::Request::of(head);
+        let protocol = match request {
+            Some(_) => Protocol::S3,
+            None if is_form => Protocol::Query,
+            None => Protocol::Json,
+        };
         let answer = match protocol {
+            Protocol::S3 => self.answer_s3(number, head, body, request),
             Protocol::Json => self.answer_json(number, head, body, blobs),
             Protocol::Query => self.answer_form(number, head, body),
         };
         let reply = answer.unwrap_or_else(|refusal| {
             if refusal.violation {
-                let what = head.header("x-amz-target").unwrap_or("STS");
+                let what = head.header("x-amz-target").unwrap_or(match protocol {
+                    Protocol::S3 => "S3",
+                    _ => "STS",
+                });
                 self.tally.violation(format!("{what}: {}: {}", refusal.code, refusal.message));
             }
-            refusal.reply(protocol)
+            Reply { head_only: head.method == "HEAD", ..refusal.reply(protocol) }
         });
         if let Some(code) = &reply.error {
             self.tally.request_error(code);
@@ -406,8 +426,16 @@ impl Shared {
             Action::ListShards => kinesis::list_shards(&call),
             Action::PutRecordBatch => firehose::put_record_batch(&call, blobs),
             Action::PutRecords => kinesis::put_records(&call, blobs),
-            Action::AssumeRole | Action::GetCallerIdentity => unreachable!("no target names them"),
+            _ => unreachable!("no target names the others"),
         }
+    }
+
+    fn answer_s3(&self, number: u64, head: &Head, body: &[u8], request: Option<s3::Request>) -> Result<Reply, Refusal> {
+        let request = request.expect("the protocol is that of such a request");
+        self.tally.request(request.action);
+        let now = self.now();
+        let principal = self.authority.verify(head, body, "s3", self.scope(now))?;
+        s3::answer(&Call { shared: self, principal: &principal, body, number, now }, head, &request)
     }
 
     fn answer_form(&self, number: u64, head: &Head, body: &[u8]) -> Result<Reply, Refusal> {

@@ -99,9 +99,9 @@ impl Aggregate {
             ..told.settings
         };
         let config = config.validate()?;
-        if matches!(config.target(), Target::Dir(_) | Target::Stdout(_)) {
+        if matches!(config.target(), Target::Dir(_) | Target::S3(_) | Target::Stdout(_)) {
             let message = "kinesis://STREAM or firehose://STREAM: an invocation is answered when its records are safe, \
-                           and no file of a function is";
+                           and no file of a function is, nor an object before it is complete";
             return Err(VariableErrors::of(Key::To.name(), message));
         }
         Ok(Aggregate::new(config, reports_item_failures))

@@ -103,6 +103,22 @@ pub enum WhenFull {
     Stop,
 }
 
+/// How S3 encrypts an object that it stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerSideEncryption {
+    /// With keys of S3's own, which is what S3 does when nothing is said.
+    Aes256,
+    /// With a key of KMS.
+    AwsKms,
+}
+
+impl Choice for ServerSideEncryption {
+    const CHOICES: &'static [(ServerSideEncryption, &'static str, &'static str)] = &[
+        (ServerSideEncryption::Aes256, "AES256", "With keys of S3's own"),
+        (ServerSideEncryption::AwsKms, "aws:kms", "With a key of KMS"),
+    ];
+}
+
 impl Choice for Format {
     const CHOICES: &'static [(Format, &'static str, &'static str)] = &[
         (Format::Auto, "auto", "Told from the first line"),

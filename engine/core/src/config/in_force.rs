@@ -1,6 +1,6 @@
 //! What holds of a setting that nobody gave.
 
-use super::{Choice, Config, Container, ContainerKind, EncodingKind, Key, Linger, RateLimit};
+use super::{Choice, Config, Container, ContainerKind, EncodingKind, Key, Linger, RateLimit, Target};
 use crate::sink::limits::Api;
 use pixel_engine_log::encode::Encoding;
 
@@ -23,6 +23,7 @@ impl Config {
         let quoted = |text: &str| Some(format!("{text:?}"));
         let number = |number: usize| Some(number.to_string());
         let delivery = self.target.stream().map(|_| &self.delivery);
+        let (is_s3, is_dir) = (matches!(self.target, Target::S3(_)), matches!(self.target, Target::Dir(_)));
         match key {
             Key::Format => quoted(self.format.name()),
             Key::QueryEncoding => quoted(self.query_encoding.name()),
@@ -64,7 +65,7 @@ impl Config {
                 Linger::After(time) => quoted(&format_duration(time)),
             },
             Key::Threads => number(self.threads.get()),
-            Key::Concurrency => number(delivery?.concurrency.get()),
+            Key::Concurrency if delivery.is_some() || is_s3 => number(self.delivery.concurrency.get()),
             Key::RequestSize => number(delivery?.request_size),
             Key::CountRequestSize if self.api() == Api::PutRecordBatch => quoted(delivery?.counted.name()),
             Key::RateLimit => match delivery?.rate_limit {
@@ -72,8 +73,12 @@ impl Config {
                 RateLimit::None => quoted("none"),
                 RateLimit::BytesPerSecond(bytes) => Some(bytes.to_string()),
             },
-            Key::Grace => quoted(&format_duration(delivery?.grace)),
-            Key::RequestTimeout => delivery.and_then(|_| quoted(&format_duration(self.connection.request_timeout))),
+            Key::Grace if delivery.is_some() || is_s3 => quoted(&format_duration(self.delivery.grace)),
+            Key::RequestTimeout if delivery.is_some() || is_s3 => {
+                quoted(&format_duration(self.connection.request_timeout))
+            }
+            Key::BufferingInterval if is_s3 || is_dir => quoted(&format_duration(self.objects.buffering_interval)),
+            Key::Sse => quoted(self.objects.sse?.name()),
             Key::SpoolSize => Some(self.spool.as_ref()?.size.to_string()),
             Key::SpoolFull => quoted(self.spool.as_ref()?.when_full.name()),
             _ => None,

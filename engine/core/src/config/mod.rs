@@ -15,6 +15,7 @@ mod in_force;
 mod key;
 mod privacy;
 pub mod read;
+mod s3_uri;
 mod settings;
 mod stream;
 mod units;
@@ -26,10 +27,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use choice::{Choice, ContainerKind, EncodingKind, HashFunction, OnBadLine, QueryEncodingKind, WhenFull};
+pub use choice::{
+    Choice, ContainerKind, EncodingKind, HashFunction, OnBadLine, QueryEncodingKind, ServerSideEncryption, WhenFull,
+};
 pub use error::{ConfigError, Problem};
 pub use key::Key;
 pub use privacy::Secret;
+pub use s3_uri::{S3Uri, S3UriError};
 pub use settings::Settings;
 pub use stream::{Stream, StreamError};
 pub use units::{UnitError, parse_duration, parse_size};
@@ -65,6 +69,7 @@ pub struct Config {
     target: Target,
     connection: Connection,
     delivery: DeliveryConfig,
+    objects: ObjectsConfig,
     spool: Option<SpoolConfig>,
 }
 
@@ -104,14 +109,15 @@ pub enum Container {
     },
 }
 
-/// Where records go: `firehose://STREAM`, `kinesis://STREAM`, `dir:PATH`, `stdout:[STREAM]` or
-/// `null:`.
+/// Where records go: `firehose://STREAM`, `kinesis://STREAM`, `s3://BUCKET/PREFIX/`, `dir:PATH`,
+/// `stdout:[STREAM]` or `null:`.
 ///
 /// ```
 /// use pixel_engine_core::config::Target;
 /// assert_eq!("dir:out".parse(), Ok(Target::Dir("out".into())));
 /// assert_eq!(Target::Dir("out".into()).to_string(), "dir:out");
-/// assert!("s3://bucket".parse::<Target>().is_err());
+/// assert_eq!("s3://bucket/logs".parse::<Target>().map(|target| target.to_string()), Ok("s3://bucket/logs/".to_owned()));
+/// assert!("ftp://host".parse::<Target>().is_err());
 /// ```
 ///
 /// Another variant is a breaking change: a program that does not know it must not compile, rather
@@ -120,7 +126,10 @@ pub enum Container {
 pub enum Target {
     /// A stream of Firehose or Kinesis.
     Stream(Stream),
-    /// Objects below a folder, as Firehose would write them.
+    /// Objects in a bucket, as Firehose would write them, with keys that begin with that one, which
+    /// is empty or ends in a slash.
+    S3(S3Uri),
+    /// The same below a folder.
     Dir(PathBuf),
     /// API requests on standard output, which may name a stream.
     Stdout(Option<String>),
@@ -133,11 +142,14 @@ pub enum Target {
 #[non_exhaustive]
 pub enum TargetError {
     /// A scheme that does not exist, or one without what must follow it.
-    #[error("not one of firehose://STREAM, kinesis://STREAM, dir:PATH, stdout:[STREAM], null:")]
+    #[error("not one of firehose://STREAM, kinesis://STREAM, s3://BUCKET/PREFIX/, dir:PATH, stdout:[STREAM], null:")]
     Scheme,
     /// The name of the stream cannot be one.
     #[error(transparent)]
     Stream(StreamError),
+    /// The bucket or the prefix cannot be one.
+    #[error(transparent)]
+    S3(S3UriError),
 }
 
 /// Where lines go that cannot be shipped.
@@ -210,6 +222,26 @@ pub struct DeliveryConfig {
     pub record_size: usize,
     /// Whether the records of a shard must be sent one request after the other.
     pub in_order: bool,
+}
+
+/// How to write objects, to a folder or a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ObjectsConfig {
+    /// How long an object may be open: its records are acknowledged when it is complete. Firehose
+    /// calls the same its buffering interval.
+    pub buffering_interval: Duration,
+    /// How S3 encrypts them; `None` for what the bucket says.
+    pub sse: Option<ServerSideEncryption>,
+    /// The KMS key for that, by id, ARN or alias; `None` for the account's own for S3.
+    pub sse_kms_key_id: Option<String>,
+}
+
+impl Default for ObjectsConfig {
+    /// 300 s, which is Firehose's default.
+    fn default() -> ObjectsConfig {
+        ObjectsConfig { buffering_interval: Duration::from_secs(300), sse: None, sse_kms_key_id: None }
+    }
 }
 
 /// How to reach AWS. What is not given comes from the standard chain: environment, profile, web
@@ -392,7 +424,12 @@ impl Config {
         self.target.stream().map_or(self.container.api(), Stream::api)
     }
 
-    /// How to reach AWS, when the target is a stream.
+    /// How to write objects, when the target is a folder or a bucket.
+    pub fn objects(&self) -> &ObjectsConfig {
+        &self.objects
+    }
+
+    /// How to reach AWS, when the target is a stream or a bucket.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -489,6 +526,7 @@ impl Display for Target {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Target::Stream(stream) => stream.fmt(out),
+            Target::S3(uri) => uri.fmt(out),
             Target::Dir(folder) => write!(out, "dir:{}", folder.display()),
             Target::Stdout(stream) => write!(out, "stdout:{}", stream.as_deref().unwrap_or_default()),
             Target::Null => out.write_str("null:"),
@@ -502,6 +540,7 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Target, TargetError> {
         match text.split_once(':') {
             Some(("firehose" | "kinesis", _)) => text.parse().map(Target::Stream).map_err(TargetError::Stream),
+            Some(("s3", _)) => text.parse().map(S3Uri::into_folder).map(Target::S3).map_err(TargetError::S3),
             Some(("dir", path)) if !path.is_empty() => Ok(Target::Dir(path.into())),
             Some(("stdout", stream)) => Ok(Target::Stdout((!stream.is_empty()).then(|| stream.to_owned()))),
             Some(("null", "")) => Ok(Target::Null),

@@ -13,8 +13,8 @@ use super::error::{ConfigError, Problem};
 use super::units::format_duration;
 use super::{
     Choice, Config, Connection, Container, ContainerKind, DeliveryConfig, EncodingKind, HashFunction, Key, Linger,
-    OnBadLine, QuarantinePlace, QueryEncodingKind, RateLimit, Secret, SpoolConfig, Stream, Target, TargetError,
-    WhenFull, privacy, read,
+    ObjectsConfig, OnBadLine, QuarantinePlace, QueryEncodingKind, RateLimit, Secret, ServerSideEncryption, SpoolConfig,
+    Stream, Target, TargetError, WhenFull, privacy, read,
 };
 use crate::compress::Codec;
 use crate::duplicates::DuplicateWindow;
@@ -130,6 +130,14 @@ pub struct Settings {
     pub threads: Option<u64>,
     /// The file that keeps how far each input is delivered. Default: none.
     pub resume: Option<PathBuf>,
+    /// How long an object may be open before it is complete. For folders and buckets. Default: 300 s.
+    #[serde(deserialize_with = "read::duration")]
+    pub buffering_interval: Option<Duration>,
+    /// How S3 encrypts objects. For buckets. Default: as the bucket says.
+    #[serde(deserialize_with = "read::choice")]
+    pub sse: Option<ServerSideEncryption>,
+    /// The KMS key for that. Default: the account's own for S3.
+    pub sse_kms_key_id: Option<String>,
     /// Requests on the way at a time. Default: 4.
     #[serde(deserialize_with = "read::count")]
     pub concurrency: Option<u64>,
@@ -157,7 +165,7 @@ pub struct Settings {
     /// What to do when that folder is full. Default: block.
     #[serde(deserialize_with = "read::choice")]
     pub spool_full: Option<WhenFull>,
-    /// The AWS region. For streams, as all that follow. Default: that of the stream's ARN, or of
+    /// The AWS region. For streams and buckets, as all that follow. Default: that of the stream's ARN, or of
     /// the standard AWS chain.
     pub region: Option<String>,
     /// The profile of the AWS configuration files. Default: that of the chain.
@@ -183,6 +191,7 @@ pub(super) const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 const MAX_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// No service answers faster, and nothing would ever be delivered.
 const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(1);
+const MIN_BUFFERING_INTERVAL: Duration = Duration::from_secs(1);
 const MIN_LINGER: Duration = Duration::from_millis(1);
 const MAX_LINGER: Duration = Duration::from_secs(60 * 60);
 /// What Athena itself compresses with, at the level that it takes.
@@ -232,6 +241,7 @@ impl Settings {
             checkpoint,
             delivery: self.delivery(stream.is_some(), api, &container, threads)?,
             connection: self.connection()?,
+            objects: self.objects(&target)?,
             spool: self.spool_for(stream)?,
             target,
             container,
@@ -287,8 +297,8 @@ impl Settings {
     }
 
     fn parquet(&self, target: &Target, table: Table) -> Result<Container, ConfigError> {
-        let files = "they are files, which need dir:";
-        if !matches!(target, Target::Dir(_)) {
+        let files = "it is files, which need dir: or s3://";
+        if !matches!(target, Target::Dir(_) | Target::S3(_)) {
             let excluded = Problem::Excluded { by: Key::To, value: None, why: files };
             return Err(ConfigError::new(Key::Encode, EncodingKind::Parquet.name().to_owned(), excluded));
         }
@@ -476,6 +486,26 @@ impl Settings {
         })
     }
 
+    fn objects(&self, target: &Target) -> Result<ObjectsConfig, ConfigError> {
+        let no_bucket =
+            |key, why| ConfigError::new(key, None, Problem::Alone { needs: Key::To, value: Some("s3://"), why });
+        if self.sse.is_some() && !matches!(target, Target::S3(_)) {
+            return Err(no_bucket(Key::Sse, "it is S3 that encrypts"));
+        }
+        let sse_kms_key_id = given(Key::SseKmsKeyId, self.sse_kms_key_id.as_ref())?;
+        if sse_kms_key_id.is_some() && self.sse != Some(ServerSideEncryption::AwsKms) {
+            let name = ServerSideEncryption::AwsKms.name();
+            let no_kms = Problem::Alone { needs: Key::Sse, value: Some(name), why: "nothing else has such a key" };
+            return Err(ConfigError::new(Key::SseKmsKeyId, None, no_kms));
+        }
+        let interval = time(Key::BufferingInterval, self.buffering_interval, MIN_BUFFERING_INTERVAL, MAX_WAIT)?;
+        Ok(ObjectsConfig {
+            buffering_interval: interval.unwrap_or(ObjectsConfig::default().buffering_interval),
+            sse: self.sse,
+            sse_kms_key_id,
+        })
+    }
+
     fn connection(&self) -> Result<Connection, ConfigError> {
         let timeout = time(Key::RequestTimeout, self.request_timeout, MIN_REQUEST_TIMEOUT, MAX_WAIT)?;
         Ok(Connection {
@@ -504,7 +534,7 @@ impl Settings {
             let no_stream = Problem::Alone {
                 needs: Key::To,
                 value: Some("firehose:// or kinesis://"),
-                why: "other targets do not fail for a while",
+                why: "what other targets have not taken stays in the input",
             };
             return Err(ConfigError::new(Key::Spool, None, no_stream));
         }

@@ -192,11 +192,44 @@ fn containers_exclude_what_they_cannot_do() {
 }
 
 #[test]
+fn objects_have_an_interval_and_s3_encrypts_them() {
+    let to_s3 = Settings { to: text("s3://logs/hits"), ..settings() };
+    let config = to_s3.validate().unwrap();
+    assert_eq!(config.target(), &Target::S3(S3Uri::new("logs", "hits/")));
+    assert_eq!((config.objects(), config.api()), (&ObjectsConfig::default(), Api::PutRecordBatch));
+    let kms = Settings {
+        sse: Some(ServerSideEncryption::AwsKms),
+        sse_kms_key_id: text("alias/logs"),
+        buffering_interval: Some(Duration::from_secs(60)),
+        ..to_s3.clone()
+    };
+    let config = kms.validate().unwrap();
+    assert_eq!((config.objects().sse_kms_key_id.as_deref(), config.objects().sse), (Some("alias/logs"), kms.sse));
+    assert_eq!(config.in_force(Key::BufferingInterval).as_deref(), Some("\"1m\""));
+    refused(Key::Sse, "sse needs to = s3://: it is S3 that encrypts", Settings { to: text("dir:out"), ..kms.clone() });
+    refused(
+        Key::SseKmsKeyId,
+        "sse_kms_key_id needs sse = aws:kms: nothing else has such a key",
+        Settings { sse: Some(ServerSideEncryption::Aes256), ..kms },
+    );
+    refused(
+        Key::BufferingInterval,
+        "buffering_interval = 0s: must be from 1s to 30d",
+        Settings { buffering_interval: Some(Duration::ZERO), ..settings() },
+    );
+    refused(
+        Key::To,
+        "to = s3://Logs/x: `Logs` cannot be the name of a bucket: 3 to 63 small letters, digits, `.` and `-`",
+        Settings { to: text("s3://Logs/x"), ..settings() },
+    );
+}
+
+#[test]
 fn a_spool_is_for_streams() {
     let spool = Settings { spool: Some("kept".into()), ..settings() };
     refused(
         Key::Spool,
-        "spool needs to = firehose:// or kinesis://: other targets do not fail for a while",
+        "spool needs to = firehose:// or kinesis://: what other targets have not taken stays in the input",
         spool.clone(),
     );
     let without = "needs spool: there is no spool without it";
@@ -298,7 +331,8 @@ fn paths_must_be_there_and_differ() {
 #[test]
 fn names_must_exist() {
     for (key, part, settings) in [
-        (Key::To, "to = s3:bucket: not one of firehose://STREAM", Settings { to: text("s3:bucket"), ..settings() }),
+        (Key::To, "to = s3:bucket: not s3://BUCKET/PREFIX", Settings { to: text("s3:bucket"), ..settings() }),
+        (Key::To, "to = ftp://a: not one of firehose://STREAM", Settings { to: text("ftp://a"), ..settings() }),
         (Key::To, "to = dir:: not one of", Settings { to: text("dir:"), ..settings() }),
         (Key::To, "to = null:x: not one of", Settings { to: text("null:x"), ..settings() }),
         (Key::To, "to = kinesis://a/b: `a/b` cannot be", Settings { to: text("kinesis://a/b"), ..settings() }),
@@ -403,7 +437,7 @@ fn settings_are_read_from_numbers_and_from_text() {
         "replace": ["query.v=x"], "on_bad_line": "skip",
         "quarantine": "bad.jsonl", "encode": "jsonl", "select": "c-ip", "to": "firehose://hits", "container": "lines",
         "record_size": 20_480, "align": 512, "reorder": true, "compress": "zstd:1", "linger": "250ms", "threads": 2,
-        "resume": "state", "concurrency": 8, "request_size": 2_097_152, "count_request_size": "data",
+        "resume": "state", "buffering_interval": "1m", "concurrency": 8, "request_size": 2_097_152, "count_request_size": "data",
         "rate_limit": 5_242_880, "give_up_after": "5m", "grace": "1s", "spool": "kept", "spool_size": 1_000_000_000,
         "spool_full": "stop", "region": "eu-west-1", "profile": "beacons", "endpoint_url": "http://127.0.0.1:4567",
         "role_arn": "arn:aws:iam::123456789012:role/beacons", "request_timeout": "5s",
@@ -428,8 +462,9 @@ fn settings_are_read_from_numbers_and_from_text() {
     assert_eq!(typed, as_text);
     typed.validate().unwrap();
     let given: BTreeSet<Key> = Key::ALL.iter().copied().filter(|&key| typed.clone().unset(key)).collect();
-    let others = "partition_by does not go with lines, hash_key_file not with hash_key, column not with jsonl";
-    assert_eq!(given.len(), Key::ALL.len() - 3, "{others}");
+    let others = "partition_by does not go with lines, hash_key_file not with hash_key, column not with jsonl, sse and \
+                  its key not with firehose";
+    assert_eq!(given.len(), Key::ALL.len() - 5, "{others}");
 
     let one: Settings =
         serde_json::from_value(json!({ "match": "c-ip=1*", "linger": 0, "rate_limit": "none" })).unwrap();
@@ -497,6 +532,9 @@ impl Settings {
             Key::Linger => was_given(&mut self.linger),
             Key::Threads => was_given(&mut self.threads),
             Key::Resume => was_given(&mut self.resume),
+            Key::BufferingInterval => was_given(&mut self.buffering_interval),
+            Key::Sse => was_given(&mut self.sse),
+            Key::SseKmsKeyId => was_given(&mut self.sse_kms_key_id),
             Key::Concurrency => was_given(&mut self.concurrency),
             Key::RequestSize => was_given(&mut self.request_size),
             Key::CountRequestSize => was_given(&mut self.count_request_size),
@@ -641,7 +679,15 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         seldom(texts(&["query.n", "uri-path", "query.", "c-ipp"])),
     );
     let records = (
-        seldom(texts(&["null:", "stdout:", "dir:out", "firehose://hits", "kinesis://hits", "s3://hits", "kinesis://"])),
+        seldom(texts(&[
+            "null:",
+            "stdout:",
+            "dir:out",
+            "firehose://hits",
+            "kinesis://hits",
+            "s3://hits/a",
+            "kinesis://",
+        ])),
         seldom(names::<ContainerKind>()),
         seldom(texts(&["c-ip", "query.n", "query.", "cookie"])),
         prop::option::of(size()),
@@ -690,7 +736,13 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         seldom(texts(&["c-ip", "query.p,timestamp", "c-ipp", ""])),
         seldom(texts(&["query.e=x y", "c-ip=-", "timestamp=1", "c-ip"])),
     );
-    (what, records, delivery, reach, privacy).prop_map(|(what, records, delivery, reach, privacy)| Settings {
+    let objects = (
+        seldom(duration()),
+        prop::option::weighted(0.1, names::<ServerSideEncryption>()),
+        prop::option::weighted(0.1, texts(&["alias/logs", ""])),
+    );
+    let all = (what, records, delivery, reach, privacy, objects);
+    all.prop_map(|(what, records, delivery, reach, privacy, objects)| Settings {
         format: what.0,
         fields: what.1.into_iter().collect(),
         query_encoding: what.6,
@@ -732,6 +784,9 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         endpoint_url: reach.2,
         role_arn: reach.3,
         request_timeout: reach.4,
+        buffering_interval: objects.0,
+        sse: objects.1,
+        sse_kms_key_id: objects.2,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::{Class, Failure};
+use super::{Class, Failure, Stored};
 use crate::progress::Progress;
 use crate::record::{Delivered, Record};
 use crate::sink::statistics::Shipping;
@@ -66,6 +66,17 @@ impl Counts {
         numbers.shipping.requests += 1;
         numbers.shipping.requests_retried += u64::from(is_retry);
         numbers.shipping.bytes_sent += bytes;
+    }
+
+    /// A call that carries no records has gone well.
+    pub(super) fn went_well(&self, stored: Stored) {
+        self.progress.requests.record_arrived();
+        let shipping = &mut self.lock().shipping;
+        match stored {
+            Stored::Object => shipping.objects += 1,
+            Stored::Part => shipping.parts += 1,
+            Stored::Nothing => {}
+        }
     }
 
     /// A request with that many records failed as a whole.

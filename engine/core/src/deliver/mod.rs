@@ -15,7 +15,8 @@
 //! spool, or the delivery ends with an error and its lines do not count as acknowledged.
 //!
 //! [`Service`] is what sends a request; the class of its [`Failure`]s decides what happens next,
-//! and this is the only place that retries. [`Delivery`] is for callers inside tokio,
+//! and this is the only place that retries: [`Tries`] does so for calls that carry no records.
+//! [`Delivery`] is for callers inside tokio,
 //! [`DeliverySink`] is the same for a thread that may block. All clocks are tokio's, so tests may
 //! pause the time.
 //!
@@ -83,6 +84,7 @@ mod request;
 mod service;
 mod shared;
 mod sink;
+mod tries;
 mod worker;
 
 use std::sync::Arc;
@@ -107,6 +109,7 @@ pub use service::{Answer, Description, Service};
 
 pub use crate::config::{RateLimit, WhenFull};
 pub use sink::DeliverySink;
+pub use tries::{Stored, Tries};
 
 use crate::record::{Delivered, Record};
 use crate::sink::statistics::Shipping;

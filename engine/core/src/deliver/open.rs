@@ -8,7 +8,7 @@ use super::ending::is_set;
 use super::{Class, DeliverError, Failure, Options, Service};
 
 /// How long a start may be kept waiting by an endpoint that does not answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Asks whether the stream takes records as the options say they are, and reads its map of shards.

@@ -98,7 +98,7 @@ impl Segment {
             Standing::New | Standing::Replaced { .. } => 0,
         };
         let size = file.size;
-        let file = file.into_file();
+        let file = file.into_file().expect("what is opened by its path is a file");
         let mut at = delivered;
         let mut bytes = vec![0; 64 << 10];
         while at < size {

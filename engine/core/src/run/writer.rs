@@ -75,6 +75,7 @@ impl<'a> Writer<'a> {
         let mut flushed_at = Instant::now();
         loop {
             let due = self.linger.and_then(|linger| Some(self.oldest? + linger));
+            let due = due.into_iter().chain(self.sink.flush_due()).min();
             let item = match due {
                 None => input.recv().map_err(RecvTimeoutError::from),
                 Some(due) => input.recv_deadline(due),
@@ -89,9 +90,8 @@ impl<'a> Writer<'a> {
             };
             // While more comes all the time, requests fill up by themselves, but for those of a
             // shard that few lines go to.
-            if let Some(linger) = self.linger
-                && due.is_some_and(|due| due <= Instant::now())
-                && (is_idle || flushed_at.elapsed() >= linger)
+            if due.is_some_and(|due| due <= Instant::now())
+                && (is_idle || self.linger.is_none_or(|linger| flushed_at.elapsed() >= linger))
             {
                 self.flush()?;
                 flushed_at = Instant::now();

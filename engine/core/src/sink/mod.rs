@@ -19,6 +19,7 @@ pub mod statistics;
 pub mod store;
 
 use std::io;
+use std::time::Instant;
 
 pub use record_limit::RecordLimit;
 
@@ -41,6 +42,11 @@ pub trait Sink: Send {
     /// # Errors
     /// As for [`Sink::ship`].
     fn flush(&mut self) -> Result<(), SinkError>;
+
+    /// When [`Sink::flush`] is wanted although no record comes; `None` when it need not be called.
+    fn flush_due(&self) -> Option<Instant> {
+        None
+    }
 
     /// Delivers everything and waits until it has arrived. No record comes after this.
     ///
@@ -89,10 +95,10 @@ pub enum SinkError {
         #[source]
         error: io::Error,
     },
-    /// A stream does not take the records.
+    /// A stream or a bucket does not take the records.
     #[error("{stream}: {error}")]
     Stream {
-        /// `firehose://NAME` or `kinesis://NAME`.
+        /// `firehose://NAME`, `kinesis://NAME` or `s3://BUCKET/KEY`.
         stream: String,
         /// Why, and what to do.
         #[source]
@@ -101,14 +107,15 @@ pub enum SinkError {
 }
 
 impl SinkError {
-    /// An error of delivery to that stream.
-    pub(crate) fn stream(stream: &str, error: DeliverError) -> SinkError {
-        SinkError::Stream { stream: stream.to_owned(), error: Box::new(error) }
+    /// An error of delivery to that stream or bucket.
+    pub fn stream(stream: impl Into<String>, error: DeliverError) -> SinkError {
+        SinkError::Stream { stream: stream.into(), error: Box::new(error) }
     }
 
-    /// An error of the system.
+    /// An error of the system; what is one of these already, as that of a [`store`]'s object may be,
+    /// stays as it is.
     pub fn io(target: impl Into<String>, error: io::Error) -> SinkError {
-        SinkError::Io { target: target.into(), error }
+        error.downcast().unwrap_or_else(|error| SinkError::Io { target: target.into(), error })
     }
 
     /// Whether the reader of a pipe has gone, which is its right.

@@ -1,15 +1,18 @@
 //! Writes objects as Firehose delivers them to S3: `YYYY/MM/dd/HH/<name>` in UTC, records joined
 //! without a delimiter, rolled at 128 MiB.
 //!
-//! The records of an object are acknowledged when it is published and not before.
+//! An object is also complete when it has been open for the buffering interval, so that no record
+//! waits longer than that for its acknowledgement. The records of an object are acknowledged when it is published and not before.
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::entry::append_entry;
 use super::limits::{Api, RequestLimits};
+use super::statistics::Shipping;
 use super::store::{Object, Store, object_name};
 use super::{Sink, SinkError};
 use crate::record::{Delivered, Receipt, Record};
@@ -44,6 +47,8 @@ pub struct Objects {
     store: Arc<dyn Store>,
     extension: String,
     format: ObjectFormat,
+    /// How long an object may be open.
+    interval: Duration,
     limits: RequestLimits,
     open: Option<Open>,
     /// Objects that were begun.
@@ -54,6 +59,8 @@ pub struct Objects {
 /// The object that is being written.
 struct Open {
     object: Box<dyn Object>,
+    /// When it is to be complete.
+    due: Instant,
     len: u64,
     receipts: Vec<Receipt>,
     /// One entry at a time.
@@ -61,8 +68,9 @@ struct Open {
 }
 
 impl Objects {
-    /// Objects in that store, with that extension (`.tsv.gz`).
-    pub fn new(store: Arc<dyn Store>, extension: String, format: ObjectFormat) -> Objects {
+    /// Objects in that store, with that extension (`.tsv.gz`), each open for no longer than the
+    /// interval.
+    pub fn new(store: Arc<dyn Store>, extension: String, format: ObjectFormat, interval: Duration) -> Objects {
         let api = match format {
             ObjectFormat::Data => Api::PutRecordBatch,
             ObjectFormat::PutRecordsEntries => Api::PutRecords,
@@ -71,6 +79,7 @@ impl Objects {
             store,
             extension,
             format,
+            interval,
             limits: RequestLimits::new(api),
             open: None,
             begun: 0,
@@ -83,7 +92,7 @@ impl Objects {
         let now = Timestamp::now();
         let name = object_name(now, self.begun, &self.extension);
         let object = self.store.create(&format!("{}/{name}", now.strftime("%Y/%m/%d/%H")))?;
-        Ok(Open { object, len: 0, receipts: Vec::new(), entry: Vec::new() })
+        Ok(Open { object, due: Instant::now() + self.interval, len: 0, receipts: Vec::new(), entry: Vec::new() })
     }
 
     fn end_object(&mut self) -> Result<(), SinkError> {
@@ -98,7 +107,7 @@ impl Sink for Objects {
     fn ship(&mut self, record: Record) -> Result<(), SinkError> {
         self.limits.begins_request(&record);
         let len = self.format.len_of(&record);
-        if self.open.as_ref().is_some_and(|open| open.len + len > OBJECT_SIZE) {
+        if self.open.as_ref().is_some_and(|open| open.len + len > OBJECT_SIZE || open.is_due()) {
             self.end_object()?;
         }
         let mut open = match self.open.take() {
@@ -112,13 +121,18 @@ impl Sink for Objects {
         Ok(())
     }
 
-    /// Hands buffered bytes to the store. The object stays open and its records unacknowledged: an
-    /// object for every flush would be a file a second.
+    /// Hands buffered bytes to the store. An object that is not due stays open and its records
+    /// unacknowledged: an object for every flush would be a file a second.
     fn flush(&mut self) -> Result<(), SinkError> {
         match &mut self.open {
+            Some(open) if open.is_due() => self.end_object(),
             Some(open) => open.object.flush().map_err(|error| SinkError::io(open.object.target(), error)),
             None => Ok(()),
         }
+    }
+
+    fn flush_due(&self) -> Option<Instant> {
+        self.open.as_ref().map(|open| open.due)
     }
 
     fn close(&mut self) -> Result<(), SinkError> {
@@ -129,12 +143,21 @@ impl Sink for Objects {
         self.delivered
     }
 
+    /// Those of the store, or where it makes none, as many as a stream would have taken.
     fn requests(&self) -> u64 {
-        self.limits.requests()
+        self.shipping().map_or(self.limits.requests(), |shipping| shipping.requests)
+    }
+
+    fn shipping(&self) -> Option<Shipping> {
+        self.store.shipping()
     }
 }
 
 impl Open {
+    fn is_due(&self) -> bool {
+        self.due <= Instant::now()
+    }
+
     fn write(&mut self, record: &Record, format: ObjectFormat) -> io::Result<()> {
         match format {
             ObjectFormat::Data => record.chunks().try_for_each(|chunk| self.object.write_all(chunk)),
@@ -159,7 +182,7 @@ mod tests {
 
     /// Objects below that folder.
     fn objects(folder: impl Into<PathBuf>, extension: &str, format: ObjectFormat) -> Objects {
-        Objects::new(Arc::new(Folder::new(folder).unwrap()), extension.to_owned(), format)
+        Objects::new(Arc::new(Folder::new(folder).unwrap()), extension.to_owned(), format, Duration::from_secs(300))
     }
 
     fn record(bytes: Vec<u8>, all: &Acknowledgements, number: u64) -> Record {
@@ -218,6 +241,29 @@ mod tests {
     }
 
     #[test]
+    fn an_object_is_complete_when_it_has_been_open_for_the_interval() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Acknowledgements::default();
+        let mut sink = objects(folder.path(), ".tsv", ObjectFormat::Data);
+        sink.interval = Duration::from_millis(20);
+        assert_eq!(sink.flush_due(), None);
+        for number in 0..2 {
+            sink.ship(record(b"one\n".to_vec(), &all, number)).unwrap();
+            let due = sink.flush_due().expect("an open object has its time");
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            // Nothing comes, and then something.
+            if number == 0 {
+                sink.flush().unwrap();
+                assert_eq!((sink.flush_due(), sink.delivered().records), (None, 1));
+            }
+        }
+        sink.ship(record(b"two\n".to_vec(), &all, 2)).unwrap();
+        assert_eq!((sink.delivered().records, all.position(0).offset), (2, 2));
+        sink.close().unwrap();
+        assert_eq!((files(folder.path()).len(), sink.delivered().records), (3, 3));
+    }
+
+    #[test]
     fn an_object_that_was_not_finished_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let all = Acknowledgements::default();
@@ -261,7 +307,7 @@ mod tests {
         }
 
         let all = Acknowledgements::default();
-        let mut sink = Objects::new(Arc::new(Full(4)), ".tsv".to_owned(), ObjectFormat::Data);
+        let mut sink = Objects::new(Arc::new(Full(4)), ".tsv".to_owned(), ObjectFormat::Data, Duration::from_secs(300));
         sink.ship(record(b"one\n".to_vec(), &all, 0)).unwrap();
         let error = sink.ship(record(b"two\n".to_vec(), &all, 1)).unwrap_err();
         assert!(error.to_string().starts_with("a full one: "), "{error}");

@@ -22,6 +22,10 @@ pub struct Shipping {
     pub records_possibly_duplicated: u64,
     /// Requests and records that were turned away for their rate.
     pub throttles: u64,
+    /// Objects that were stored.
+    pub objects: u64,
+    /// Requests that stored a part of an object.
+    pub parts: u64,
     /// Bytes of request bodies.
     pub bytes_sent: u64,
     /// From a request's first byte to the end of the reply: half of the requests took no longer.

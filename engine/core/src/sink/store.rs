@@ -5,6 +5,7 @@ use std::io::Write;
 use jiff::Timestamp;
 
 use super::SinkError;
+use super::statistics::Shipping;
 
 /// A place for objects, which can be seen once they are complete and not before.
 pub trait Store: Send + Sync {
@@ -14,6 +15,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The place cannot be written to.
     fn create(&self, name: &str) -> Result<Box<dyn Object>, SinkError>;
+
+    /// How requests went; `None` for a place that is not behind a network.
+    fn shipping(&self) -> Option<Shipping> {
+        None
+    }
 }
 
 /// An object that is being written. Dropped before it is published, nothing is left of it.

@@ -1,6 +1,5 @@
 //! The inputs of `ingest`: files and standard input, one after the other.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::{BlockReader, Closed, Feed, Format, Inlet, Input, InputError, OpenFile, Source};
@@ -36,7 +35,7 @@ impl Source for Files {
     }
 
     fn may_pause(&self) -> bool {
-        !self.inputs.iter().all(Input::is_regular_file)
+        !self.inputs.iter().all(Input::can_be_read_again)
     }
 }
 
@@ -63,21 +62,26 @@ fn read_one(input: &Input, inlet: &Inlet<'_>) -> Result<(), Closed> {
 /// The blocks of an input; `None` when the checkpoint says that there are no new ones.
 fn open(input: &Input, inlet: &Inlet<'_>) -> Result<Option<BlockReader>, super::feed::InputFailure> {
     let feeds = inlet.feeds();
-    if let (Some(checkpoint), Input::File(path)) = (feeds.checkpoint, input) {
-        return resume(checkpoint, path, inlet);
+    match (feeds.checkpoint, input) {
+        (Some(checkpoint), Input::File(path)) => return resume(checkpoint, OpenFile::open(path)?, inlet),
+        // Said without a request for its head.
+        (Some(checkpoint), Input::Object(object)) if checkpoint.has_all_of(&**object) => return Ok(None),
+        (Some(checkpoint), Input::Object(object)) => {
+            return resume(checkpoint, OpenFile::of_object(object, &feeds.stop)?, inlet);
+        }
+        _ => {}
     }
     let raw = input.open_waiting(Arc::clone(&feeds.progress.bytes_read), Arc::clone(&feeds.stop), feeds.hold)?;
-    Ok(Some(inlet.reader(raw, input.is_regular_file(), feeds.format)))
+    Ok(Some(inlet.reader(raw, input.can_be_read_again(), feeds.format)))
 }
 
 /// Goes on where the checkpoint says.
 fn resume(
     checkpoint: &Checkpoint,
-    path: &Path,
+    file: OpenFile,
     inlet: &Inlet<'_>,
 ) -> Result<Option<BlockReader>, super::feed::InputFailure> {
     let feeds = inlet.feeds();
-    let file = OpenFile::open(path)?;
     let Some(acknowledged) = checkpoint.begin(inlet.origin(), &file) else { return Ok(None) };
     let offset = acknowledged.position.offset;
     inlet.begin_at(acknowledged);

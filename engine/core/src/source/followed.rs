@@ -148,7 +148,7 @@ impl<'run> Followed<'run> {
             blocks
         };
         let (device, inode, head) = (open.device, open.inode, open.head.clone());
-        let file = Arc::new(open.into_file());
+        let file = Arc::new(open.into_file().expect("what is opened by its path is a file"));
         let feeds = inlet.feeds();
         let size = Arc::new(AtomicU64::new(offset));
         feeds.progress.follow(FollowedFile::new(&file, &size, inlet.origin().number, &feeds.acknowledgements));

@@ -15,17 +15,35 @@ use super::Format;
 use super::content::{Compression, Content, Unsupported, is_plain};
 use super::decompress::Decompressed;
 use super::json::{JsonLines, begins_json};
+use super::object::{Object, numbers};
 use super::peek::{PeekReader, is_passing};
 use super::text::{Utf16Reader, first_byte};
 
 /// Something to read lines from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// Standard input.
     Stdin,
     /// A file.
     File(PathBuf),
+    /// An object in a bucket.
+    Object(Arc<dyn Object>),
 }
+
+impl PartialEq for Input {
+    fn eq(&self, other: &Input) -> bool {
+        match (self, other) {
+            (Input::Stdin, Input::Stdin) => true,
+            (Input::File(one), Input::File(other)) => one == other,
+            (Input::Object(one), Input::Object(other)) => {
+                (one.name(), one.version()) == (other.name(), other.version())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Input {}
 
 /// Why an input that the user named cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +165,7 @@ impl Input {
         match self {
             Input::Stdin => "stdin".to_owned(),
             Input::File(path) => path.display().to_string(),
+            Input::Object(object) => object.name(),
         }
     }
 
@@ -155,21 +174,23 @@ impl Input {
         match self {
             Input::Stdin => None,
             Input::File(path) => fs::metadata(path).ok().map(|metadata| metadata.len()),
+            Input::Object(object) => Some(object.size()),
         }
     }
 
     /// Whether it can be read again from any place: standard input and named pipes cannot.
-    pub fn is_regular_file(&self) -> bool {
+    pub fn can_be_read_again(&self) -> bool {
         match self {
             Input::Stdin => false,
             Input::File(path) => fs::metadata(path).is_ok_and(|metadata| metadata.is_file()),
+            Input::Object(_) => true,
         }
     }
 
     /// Whether its lines begin with that byte, behind blanks and newlines. `false` for what can be
     /// read only once, and for an error, as opening it again will tell.
     pub fn begins_with(&self, byte: u8) -> bool {
-        if !self.is_regular_file() {
+        if !self.can_be_read_again() {
             return false;
         }
         let mut start = [0; 64];
@@ -200,19 +221,21 @@ impl Input {
         let raw: Box<dyn Read + Send> = match self {
             Input::Stdin => Box::new(Stdin { stop: Arc::clone(&stop), hold }),
             Input::File(path) => Box::new(File::open(path).map_err(io_error)?),
+            Input::Object(object) => object.read_from(0, Arc::clone(&stop)),
         };
         text_in(Counted { raw, bytes_read })
             .map_err(|content| InputError::unsupported(PathBuf::from(self.name()), content))
     }
 }
 
-/// A regular file that can be told from others and read from any byte. It is read as far as it
-/// reached when it was opened: what is added to it later is for the next run.
+/// A regular file, or an object, that can be told from others and read from any byte. It is read as
+/// far as it reached when it was opened: what is added to it later is for the next run.
 #[derive(Debug)]
 pub struct OpenFile {
     path: PathBuf,
-    file: File,
-    /// The number of the file system's device, or of the journal that it is a segment of.
+    content: Stored,
+    /// The number of the file system's device, or of the journal that it is a segment of; of an
+    /// object, a hash of its name and version, as the next one is.
     pub device: u64,
     /// The file's number on it. A file system uses it again once a file is deleted.
     pub inode: u64,
@@ -220,6 +243,14 @@ pub struct OpenFile {
     pub size: u64,
     /// The first bytes on disk, at most [`OpenFile::HEAD`].
     pub head: Vec<u8>,
+}
+
+/// Where its bytes are.
+#[derive(Debug)]
+enum Stored {
+    File(File),
+    /// With the flag that ends reading.
+    Object(Arc<dyn Object>, Arc<AtomicBool>),
 }
 
 impl OpenFile {
@@ -234,6 +265,20 @@ impl OpenFile {
         OpenFile::try_open(path).map_err(|error| InputError::Io { path: path.to_owned(), error })
     }
 
+    /// Opens an object, and reads its head. Reading ends soon after `stop` is set.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of_object(object: &Arc<dyn Object>, stop: &Arc<AtomicBool>) -> Result<OpenFile, InputError> {
+        let (path, size) = (PathBuf::from(object.name()), object.size());
+        let (device, inode) = numbers(&**object);
+        let mut head = Vec::new();
+        let read = object.read_from(0, Arc::clone(stop)).take(OpenFile::HEAD as u64).read_to_end(&mut head);
+        read.map_err(|error| InputError::Io { path: path.clone(), error })?;
+        let content = Stored::Object(Arc::clone(object), Arc::clone(stop));
+        Ok(OpenFile { path, content, device, inode, size, head })
+    }
+
     fn try_open(path: &Path) -> io::Result<OpenFile> {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -241,7 +286,8 @@ impl OpenFile {
         let mut head = vec![0; usize::try_from(size).map_or(OpenFile::HEAD, |size| size.min(OpenFile::HEAD))];
         let len = fill(&mut file, &mut head)?;
         head.truncate(len);
-        Ok(OpenFile { path: path.to_owned(), file, device: metadata.dev(), inode: metadata.ino(), size, head })
+        let content = Stored::File(file);
+        Ok(OpenFile { path: path.to_owned(), content, device: metadata.dev(), inode: metadata.ino(), size, head })
     }
 
     /// Whether offsets in its lines are those on disk: it is not compressed, not in UTF-16, and not
@@ -272,18 +318,29 @@ impl OpenFile {
         is_plain(&self.head)
     }
 
-    /// The file itself, without its head.
-    pub(crate) fn into_file(self) -> File {
-        self.file
+    /// The file itself, without its head; `None` for an object.
+    pub(crate) fn into_file(self) -> Option<File> {
+        match self.content {
+            Stored::File(file) => Some(file),
+            Stored::Object(..) => None,
+        }
     }
 
-    fn raw_from(&self, offset: u64, bytes_read: Arc<AtomicU64>) -> Result<Counted<io::Take<File>>, InputError> {
-        let opened = self.file.try_clone().and_then(|mut file| {
+    fn raw_from(
+        &self,
+        offset: u64,
+        bytes_read: Arc<AtomicU64>,
+    ) -> Result<Counted<io::Take<Box<dyn Read + Send>>>, InputError> {
+        let opened = |mut file: File| -> io::Result<Box<dyn Read + Send>> {
             file.seek(SeekFrom::Start(offset))?;
-            Ok(file)
-        });
-        let file = opened.map_err(|error| InputError::Io { path: self.path.clone(), error })?;
-        Ok(Counted { raw: file.take(self.size.saturating_sub(offset)), bytes_read })
+            Ok(Box::new(file))
+        };
+        let raw = match &self.content {
+            Stored::File(file) => file.try_clone().and_then(opened),
+            Stored::Object(object, stop) => Ok(object.read_from(offset, Arc::clone(stop))),
+        };
+        let raw = raw.map_err(|error| InputError::Io { path: self.path.clone(), error })?;
+        Ok(Counted { raw: raw.take(self.size.saturating_sub(offset)), bytes_read })
     }
 }
 

@@ -4,7 +4,7 @@
 //! blocks of whole lines of it. A run has any number of sources at a time, each on a thread of its
 //! own, and a source any number of inlets: one for each file, connection or batch.
 //!
-//! `input` finds and opens what the user named; `content` tells from the first bytes what it holds,
+//! `input` finds and opens what the user named, `object` is what of it is in a bucket; `content` tells from the first bytes what it holds,
 //! `decompress` and `text` make text in UTF-8 of it, and `json` brings JSON of any shape into lines;
 //! `files` reads such inputs one after the other; `follow` reads files as they grow, `followed` is
 //! one of them; `reader` cuts bytes into blocks.
@@ -18,6 +18,7 @@ mod follow;
 mod followed;
 mod input;
 mod json;
+mod object;
 mod peek;
 mod reader;
 mod text;
@@ -33,6 +34,8 @@ pub use follow::{Follow, Start};
 pub(crate) use input::text_of;
 pub use input::{Input, InputError, OpenFile, expand};
 pub(crate) use json::JsonLines;
+pub use object::Object;
+pub(crate) use object::numbers;
 pub(crate) use reader::fields_header;
 pub use reader::{BlockReader, Format, ReadError};
 pub use text::BYTE_ORDER_MARK;
