@@ -149,6 +149,6 @@ fn escaped(text: &str) -> String {
     match text {
         // A folder needs a name.
         "" => ABSENT.to_owned(),
-        text => percent_encode(text[..text.floor_char_boundary(MAX_VALUE)].as_bytes(), ESCAPED).to_string(),
+        text => percent_encode(&text.as_bytes()[..text.floor_char_boundary(MAX_VALUE)], ESCAPED).to_string(),
     }
 }

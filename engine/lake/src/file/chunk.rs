@@ -223,8 +223,8 @@ impl ChunkWriter {
             let value = row.value(self.leaf.column);
             match self.leaf.part {
                 Part::Value => self.write_value(value),
-                Part::Names => self.write_map(value, 2, |(name, _)| name),
-                Part::Texts => self.write_map(value, 3, |(_, text)| text),
+                Part::Names => self.write_map(value, value.into_iter().flat_map(row::pairs).map(|(name, _)| name)),
+                Part::Texts => self.write_map(value, value.into_iter().flat_map(row::pairs).map(|(_, text)| text)),
             }
             self.page.rows += 1;
             if self.page.rows == PAGE_ROWS || self.page_len() >= PAGE_LEN {
@@ -260,18 +260,19 @@ impl ChunkWriter {
         }
     }
 
-    /// A name or text of each pair. The level of one that is there is `defined`.
-    fn write_map(&mut self, map: Option<&[u8]>, defined: u8, part: for<'a> fn((&'a [u8], &'a [u8])) -> &'a [u8]) {
-        let mut pairs = map.into_iter().flat_map(row::pairs).map(part).enumerate().peekable();
-        if pairs.peek().is_none() {
+    /// The names or the texts of a map.
+    fn write_map<'a>(&mut self, map: Option<&[u8]>, values: impl Iterator<Item = &'a [u8]>) {
+        let mut is_empty = true;
+        for value in values {
+            self.page.definitions.push(self.descriptor.max_def_level() as u8);
+            self.page.repetitions.push((!is_empty).into());
+            self.append(value);
+            is_empty = false;
+        }
+        if is_empty {
             self.page.definitions.push(map.is_some().into());
             self.page.repetitions.push(0);
             self.page.nulls += 1;
-        }
-        for (index, value) in pairs {
-            self.page.definitions.push(defined);
-            self.page.repetitions.push((index > 0).into());
-            self.append(value);
         }
     }
 
