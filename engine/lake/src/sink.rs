@@ -80,7 +80,8 @@ pub struct Parquet {
 struct OpenFile {
     file: ParquetFile,
     name: String,
-    opened_at: Instant,
+    /// When it has been open for long enough.
+    due: Option<Instant>,
     /// Which batch wrote to it last.
     last_batch: u64,
     /// Of each record with a line in it. A record is safe with the last file that has one.
@@ -147,7 +148,13 @@ impl Parquet {
         let name = format!("{}{name}", self.folders.get(folder));
         let object = self.store.create(&name)?;
         let file = ParquetFile::new(object, Arc::clone(&self.layout)).map_err(at(&name))?;
-        Ok(OpenFile { file, name, opened_at: Instant::now(), last_batch: 0, receipts: Vec::new() })
+        Ok(OpenFile {
+            file,
+            name,
+            due: self.options.file_age.map(|age| Instant::now() + age),
+            last_batch: 0,
+            receipts: Vec::new(),
+        })
     }
 
     /// Each column of each file on its own, on all threads.
@@ -170,11 +177,11 @@ impl Parquet {
     fn keep_within_bounds(&mut self) -> Result<(), SinkError> {
         let mut full = Vec::new();
         for (&folder, open) in &mut self.files {
-            let OpenFile { file, name, opened_at, .. } = open;
+            let OpenFile { file, name, due, .. } = open;
             if file.group_len() >= GROUP_LEN || file.rows_in_group() >= GROUP_ROWS {
                 file.end_row_group(&self.pool).map_err(at(name))?;
             }
-            let is_old = self.options.file_age.is_some_and(|age| opened_at.elapsed() >= age);
+            let is_old = due.is_some_and(|due| due <= Instant::now());
             if file.written() + file.group_len() as u64 >= self.options.file_size || is_old {
                 full.push(folder);
             }
@@ -229,6 +236,10 @@ impl Sink for Parquet {
     /// Publishes the files that are old enough.
     fn flush(&mut self) -> Result<(), SinkError> {
         self.or_fail(Parquet::keep_within_bounds)
+    }
+
+    fn flush_due(&self) -> Option<Instant> {
+        self.files.values().filter_map(|open| open.due).min()
     }
 
     fn close(&mut self) -> Result<(), SinkError> {
