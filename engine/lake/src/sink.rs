@@ -1,7 +1,7 @@
 //! The sink that writes Parquet files.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -23,6 +23,8 @@ use crate::folders::Folders;
 const GROUP_LEN: usize = 32 << 20;
 /// Rows of a row group at most, where they compress very well.
 const GROUP_ROWS: usize = 1 << 20;
+/// Folders whose names are kept: a month of hours, or values that should have been no folders.
+const MAX_FOLDERS: usize = 10_000;
 /// Between two looks at how much memory files take.
 const ROWS_BETWEEN_LOOKS: usize = 16_384;
 
@@ -85,8 +87,11 @@ struct OpenFile {
     /// Which batch wrote to it last.
     last_batch: u64,
     /// Of each record with a line in it. A record is safe with the last file that has one.
-    receipts: Vec<Arc<Receipt>>,
+    receipts: Vec<SharedReceipt>,
 }
+
+/// The receipt of a record, set once all of its rows are written.
+type SharedReceipt = Arc<OnceLock<Receipt>>;
 
 impl Parquet {
     /// Files of that table in that store.
@@ -118,26 +123,48 @@ impl Parquet {
     fn write(&mut self, record: Record) -> Result<(), SinkError> {
         self.batches += 1;
         let shares = shares(&record, self.columns, &mut self.folders);
-        for &folder in shares.keys() {
-            if !self.files.contains_key(&folder) {
-                let file = self.begin(folder)?;
-                self.files.insert(folder, file);
+        let receipt = Arc::new(OnceLock::new());
+        for shares in shares.chunks(self.options.open_files) {
+            self.open(shares)?;
+            self.write_columns(shares)?;
+            for (folder, rows) in shares {
+                let open = self.files.get_mut(folder).expect("it was opened above");
+                open.receipts.push(Arc::clone(&receipt));
+                self.rows_since_look += rows.len();
             }
         }
-        self.write_columns(&shares)?;
-        self.rows_since_look += shares.values().map(Vec::len).sum::<usize>();
-        let folders: Vec<usize> = shares.into_keys().collect();
-        let receipt = Arc::new(record.into_receipt());
-        for folder in folders {
-            let file = self.files.get_mut(&folder).expect("it was opened above");
-            file.receipts.push(Arc::clone(&receipt));
-            file.last_batch = self.batches;
-        }
-        // Only files have it now.
-        drop(receipt);
+        drop(shares);
+        // Not before, as rows are read where the record has them. A file that was published meanwhile
+        // has left it to the others, which are here.
+        let is_set = receipt.set(record.into_receipt());
+        debug_assert!(is_set.is_ok());
+        self.settle(receipt);
         if self.rows_since_look >= ROWS_BETWEEN_LOOKS {
             self.rows_since_look = 0;
             self.keep_within_bounds()?;
+        }
+        Ok(())
+    }
+
+    /// Opens a file for each of these folders, no more than may be open. Those that were written to
+    /// longest ago make room.
+    fn open(&mut self, shares: &[(usize, Vec<Row<'_>>)]) -> Result<(), SinkError> {
+        for (folder, _) in shares {
+            if let Some(open) = self.files.get_mut(folder) {
+                open.last_batch = self.batches;
+            }
+        }
+        for &(folder, _) in shares {
+            if self.files.contains_key(&folder) {
+                continue;
+            }
+            if self.files.len() >= self.options.open_files {
+                let of_others = self.files.iter().filter(|(folder, _)| shares.iter().all(|share| share.0 != **folder));
+                let oldest = of_others.min_by_key(|(_, open)| open.last_batch).map(|(&folder, _)| folder);
+                self.publish(oldest.expect("there is room for all of these"))?;
+            }
+            let file = self.begin(folder)?;
+            self.files.insert(folder, file);
         }
         Ok(())
     }
@@ -158,8 +185,13 @@ impl Parquet {
     }
 
     /// Each column of each file on its own, on all threads.
-    fn write_columns(&mut self, shares: &BTreeMap<usize, Vec<Row<'_>>>) -> Result<(), SinkError> {
-        let files = self.files.iter_mut().filter_map(|(folder, open)| Some((open, shares.get(folder)?)));
+    fn write_columns(&mut self, shares: &[(usize, Vec<Row<'_>>)]) -> Result<(), SinkError> {
+        // Both are in the order of their folders.
+        let mut shares = shares.iter().peekable();
+        let files = self.files.iter_mut().filter_map(|(folder, open)| {
+            let (_, rows) = shares.next_if(|share| share.0 == *folder)?;
+            Some((open, rows))
+        });
         let tasks: Vec<(&mut ChunkWriter, &[Row<'_>], &str)> = files
             .flat_map(|(OpenFile { file, name, .. }, rows)| {
                 file.columns(rows.len()).iter_mut().map(|column| (column, rows.as_slice(), name.as_str()))
@@ -187,18 +219,22 @@ impl Parquet {
             }
         }
         full.into_iter().try_for_each(|folder| self.publish(folder))?;
-        while self.files.len() > self.options.open_files {
-            let oldest = self.files.iter().min_by_key(|(_, open)| open.last_batch).map(|(&folder, _)| folder);
-            self.publish(oldest.expect("there is more than one"))?;
-        }
         while self.files.values().map(|open| open.file.memory()).sum::<usize>() > self.options.memory {
             let largest = self.files.values_mut().max_by_key(|open| open.file.memory()).expect("something is large");
             largest.file.end_row_group(&self.pool).map_err(at(&largest.name))?;
+        }
+        if self.folders.len() > MAX_FOLDERS {
+            self.publish_all()?;
         }
         if self.files.is_empty() {
             self.folders.clear();
         }
         Ok(())
+    }
+
+    fn publish_all(&mut self) -> Result<(), SinkError> {
+        let folders: Vec<usize> = self.files.keys().copied().collect();
+        folders.into_iter().try_for_each(|folder| self.publish(folder))
     }
 
     fn publish(&mut self, folder: usize) -> Result<(), SinkError> {
@@ -208,12 +244,16 @@ impl Parquet {
         self.published.files += 1;
         self.published.bytes += bytes;
         self.published.row_groups += row_groups;
-        for receipt in receipts {
-            if let Some(receipt) = Arc::into_inner(receipt) {
-                self.delivered.settle_lines(receipt);
-            }
-        }
+        receipts.into_iter().for_each(|receipt| self.settle(receipt));
         Ok(())
+    }
+
+    /// A file with lines of the record is published, or knows about it now: the last one of these
+    /// acknowledges them.
+    fn settle(&mut self, receipt: SharedReceipt) {
+        if let Some(receipt) = Arc::into_inner(receipt).and_then(OnceLock::into_inner) {
+            self.delivered.settle_lines(receipt);
+        }
     }
 
     /// After the first failure nothing is written or acknowledged: a record may be in a file that
@@ -243,10 +283,7 @@ impl Sink for Parquet {
     }
 
     fn close(&mut self) -> Result<(), SinkError> {
-        self.or_fail(|parquet| {
-            let folders: Vec<usize> = parquet.files.keys().copied().collect();
-            folders.into_iter().try_for_each(|folder| parquet.publish(folder))
-        })
+        self.or_fail(Parquet::publish_all)
     }
 
     fn delivered(&self) -> Delivered {
@@ -267,8 +304,8 @@ impl Sink for Parquet {
     }
 }
 
-/// The rows of a record by the number of their folder.
-fn shares<'a>(record: &'a Record, columns: usize, folders: &mut Folders) -> BTreeMap<usize, Vec<Row<'a>>> {
+/// The rows of a record by the number of their folder, in order.
+fn shares<'a>(record: &'a Record, columns: usize, folders: &mut Folders) -> Vec<(usize, Vec<Row<'a>>)> {
     let mut shares = BTreeMap::new();
     // Most lines come in the order of their time.
     let (mut current, mut rows) = (None, Vec::new());
@@ -289,7 +326,7 @@ fn shares<'a>(record: &'a Record, columns: usize, folders: &mut Folders) -> BTre
     if let Some(folder) = current {
         shares.insert(folder, rows);
     }
-    shares
+    shares.into_iter().collect()
 }
 
 fn at(name: &str) -> impl FnOnce(ParquetError) -> SinkError + use<> {
