@@ -127,6 +127,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// What stands for its lines.
+    pub(crate) fn tokens(&self) -> &[AckToken] {
+        &self.tokens
+    }
+
     /// The record has not arrived, but it is safe elsewhere: acknowledges its lines.
     pub fn kept(self) {
         if let Some(progress) = self.progress {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pixel_engine_aws as aws;
+use pixel_engine_core::checkpoint::Checkpoint;
 use pixel_engine_core::config::{
     Config, Container, DeliveryConfig, OnBadLine, QuarantinePlace, SpoolConfig, Stream, Target,
 };
@@ -38,7 +39,7 @@ pub enum OpenError {
 
 /// Opens the target of the configuration. `is_json` says whether lines that are left as they came
 /// are JSON, where the configuration leaves that open. Requests are counted in
-/// `progress`. The sink ends what it is doing soon after `stop` is set.
+/// `progress`, and objects are published so that the checkpoint knows of each. The sink ends what it is doing soon after `stop` is set.
 ///
 /// # Errors
 /// The folder, the spool, the stream or the bucket cannot be used.
@@ -47,30 +48,40 @@ pub fn open(
     is_json: bool,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
+    checkpoint: Option<&Arc<Checkpoint>>,
 ) -> Result<Box<dyn Sink>, OpenError> {
     Ok(match config.target() {
         Target::Null => Box::new(Null::new(config.api())),
         Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), config.api(), stream.clone())),
-        Target::Dir(folder) => objects(Arc::new(Folder::new(folder)?), config, is_json),
+        Target::Dir(folder) => objects(Arc::new(Folder::new(folder)?), config, is_json, checkpoint)?,
         Target::S3(uri) => {
             let mut options = Options::from(config.delivery().clone());
             (options.progress, options.stop) = (progress, stop);
             let store = aws::s3::Store::open(uri, config.connection(), config.objects(), options)?;
-            objects(Arc::new(store), config, is_json)
+            objects(Arc::new(store), config, is_json, checkpoint)?
         }
         Target::Stream(stream) => Box::new(deliver(stream, config, progress, stop)?),
     })
 }
 
 /// Records as objects of that store.
-fn objects(store: Arc<dyn Store>, config: &Config, is_json: bool) -> Box<dyn Sink> {
+fn objects(
+    store: Arc<dyn Store>,
+    config: &Config,
+    is_json: bool,
+    checkpoint: Option<&Arc<Checkpoint>>,
+) -> Result<Box<dyn Sink>, SinkError> {
     let (is_json, format) = match config.container() {
         Container::Kpl { .. } => (true, ObjectFormat::PutRecordsEntries),
         Container::Lines { .. } => (has_json_lines(config).unwrap_or(is_json), ObjectFormat::Data),
     };
     let extension = if is_json { ".jsonl" } else { ".tsv" };
     let extension = format!("{extension}{}", config.container().codec().extension());
-    Box::new(Objects::new(store, extension, format, config.objects().buffering_interval))
+    let objects = Objects::new(store, extension, format, config.objects().buffering_interval);
+    Ok(Box::new(match checkpoint {
+        Some(checkpoint) => objects.resuming(Arc::clone(checkpoint))?,
+        None => objects,
+    }))
 }
 
 /// Opens the quarantine of the configuration: a file only when the first bad line comes, a stream at

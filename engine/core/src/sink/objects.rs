@@ -15,6 +15,7 @@ use super::limits::{Api, RequestLimits};
 use super::statistics::Shipping;
 use super::store::{Object, Store, object_name};
 use super::{Sink, SinkError};
+use crate::checkpoint::Checkpoint;
 use crate::record::{Delivered, Receipt, Record};
 
 /// Firehose's largest buffer, and so its largest object. Source: Firehose buffering hints.
@@ -45,6 +46,7 @@ impl ObjectFormat {
 /// Rolls records into objects of a store.
 pub struct Objects {
     store: Arc<dyn Store>,
+    checkpoint: Option<Arc<Checkpoint>>,
     extension: String,
     format: ObjectFormat,
     /// How long an object may be open.
@@ -58,6 +60,7 @@ pub struct Objects {
 
 /// The object that is being written.
 struct Open {
+    name: String,
     object: Box<dyn Object>,
     /// When it is to be complete.
     due: Instant,
@@ -77,6 +80,7 @@ impl Objects {
         };
         Objects {
             store,
+            checkpoint: None,
             extension,
             format,
             interval,
@@ -87,18 +91,38 @@ impl Objects {
         }
     }
 
+    /// The same with a checkpoint that knows, whenever the run may be killed, what is in an object:
+    /// no line comes in two. Finds out first what became of the object that an earlier run was
+    /// publishing.
+    ///
+    /// # Errors
+    /// That cannot be found out.
+    pub fn resuming(self, checkpoint: Arc<Checkpoint>) -> Result<Objects, SinkError> {
+        checkpoint.recover(&*self.store)?;
+        Ok(Objects { checkpoint: Some(checkpoint), ..self })
+    }
+
     fn begin_object(&mut self) -> Result<Open, SinkError> {
         self.begun += 1;
         let now = Timestamp::now();
         let name = object_name(now, self.begun, &self.extension);
-        let object = self.store.create(&format!("{}/{name}", now.strftime("%Y/%m/%d/%H")))?;
-        Ok(Open { object, due: Instant::now() + self.interval, len: 0, receipts: Vec::new(), entry: Vec::new() })
+        let name = format!("{}/{name}", now.strftime("%Y/%m/%d/%H"));
+        let object = self.store.create(&name)?;
+        Ok(Open { name, object, due: Instant::now() + self.interval, len: 0, receipts: Vec::new(), entry: Vec::new() })
     }
 
     fn end_object(&mut self) -> Result<(), SinkError> {
-        let Some(Open { object, receipts, .. }) = self.open.take() else { return Ok(()) };
+        let Some(Open { name, mut object, receipts, .. }) = self.open.take() else { return Ok(()) };
+        if let Some(checkpoint) = &self.checkpoint {
+            let ready = object.make_ready()?;
+            let tokens = receipts.iter().flat_map(Receipt::tokens);
+            checkpoint.publishing(&*self.store, &name, ready, tokens)?;
+        }
         object.publish()?;
         receipts.into_iter().for_each(|receipt| self.delivered.settle(receipt));
+        if let Some(checkpoint) = &self.checkpoint {
+            checkpoint.published();
+        }
         Ok(())
     }
 }
@@ -283,6 +307,14 @@ mod tests {
             fn create(&self, _: &str) -> Result<Box<dyn Object>, SinkError> {
                 Ok(Box::new(Full(self.0)))
             }
+
+            fn was_published(&self, _: &str, _: &str) -> Result<bool, SinkError> {
+                Ok(false)
+            }
+
+            fn target(&self) -> String {
+                "a full one".to_owned()
+            }
         }
 
         impl Write for Full {
@@ -299,6 +331,10 @@ mod tests {
         impl Object for Full {
             fn target(&self) -> String {
                 "a full one".to_owned()
+            }
+
+            fn make_ready(&mut self) -> Result<String, SinkError> {
+                Ok(String::new())
             }
 
             fn publish(self: Box<Self>) -> Result<(), SinkError> {
