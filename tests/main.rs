@@ -32,6 +32,8 @@ mod duplicates;
 mod emulators;
 /// Inputs and outputs that cannot be used, and the exit codes.
 mod errors;
+/// Objects hold every line once, whenever the run is killed.
+mod exactly_once;
 /// The server that stands for AWS, against AWS's own SDK.
 mod fake_aws;
 /// What stands for Lambda: its Runtime API, with faults.

@@ -197,13 +197,19 @@ fn what_cannot_be_stored_ends_the_run_and_comes_with_the_next() {
     ] {
         let test = Test::new(lines);
         test.bucket.fault_on(action, fault);
-        let run = test.ingest(&["a.log", "--resume", "checkpoint"]).exits(1);
+        // With a checkpoint, a small object is an upload of one part too.
+        let arguments: &[&str] = match action {
+            Action::PutObject => &["a.log"],
+            _ => &["a.log", "--resume", "checkpoint"],
+        };
+        let run = test.ingest(arguments).exits(1);
         run.says(&["pixel-engine: s3://logs/hits/20", says]);
         assert_eq!((run.summary().lines_shipped, test.bucket.objects().len(), test.bucket.uploads()), (0, 0, 0));
-        test.ingest(&["a.log", "--resume", "checkpoint"]).ok();
+        test.ingest(arguments).ok();
         test.has_all(lines);
-        test.ingest(&["a.log", "--resume", "checkpoint"]).ok();
-        test.has_all(lines);
+        if action != Action::PutObject {
+            assert_eq!(test.ingest(arguments).ok().summary().lines_in, 0);
+        }
     }
 }
 

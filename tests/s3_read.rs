@@ -53,7 +53,8 @@ fn objects_are_read_by_prefix_and_by_content() {
     run.says(&["s3://logs/in/empty: the input is empty"]);
     test.has(5_000);
     assert_eq!(test.aws.counters().requests_of(Action::ListObjectsV2), 4);
-    assert_eq!(test.gets(), 5);
+    // A look at the first, and one or two for each that is not empty.
+    assert!((6..=12).contains(&test.gets()), "{}", test.gets());
     assert_eq!(run.summary().bytes_in, log("realtime-46", 5_000).len() as u64);
 }
 
@@ -104,25 +105,28 @@ fn a_large_object_is_read_in_ranges_through_every_fault() {
         test.bucket.fail_requests(0.5, 11, &faults);
         test.ingest(&["s3://logs/a"]).ok();
         assert_eq!(test.workspace.delivered(OUT), text);
-        assert!(test.gets() > 8, "{}", test.gets());
+        assert!(test.gets() > if compressed { 3 } else { 10 }, "{}", test.gets());
     }
 }
 
 #[test]
 fn an_object_that_is_gone_or_replaced_is_an_error_and_no_mixture() {
     let test = Test::new();
-    test.bucket.put("a", log("realtime-46", 40_000)).put("b", log_from("realtime-46", 0, 100));
+    test.bucket.put("0", log("realtime-46", 10)).put("a", log_from("realtime-46", 10, 100));
+    // After those that look at the first and read it.
+    test.bucket.fault_on(Action::GetObject, Fault::Delay(Duration::ZERO));
+    test.bucket.fault_on(Action::GetObject, Fault::Delay(Duration::ZERO));
     test.bucket.fault_on(Action::GetObject, Fault::error(404, "NoSuchKey", "The specified key does not exist."));
     let run = test.ingest(&["s3://logs/"]).exits(1);
-    run.says(&["s3://logs/a: reading stopped at byte 0: s3:GetObject: NoSuchKey", "deleted since it was listed"]);
-    assert_eq!(run.summary().lines_shipped, 100, "the other one is delivered");
+    run.says(&["s3://logs/a", "s3:GetObject: NoSuchKey", "deleted since it was listed"]);
+    assert_eq!(run.summary().lines_shipped, 10, "the other one is delivered");
 
     let test = Test::new();
     test.bucket.put("a", log("realtime-46", 40_000));
     test.aws.latency(Duration::from_millis(100));
     let mut command = test.workspace.ingest_command(&["s3://logs/a"]);
     let child = command.envs(test.aws.environment()).env_remove("AWS_PROFILE").spawn().expect("it starts");
-    wait_until("it is being read", || test.gets() >= 4);
+    wait_until("it is being read", || test.gets() >= 5);
     test.bucket.put("a", log_from("realtime-46", 1_000_000, 40_000));
     let run = test.workspace.wait(child).exits(1);
     run.says(&["s3://logs/a: reading stopped at byte", "PreconditionFailed", "it was replaced since it was listed"]);

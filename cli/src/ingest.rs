@@ -88,7 +88,7 @@ impl Ingest {
         }
         let checkpoint = checkpoint(config, &inputs).map_err(|error| error.to_string())?;
         let stop = stop_on_signals().map_err(|error| format!("listening for Ctrl-C: {error}"))?;
-        let mut sink = self.sink(config, &inputs, &stop)?;
+        let mut sink = self.sink(config, &inputs, &stop, checkpoint.as_ref())?;
         let quarantine = sink::open_quarantine(config, Arc::clone(&stop));
         let mut quarantine = quarantine.map_err(|error| format!("quarantine: {}", of_open(error)))?;
         let progress = Arc::new(Progress::default());
@@ -101,7 +101,7 @@ impl Ingest {
                 .source(Files::new(inputs.as_slice()))
                 .progress(Arc::clone(&progress))
                 .stop(stop)
-                .checkpoint(checkpoint.as_ref())
+                .checkpoint(checkpoint.as_deref())
                 .to(&mut *sink, &mut quarantine)
         });
         failed |= !self.tell(config, &report);
@@ -178,7 +178,13 @@ impl Ingest {
     }
 
     /// Where records go.
-    fn sink(&self, config: &Config, inputs: &[Input], stop: &Arc<AtomicBool>) -> Result<Box<dyn Sink>, String> {
+    fn sink(
+        &self,
+        config: &Config,
+        inputs: &[Input],
+        stop: &Arc<AtomicBool>,
+        checkpoint: Option<&Arc<Checkpoint>>,
+    ) -> Result<Box<dyn Sink>, String> {
         if let (Target::Stream(stream), Some(spool)) = (config.target(), config.spool()) {
             let before = spool::batches(&spool.folder).map_or(0, |batches| batches.len());
             if before > 0 {
@@ -186,9 +192,14 @@ impl Ingest {
                 eprintln!("{before} batches from before are in {folder}: pixel-engine ship {folder} --to {stream}");
             }
         }
-        // What the format leaves open, the first file decides.
-        let is_json = matches!(inputs, [file @ (Input::File(_) | Input::Object(_)), ..] if file.begins_with(b'{'));
-        sink::open(config, is_json, Arc::default(), Arc::clone(stop)).map_err(of_open)
+        // What the format leaves open, the first file decides; of objects, the first that is to be read.
+        let is_done = |input: &&Input| match (input, checkpoint) {
+            (Input::Object(object), Some(checkpoint)) => checkpoint.has_all_of(&**object),
+            _ => false,
+        };
+        let first = inputs.iter().find(|input| !is_done(input));
+        let is_json = first.is_some_and(|input| *input != Input::Stdin && input.begins_with(b'{'));
+        sink::open(config, is_json, Arc::default(), Arc::clone(stop), checkpoint).map_err(of_open)
     }
 
     /// Prints what happened; returns whether it went well.
@@ -263,7 +274,7 @@ fn is_broken_pipe(error: &Error) -> bool {
 }
 
 /// The checkpoint, for inputs that can be read again.
-fn checkpoint(config: &Config, inputs: &[Input]) -> Result<Option<Checkpoint>, CheckpointError> {
+fn checkpoint(config: &Config, inputs: &[Input]) -> Result<Option<Arc<Checkpoint>>, CheckpointError> {
     let Some(path) = config.checkpoint() else { return Ok(None) };
     // An input whose metadata cannot be read is not known to be a pipe; opening it reports the
     // error.
@@ -276,5 +287,5 @@ fn checkpoint(config: &Config, inputs: &[Input]) -> Result<Option<Checkpoint>, C
         let name = pipe.name();
         usage_error("ingest", &format!("--resume needs files: what {name} has given once cannot be read again"));
     }
-    Checkpoint::open(path).map(Some)
+    Checkpoint::open(path).map(|checkpoint| Some(Arc::new(checkpoint)))
 }

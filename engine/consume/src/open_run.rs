@@ -65,7 +65,7 @@ impl OpenRun {
     /// The system has no thread to give.
     pub fn start(config: Config, progress: Arc<Progress>) -> Result<OpenRun, OpenError> {
         let stop = Arc::<AtomicBool>::default();
-        let sink = sink::open(&config, false, Arc::clone(&progress), Arc::clone(&stop))?;
+        let sink = sink::open(&config, false, Arc::clone(&progress), Arc::clone(&stop), None)?;
         let quarantine = sink::open_quarantine(&config, Arc::clone(&stop))?;
         Ok(OpenRun::into(config, sink, quarantine, progress, stop))
     }

@@ -81,6 +81,43 @@ impl Acknowledged {
     }
 }
 
+/// What would be acknowledged of a source if some more lines were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub(crate) source: usize,
+    pub(crate) acknowledged: Acknowledged,
+    /// Everything before this would be, a last line without a newline too.
+    pub(crate) whole_up_to: u64,
+}
+
+/// What would be acknowledged if the lines were that these tokens stand for, for each of their
+/// sources.
+pub(crate) fn expected<'a>(tokens: impl IntoIterator<Item = &'a AckToken>) -> Vec<Expected> {
+    let mut sources: BTreeMap<usize, Vec<&AckToken>> = BTreeMap::new();
+    tokens.into_iter().for_each(|token| sources.entry(token.source()).or_default().push(token));
+    sources.into_iter().map(|(source, tokens)| expected_of(source, &tokens)).collect()
+}
+
+fn expected_of(source: usize, tokens: &[&AckToken]) -> Expected {
+    let all = &tokens[0].block.all;
+    let (Acknowledged { position, ahead }, read_to) = (all.acknowledged(source), all.position(source).offset);
+    let (mut lines, mut whole_lines) = (ahead.clone(), ahead);
+    lines.push(0..read_to);
+    for token in tokens {
+        let end = token.block.range.end.saturating_sub(token.block.unended.load(Ordering::Acquire));
+        whole_lines.extend(token.lines().map(|line| line.start.min(end)..line.end.min(end)));
+        lines.extend(token.lines());
+    }
+    merge(&mut lines);
+    merge(&mut whole_lines);
+    whole_lines.retain(|range| range.end > read_to);
+    if let Some(first) = whole_lines.first_mut() {
+        first.start = first.start.max(read_to);
+    }
+    let whole_up_to = lines.first().filter(|first| first.start == 0).map_or(0, |first| first.end);
+    Expected { source, acknowledged: Acknowledged { position, ahead: whole_lines }, whole_up_to }
+}
+
 /// The acknowledged part of every source of a run. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Acknowledgements {
@@ -355,7 +392,7 @@ impl Ranges {
 }
 
 /// Puts ranges into order and joins those that touch or overlap.
-fn merge<T: Copy + Ord>(ranges: &mut Vec<Range<T>>) {
+pub(crate) fn merge<T: Copy + Ord>(ranges: &mut Vec<Range<T>>) {
     ranges.retain(|range| range.start < range.end);
     ranges.sort_unstable_by_key(|range| range.start);
     ranges.dedup_by(|next, before| {
@@ -534,6 +571,19 @@ impl AckToken {
         self.block.source
     }
 
+    /// The lines that it stands for, as bytes of the source.
+    fn lines(&self) -> impl Iterator<Item = Range<u64>> {
+        let (last, before) = match &self.share {
+            Share::Rest => (0..0, &[][..]),
+            Share::Lines { last, before } => (last.clone(), before.as_slice()),
+        };
+        let Range { start, end } = self.block.range;
+        // A last line without a newline was given one.
+        let in_source = move |at: u32| (start + u64::from(at)).min(end);
+        let lines = before.iter().cloned().chain([last]);
+        lines.map(move |bytes| in_source(bytes.start)..in_source(bytes.end))
+    }
+
     /// Says how many newlines the block has, once they are counted, and which of its bytes belong
     /// to no line that will be in a record.
     pub fn describe(&self, newlines: u64, rest: Box<[Range<u32>]>) {
@@ -671,6 +721,27 @@ mod tests {
         first.delivered();
         assert_eq!((all.position(0).offset, all.line_start(0).offset), (200, 185));
         assert_eq!(all.acknowledged(0), all.line_start(0).into());
+    }
+
+    #[test]
+    fn what_is_expected_of_tokens_is_what_comes_of_them() {
+        let all = Acknowledgements::default();
+        all.begin(0, Acknowledged { position: Position::default(), ahead: vec![150..160] });
+        let (first, second) = (all.token(0, 0..100), all.token(0, 100..200));
+        second.leave_unended(15);
+        second.describe(4, [20..30].into());
+        let records = [lines(&first, 0..100), lines(&second, 0..20), lines(&second, 30..101)];
+        [first, second].into_iter().for_each(AckToken::delivered);
+        let wanted = Expected {
+            source: 0,
+            acknowledged: Acknowledged { position: Position::default(), ahead: vec![0..185] },
+            whole_up_to: 200,
+        };
+        assert_eq!(expected(&records), [wanted]);
+        assert_eq!(expected(&records[1..])[0].whole_up_to, 0);
+        assert_eq!(expected(&records[..1])[0].acknowledged.ahead, [0..100, 120..130, 150..160]);
+        records.into_iter().for_each(AckToken::delivered);
+        assert_eq!((all.position(0).offset, all.line_start(0).offset), (200, 185));
     }
 
     #[test]

@@ -21,22 +21,37 @@
 //! had `size` bytes; a last line without a newline stands behind `offset` even then, as it may have
 //! been half of one.
 //!
-//! Form 1, which is read too, has no `ahead`.
+//! While an object is being published that holds lines of the inputs, its name stands in a last line,
+//! with what the inputs will be once it is there: `ahead`, as above, and `done`. A run that finds
+//! such a line was killed at that moment. It looks whether the object is there, and takes over what
+//! the line says or sends the lines again, so that no line is in two objects.
+//!
+//! ```text
+//! {"store":"s3://logs/hits/","object":"2026/11/29/22/pixel-engine-1-….tsv","ready":"upload id","inputs":[{"device":64768,"inode":1835,"offset":558627631,"ahead":[0,134217600],"done":false}]}
+//! ```
+//!
+//! That is form 3; without such a line, a checkpoint is written in form 2. Form 1, which is read too,
+//! has no `ahead`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ack::{Acknowledged, Acknowledgements, Position};
+use crate::ack::{AckToken, Acknowledged, Acknowledgements, Expected, Position, expected, merge};
 use crate::block::Origin;
 use crate::durable;
+use crate::sink::SinkError;
+use crate::sink::store::Store;
 use crate::source::{Object, OpenFile, numbers};
 
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
+/// The form without an object.
+const VERSION_WITHOUT_OBJECT: u64 = 2;
 /// The first form, without lines ahead.
 const VERSION_WITHOUT_AHEAD: u64 = 1;
 
@@ -74,6 +89,20 @@ pub enum CheckpointError {
         /// The form's number.
         version: u64,
     },
+    /// An object was being published when an earlier run was killed, and its store is not the one of
+    /// this run: whether it is there cannot be seen.
+    #[error(
+        "checkpoint {path}: {store}{object} may have been stored or not when the run before ended: let a run that \
+         delivers to {store} go on first, or begin anew with another file"
+    )]
+    OtherStore {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Where the object is, or would be.
+        store: String,
+        /// Its name there.
+        object: String,
+    },
     /// An input turned out to be another file than the one of the checkpoint when it had been read:
     /// a compressed one whose content was replaced. The checkpoint has forgotten it.
     #[error(
@@ -103,7 +132,31 @@ struct State {
     inputs: Vec<Entry>,
     /// The inputs of this run, by the number of their source.
     running: BTreeMap<usize, Running>,
+    /// The object that is being published.
+    object: Option<Publication>,
     saved: bool,
+}
+
+/// An object that is ready to be published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Publication {
+    store: String,
+    object: String,
+    /// What the store needs to find out whether it was published.
+    ready: String,
+    inputs: Vec<PublishedInput>,
+}
+
+/// What is delivered of an input once the object is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublishedInput {
+    device: u64,
+    inode: u64,
+    offset: u64,
+    ahead: Vec<u64>,
+    done: bool,
 }
 
 #[derive(Debug)]
@@ -186,12 +239,12 @@ impl Checkpoint {
         // The checkpoint itself is replaced with every save, so the lock is on a file beside it.
         let lock = durable::lock(&durable::hidden(&path, "lock")).map_err(io_error)?;
         let lock = lock.ok_or_else(|| CheckpointError::Locked(path.clone()))?;
-        let inputs = match fs::read(&path) {
+        let (inputs, object) = match fs::read(&path) {
             Ok(bytes) => parse(&path, &bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), None),
             Err(error) => return Err(io_error(error)),
         };
-        let state = State { inputs, running: BTreeMap::new(), saved: false };
+        let state = State { inputs, running: BTreeMap::new(), object, saved: false };
         let checkpoint = Checkpoint { path, state: Mutex::new(state), _lock: lock };
         // That it cannot be written is said now rather than after the first gigabyte.
         checkpoint.save(&Acknowledgements::default())?;
@@ -283,7 +336,7 @@ impl Checkpoint {
     /// Says that a file that is followed begins with these bytes now, and has that size.
     pub(crate) fn grown(&self, source: &Origin, head: &[u8], size: u64) {
         let mut state = self.lock();
-        let State { inputs, running, saved } = &mut *state;
+        let State { inputs, running, saved, .. } = &mut *state;
         let Some(running) = running.get(&source.number) else { return };
         let entry = &mut inputs[running.entry];
         let fingerprint = Fingerprint::of(head);
@@ -326,7 +379,7 @@ impl Checkpoint {
     /// ([`CheckpointError::OtherFile`]): some of its lines may have been left out.
     pub(crate) fn ended(&self, source: &Origin, end: u64) -> Result<(), CheckpointError> {
         let mut state = self.lock();
-        let State { inputs, running, saved } = &mut *state;
+        let State { inputs, running, saved, .. } = &mut *state;
         let Some(running_source) = running.get_mut(&source.number) else { return Ok(()) };
         let acknowledged = running_source.acknowledged_before;
         if acknowledged <= end {
@@ -339,6 +392,61 @@ impl Checkpoint {
         Err(CheckpointError::OtherFile { input: source.name.clone(), end, acknowledged })
     }
 
+    /// Writes down that an object is about to be published, and what is acknowledged once it is.
+    ///
+    /// # Errors
+    /// It cannot be written, and so the object must not be published.
+    pub(crate) fn publishing<'a>(
+        &self,
+        store: &dyn Store,
+        object: &str,
+        ready: String,
+        tokens: impl IntoIterator<Item = &'a AckToken>,
+    ) -> Result<(), CheckpointError> {
+        let expected = expected(tokens);
+        let mut state = self.lock();
+        let State { inputs, running, .. } = &*state;
+        let input = |expected: Expected| {
+            let running = running.get(&expected.source)?;
+            let Entry { device, inode, .. } = inputs[running.entry];
+            let Acknowledged { position: Position { offset, .. }, ahead } = expected.acknowledged;
+            let done = running.end == Some(expected.whole_up_to);
+            Some(PublishedInput { device, inode, offset, ahead: gaps_and_lines(offset, &ahead), done })
+        };
+        let inputs: Vec<PublishedInput> = expected.into_iter().filter_map(input).collect();
+        state.object = Some(Publication { store: store.target(), object: object.to_owned(), ready, inputs });
+        self.write(&mut state)
+    }
+
+    /// The object is published, and its lines are acknowledged.
+    pub(crate) fn published(&self) {
+        let mut state = self.lock();
+        (state.object, state.saved) = (None, false);
+    }
+
+    /// Finds out what became of the object that an earlier run was publishing when it was killed.
+    ///
+    /// # Errors
+    /// That cannot be found out, or not in this store.
+    pub(crate) fn recover(&self, store: &dyn Store) -> Result<(), SinkError> {
+        let Some(Publication { store: of, object, ready, inputs }) = self.lock().object.clone() else { return Ok(()) };
+        if of != store.target() {
+            return Err(CheckpointError::OtherStore { path: self.path.clone(), store: of, object }.into());
+        }
+        let is_published = store.was_published(&object, &ready)?;
+        let mut state = self.lock();
+        if is_published {
+            for input in &inputs {
+                let is_it = |entry: &&mut Entry| (entry.device, entry.inode) == (input.device, input.inode);
+                if let Some(entry) = state.inputs.iter_mut().find(is_it) {
+                    entry.add(input);
+                }
+            }
+        }
+        (state.object, state.saved) = (None, false);
+        Ok(self.write(&mut state)?)
+    }
+
     /// Writes how far the inputs of the run are acknowledged, if that has changed.
     ///
     /// # Errors
@@ -346,12 +454,14 @@ impl Checkpoint {
     pub(crate) fn save(&self, acknowledgements: &Acknowledgements) -> Result<(), CheckpointError> {
         let mut state = self.lock();
         state.follow(acknowledgements);
-        if !state.saved {
-            let text = state.text();
-            durable::publish(&self.path, |file| file.write_all(&text))
-                .map_err(|error| CheckpointError::Io { path: self.path.clone(), error })?;
-            state.saved = true;
-        }
+        if state.saved { Ok(()) } else { self.write(&mut state) }
+    }
+
+    fn write(&self, state: &mut State) -> Result<(), CheckpointError> {
+        let text = state.text();
+        durable::publish(&self.path, |file| file.write_all(&text))
+            .map_err(|error| CheckpointError::Io { path: self.path.clone(), error })?;
+        state.saved = true;
         Ok(())
     }
 
@@ -416,8 +526,15 @@ impl State {
         for entry in &self.inputs {
             write_line(&mut lines, entry);
         }
+        let version = match &self.object {
+            Some(object) => {
+                write_line(&mut lines, object);
+                VERSION
+            }
+            None => VERSION_WITHOUT_OBJECT,
+        };
         let mut text = Vec::new();
-        write_line(&mut text, &Header { version: VERSION, crc32: crc32(&lines) });
+        write_line(&mut text, &Header { version, crc32: crc32(&lines) });
         text.append(&mut lines);
         text
     }
@@ -432,7 +549,7 @@ fn crc32(bytes: &[u8]) -> String {
     format!("{:08x}", crc32fast::hash(bytes))
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, CheckpointError> {
+fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, Option<Publication>), CheckpointError> {
     #[derive(Deserialize)]
     struct AnyHeader {
         version: u64,
@@ -459,8 +576,17 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, CheckpointError> {
             _ => Ok(entry),
         }
     };
-    let lines = rest.split_inclusive(|&byte| byte == b'\n').enumerate();
-    lines.map(|(index, line)| entry(line).map_err(|reason| damaged(index + 2, reason))).collect()
+    let mut lines: Vec<&[u8]> = rest.split_inclusive(|&byte| byte == b'\n').collect();
+    let object = match lines.last() {
+        Some(last) if header.version == VERSION => {
+            let object = serde_json::from_slice(last).map_err(|error| damaged(lines.len() + 1, error.to_string()))?;
+            lines.pop();
+            Some(object)
+        }
+        _ => None,
+    };
+    let entries = (2..).zip(lines).map(|(number, line)| entry(line).map_err(|reason| damaged(number, reason)));
+    Ok((entries.collect::<Result<_, _>>()?, object))
 }
 
 impl Entry {
@@ -478,29 +604,48 @@ impl Entry {
 
     fn acknowledged(&self) -> Acknowledged {
         let position = Position { offset: self.offset, lines: self.lines };
-        let mut end = self.offset;
-        let ahead = self.ahead.as_chunks::<2>().0.iter().map(|&[gap, lines]| {
-            let start = end + gap;
-            end = start + lines;
-            start..end
-        });
-        Acknowledged { ahead: ahead.collect(), ..position.into() }
+        Acknowledged { ahead: ranges(self.offset, &self.ahead).collect(), ..position.into() }
+    }
+
+    /// Takes over what an object holds that turned out to be published.
+    fn add(&mut self, published: &PublishedInput) {
+        let mut ahead: Vec<Range<u64>> = ranges(self.offset, &self.ahead).collect();
+        ahead.extend(ranges(published.offset, &published.ahead));
+        ahead.iter_mut().for_each(|range| range.start = range.start.max(self.offset));
+        merge(&mut ahead);
+        self.ahead = gaps_and_lines(self.offset, &ahead);
+        self.done |= published.done;
     }
 
     /// Takes over what is acknowledged; whether that is something else than before.
     fn set(&mut self, acknowledged: &Acknowledged, done: bool) -> bool {
         let Acknowledged { position: Position { offset, lines }, ahead } = acknowledged;
-        let mut end = *offset;
-        let ahead = ahead.iter().flat_map(|range| {
-            let gap = range.start - end;
-            end = range.end;
-            [gap, range.end - range.start]
-        });
-        let ahead: Vec<u64> = ahead.collect();
+        let ahead = gaps_and_lines(*offset, ahead);
         let is_other = (self.offset, self.lines, self.done) != (*offset, *lines, done) || self.ahead != ahead;
         (self.offset, self.lines, self.ahead, self.done) = (*offset, *lines, ahead, done);
         is_other
     }
+}
+
+/// Ranges of lines beyond an offset, as gaps and lines in turn.
+fn gaps_and_lines(offset: u64, ranges: &[Range<u64>]) -> Vec<u64> {
+    let mut end = offset;
+    let pairs = ranges.iter().flat_map(|range| {
+        let gap = range.start - end;
+        end = range.end;
+        [gap, range.end - range.start]
+    });
+    pairs.collect()
+}
+
+/// The ranges that these are.
+fn ranges(offset: u64, gaps_and_lines: &[u64]) -> impl Iterator<Item = Range<u64>> {
+    let mut end = offset;
+    gaps_and_lines.as_chunks::<2>().0.iter().map(move |&[gap, lines]| {
+        let start = end.saturating_add(gap);
+        end = start.saturating_add(lines);
+        start..end
+    })
 }
 
 impl Fingerprint {
@@ -516,11 +661,10 @@ impl Fingerprint {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::Range;
-
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sink::folder::Folder as ObjectFolder;
 
     const LINE: &[u8] = b"0123456789\n";
 
@@ -809,6 +953,43 @@ mod tests {
     }
 
     #[test]
+    fn what_was_being_published_counts_if_it_is_there() {
+        for is_there in [true, false] {
+            let folder = Folder::new();
+            let file = folder.file("a.log", LINE.repeat(100).trim_ascii_end());
+            let store = ObjectFolder::new(folder.path("out")).unwrap();
+            {
+                let (checkpoint, all) = (folder.checkpoint(), Acknowledgements::default());
+                all.begin(0, checkpoint.begin(&source(0), &file).unwrap());
+                let (first, second) = (all.token(0, 0..550), all.token(0, 550..file.size));
+                second.leave_unended(10);
+                let mut records = [first.of_lines(), second.of_lines()];
+                records[0].add_lines(0..550);
+                // With the newline that it is given.
+                records[1].add_lines(0..550);
+                [first, second].into_iter().for_each(AckToken::delivered);
+                checkpoint.ended(&source(0), file.size).unwrap();
+                checkpoint.publishing(&store, "one", String::new(), &records).unwrap();
+                // It is killed: nothing is acknowledged.
+            }
+            let other = ObjectFolder::new(folder.path("other")).unwrap();
+            let error = folder.checkpoint().recover(&other).unwrap_err();
+            assert!(error.to_string().contains("may have been stored or not"), "{error}");
+            if is_there {
+                fs::write(folder.path("out/one"), LINE).unwrap();
+            }
+            folder.checkpoint().recover(&store).unwrap();
+            let checkpoint = folder.checkpoint();
+            checkpoint.recover(&other).unwrap();
+            let wanted = if is_there { Standing::Done } else { Standing::Left(Position::default()) };
+            assert_eq!(checkpoint.standing(&file), wanted);
+            // The last line may have been half of one.
+            let grown = folder.file("a.log", &LINE.repeat(101));
+            assert_eq!(checkpoint.bytes_ahead(&grown), if is_there { 99 * 11 } else { 0 });
+        }
+    }
+
+    #[test]
     fn a_checkpoint_is_for_one_run_at_a_time() {
         let folder = Folder::new();
         let checkpoint = folder.checkpoint();
@@ -844,8 +1025,8 @@ mod tests {
             refused(&bytes[..at]);
         }
         refused(&[&bytes[..], b"\n"].concat());
-        let newer = refused(b"{\"version\":3,\"of\":\"another form\"}\n");
-        assert!(matches!(newer, CheckpointError::Version { version: 3, .. }), "{newer}");
+        let newer = refused(b"{\"version\":4,\"of\":\"another form\"}\n");
+        assert!(matches!(newer, CheckpointError::Version { version: 4, .. }), "{newer}");
         fs::write(&path, &bytes).unwrap();
         folder.checkpoint();
     }

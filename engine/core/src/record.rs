@@ -106,6 +106,18 @@ impl Record {
         self.tokens.iter().map(AckToken::source)
     }
 
+    /// The lines in `count` records, each line in the one that `part_of_line` says, from 0 on.
+    ///
+    /// # Panics
+    /// The lines are framed or compressed, and so cannot be told apart.
+    pub fn share(self, part_of_line: &[usize], count: usize) -> Vec<Record> {
+        let Record { payload, key, tokens, oldest, progress, lines, .. } = self;
+        let Payload::Lines(list) = payload else { panic!("the record is not of lines as they are") };
+        assert_eq!(part_of_line.len(), lines, "each line has a part");
+        let parts = Packed { lines: list, tokens, key, oldest }.share(part_of_line, count).into_iter();
+        parts.map(|part| Record { progress: progress.clone(), ..Record::from_lines(part) }).collect()
+    }
+
     /// Lets go of the data and keeps what is to be said and counted once it is safe.
     pub fn into_receipt(self) -> Receipt {
         let (len, key_len) = (self.data_len(), self.key_len());
@@ -127,6 +139,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// What stands for its lines.
+    pub(crate) fn tokens(&self) -> &[AckToken] {
+        &self.tokens
+    }
+
     /// The record has not arrived, but it is safe elsewhere: acknowledges its lines.
     pub fn kept(self) {
         if let Some(progress) = self.progress {

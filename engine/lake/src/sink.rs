@@ -1,15 +1,16 @@
 //! The sink that writes Parquet files.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parquet::errors::ParquetError;
 use pixel_engine_core::compress::Codec;
 use pixel_engine_core::record::{Delivered, Receipt, Record};
+use pixel_engine_core::sink::publish::Publisher;
 use pixel_engine_core::sink::statistics::{Files, Shipping};
-use pixel_engine_core::sink::store::{Store, object_name};
+use pixel_engine_core::sink::store::object_name;
 use pixel_engine_core::sink::{Sink, SinkError};
 use pixel_engine_log::encode::row::Row;
 use pixel_engine_log::table::Table;
@@ -60,7 +61,7 @@ impl Default for Options {
 
 /// Writes rows to Parquet files in a store.
 pub struct Parquet {
-    store: Arc<dyn Store>,
+    publisher: Publisher,
     layout: Arc<Layout>,
     columns: usize,
     options: Options,
@@ -86,24 +87,21 @@ struct OpenFile {
     due: Option<Instant>,
     /// Which batch wrote to it last.
     last_batch: u64,
-    /// Of each record with a line in it. A record is safe with the last file that has one.
-    receipts: Vec<SharedReceipt>,
+    /// Of the lines in it.
+    receipts: Vec<Receipt>,
 }
 
-/// The receipt of a record, set once all of its rows are written.
-type SharedReceipt = Arc<OnceLock<Receipt>>;
-
 impl Parquet {
-    /// Files of that table in that store.
+    /// Files of that table.
     ///
     /// # Errors
     /// There are no threads to be had, or the table has columns that Parquet cannot have.
-    pub fn new(store: Arc<dyn Store>, table: &Table, options: Options) -> Result<Parquet, SinkError> {
+    pub fn new(publisher: Publisher, table: &Table, options: Options) -> Result<Parquet, SinkError> {
         let refused =
             |error: &dyn std::error::Error| SinkError::io("Parquet", std::io::Error::other(error.to_string()));
         let threads = ThreadPoolBuilder::new().num_threads(options.threads).thread_name(|n| format!("columns-{n}"));
         Ok(Parquet {
-            store,
+            publisher,
             layout: Arc::new(Layout::new(table, options.codec).map_err(|error| refused(&error))?),
             columns: table.columns().len(),
             pool: threads.build().map_err(|error| refused(&error))?,
@@ -122,23 +120,18 @@ impl Parquet {
     /// Writes the rows of the record to the files of their folders.
     fn write(&mut self, record: Record) -> Result<(), SinkError> {
         self.batches += 1;
-        let shares = shares(&record, self.columns, &mut self.folders);
-        let receipt = Arc::new(OnceLock::new());
-        for shares in shares.chunks(self.options.open_files) {
-            self.open(shares)?;
-            self.write_columns(shares)?;
-            for (folder, rows) in shares {
-                let open = self.files.get_mut(folder).expect("it was opened above");
-                open.receipts.push(Arc::clone(&receipt));
-                self.rows_since_look += rows.len();
+        let mut shares = self.shares(record);
+        while !shares.is_empty() {
+            let rest = shares.split_off(shares.len().min(self.options.open_files));
+            self.open(&shares)?;
+            self.write_columns(&shares)?;
+            for (folder, record) in shares {
+                self.rows_since_look += record.lines();
+                let open = self.files.get_mut(&folder).expect("it was opened above");
+                open.receipts.push(record.into_receipt());
             }
+            shares = rest;
         }
-        drop(shares);
-        // Not before, as rows are read where the record has them. A file that was published meanwhile
-        // has left it to the others, which are here.
-        let is_set = receipt.set(record.into_receipt());
-        debug_assert!(is_set.is_ok());
-        self.settle(receipt);
         if self.rows_since_look >= ROWS_BETWEEN_LOOKS {
             self.rows_since_look = 0;
             self.keep_within_bounds()?;
@@ -146,9 +139,24 @@ impl Parquet {
         Ok(())
     }
 
+    /// The record, or its parts, by the numbers of the folders that they belong to, in order.
+    fn shares(&mut self, record: Record) -> Vec<(usize, Record)> {
+        let folder_of_row: Vec<usize> = rows(&record, self.columns).map(|row| self.folders.number_of(&row)).collect();
+        let mut folders = folder_of_row.clone();
+        folders.sort_unstable();
+        folders.dedup();
+        if let [folder] = folders[..] {
+            return vec![(folder, record)];
+        }
+        let part = |folder: &usize| folders.binary_search(folder).expect("all of them are there");
+        let part_of_row: Vec<usize> = folder_of_row.iter().map(part).collect();
+        let records = record.share(&part_of_row, folders.len());
+        folders.into_iter().zip(records).collect()
+    }
+
     /// Opens a file for each of these folders, no more than may be open. Those that were written to
     /// longest ago make room.
-    fn open(&mut self, shares: &[(usize, Vec<Row<'_>>)]) -> Result<(), SinkError> {
+    fn open(&mut self, shares: &[(usize, Record)]) -> Result<(), SinkError> {
         for (folder, _) in shares {
             if let Some(open) = self.files.get_mut(folder) {
                 open.last_batch = self.batches;
@@ -173,7 +181,7 @@ impl Parquet {
         self.begun += 1;
         let name = object_name(Timestamp::now(), self.begun, ".parquet");
         let name = format!("{}{name}", self.folders.get(folder));
-        let object = self.store.create(&name)?;
+        let object = self.publisher.create(&name)?;
         let file = ParquetFile::new(object, Arc::clone(&self.layout)).map_err(at(&name))?;
         Ok(OpenFile {
             file,
@@ -185,11 +193,12 @@ impl Parquet {
     }
 
     /// Each column of each file on its own, on all threads.
-    fn write_columns(&mut self, shares: &[(usize, Vec<Row<'_>>)]) -> Result<(), SinkError> {
+    fn write_columns(&mut self, shares: &[(usize, Record)]) -> Result<(), SinkError> {
+        let rows: Vec<Vec<Row<'_>>> = shares.iter().map(|(_, record)| rows(record, self.columns).collect()).collect();
         // Both are in the order of their folders.
-        let mut shares = shares.iter().peekable();
+        let mut shares = shares.iter().zip(&rows).peekable();
         let files = self.files.iter_mut().filter_map(|(folder, open)| {
-            let (_, rows) = shares.next_if(|share| share.0 == *folder)?;
+            let (_, rows) = shares.next_if(|((other, _), _)| other == folder)?;
             Some((open, rows))
         });
         let tasks: Vec<(&mut ChunkWriter, &[Row<'_>], &str)> = files
@@ -240,24 +249,14 @@ impl Parquet {
     fn publish(&mut self, folder: usize) -> Result<(), SinkError> {
         let Some(OpenFile { file, name, receipts, .. }) = self.files.remove(&folder) else { return Ok(()) };
         let Finished { object, bytes, row_groups } = file.finish(&self.pool).map_err(at(&name))?;
-        object.publish()?;
+        self.publisher.publish(&name, object, receipts, |receipt| self.delivered.settle_lines(receipt))?;
         self.published.files += 1;
         self.published.bytes += bytes;
         self.published.row_groups += row_groups;
-        receipts.into_iter().for_each(|receipt| self.settle(receipt));
         Ok(())
     }
 
-    /// A file with lines of the record is published, or knows about it now: the last one of these
-    /// acknowledges them.
-    fn settle(&mut self, receipt: SharedReceipt) {
-        if let Some(receipt) = Arc::into_inner(receipt).and_then(OnceLock::into_inner) {
-            self.delivered.settle_lines(receipt);
-        }
-    }
-
-    /// After the first failure nothing is written or acknowledged: a record may be in a file that
-    /// failed and in another one.
+    /// After the first failure nothing is written: what of the record went to which file is not known.
     fn or_fail<T>(&mut self, work: impl FnOnce(&mut Parquet) -> Result<T, SinkError>) -> Result<T, SinkError> {
         if self.has_failed {
             return Err(SinkError::io("Parquet", std::io::Error::other("a file before could not be written")));
@@ -296,7 +295,7 @@ impl Sink for Parquet {
     }
 
     fn shipping(&self) -> Option<Shipping> {
-        self.store.shipping()
+        self.publisher.shipping()
     }
 
     fn files(&self) -> Option<Files> {
@@ -304,29 +303,15 @@ impl Sink for Parquet {
     }
 }
 
-/// The rows of a record by the number of their folder, in order.
-fn shares<'a>(record: &'a Record, columns: usize, folders: &mut Folders) -> Vec<(usize, Vec<Row<'a>>)> {
-    let mut shares = BTreeMap::new();
-    // Most lines come in the order of their time.
-    let (mut current, mut rows) = (None, Vec::new());
-    for mut bytes in record.chunks() {
-        while let Some((row, rest)) = Row::split_first(bytes, columns) {
+/// The rows of a record.
+fn rows(record: &Record, columns: usize) -> impl Iterator<Item = Row<'_>> {
+    record.chunks().flat_map(move |mut bytes| {
+        std::iter::from_fn(move || {
+            let (row, rest) = Row::split_first(bytes, columns)?;
             bytes = rest;
-            let folder = folders.number_of(&row);
-            if current != Some(folder) {
-                let next = shares.remove(&folder).unwrap_or_default();
-                let before = std::mem::replace(&mut rows, next);
-                if let Some(folder) = current.replace(folder) {
-                    shares.insert(folder, before);
-                }
-            }
-            rows.push(row);
-        }
-    }
-    if let Some(folder) = current {
-        shares.insert(folder, rows);
-    }
-    shares.into_iter().collect()
+            Some(row)
+        })
+    })
 }
 
 fn at(name: &str) -> impl FnOnce(ParquetError) -> SinkError + use<> {

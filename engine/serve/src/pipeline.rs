@@ -157,11 +157,11 @@ fn run_again_and_again(pipeline: &PipelineConfig, journals: &[Arc<Journal>], wat
 /// One run, from opening the sink on.
 fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, signal: &Stop) -> Result<Report, String> {
     let (config, stop) = (&pipeline.config, &signal.stop);
-    let checkpoint = config.checkpoint().map(open_checkpoint).transpose()?;
-    let mut sink =
-        sink::open(config, false, Arc::clone(&watch.progress), Arc::clone(stop)).map_err(|error| error.to_string())?;
+    let checkpoint = config.checkpoint().map(open_checkpoint).transpose()?.map(Arc::new);
+    let mut sink = sink::open(config, false, Arc::clone(&watch.progress), Arc::clone(stop), checkpoint.as_ref())
+        .map_err(|error| error.to_string())?;
     let mut run =
-        Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_ref()).progress(Arc::clone(&watch.progress));
+        Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_deref()).progress(Arc::clone(&watch.progress));
     if let Some(report) = &watch.report {
         run = run.observer(Arc::clone(report) as _);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pixel_engine_aws as aws;
+use pixel_engine_core::checkpoint::Checkpoint;
 use pixel_engine_core::config::{
     Config, Container, DeliveryConfig, OnBadLine, QuarantinePlace, SpoolConfig, Stream, Target,
 };
@@ -14,6 +15,7 @@ use pixel_engine_core::quarantine::Quarantine;
 use pixel_engine_core::sink::folder::Folder;
 use pixel_engine_core::sink::null::Null;
 use pixel_engine_core::sink::objects::{ObjectFormat, Objects};
+use pixel_engine_core::sink::publish::Publisher;
 use pixel_engine_core::sink::requests::Requests;
 use pixel_engine_core::sink::store::Store;
 use pixel_engine_core::sink::{Sink, SinkError};
@@ -39,7 +41,7 @@ pub enum OpenError {
 
 /// Opens the target of the configuration. `is_json` says whether lines that are left as they came
 /// are JSON, where the configuration leaves that open. Requests are counted in
-/// `progress`. The sink ends what it is doing soon after `stop` is set.
+/// `progress`, and objects are published so that the checkpoint knows of each. The sink ends what it is doing soon after `stop` is set.
 ///
 /// # Errors
 /// The folder, the spool, the stream or the bucket cannot be used.
@@ -48,36 +50,43 @@ pub fn open(
     is_json: bool,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
+    checkpoint: Option<&Arc<Checkpoint>>,
 ) -> Result<Box<dyn Sink>, OpenError> {
     Ok(match config.target() {
         Target::Null => Box::new(Null::new(config.api())),
         Target::Stdout(stream) => Box::new(Requests::new(io::stdout(), config.api(), stream.clone())),
-        Target::Dir(folder) => objects(Arc::new(Folder::new(folder)?), config, is_json)?,
+        Target::Dir(folder) => objects(Arc::new(Folder::new(folder)?), config, is_json, checkpoint)?,
         Target::S3(uri) => {
             let mut options = Options::from(config.delivery().clone());
             (options.progress, options.stop) = (progress, stop);
             let store = aws::s3::Store::open(uri, config.connection(), config.objects(), options)?;
-            objects(Arc::new(store), config, is_json)?
+            objects(Arc::new(store), config, is_json, checkpoint)?
         }
         Target::Stream(stream) => Box::new(deliver(stream, config, progress, stop)?),
     })
 }
 
 /// Records as objects of that store, or rows as files.
-fn objects(store: Arc<dyn Store>, config: &Config, is_json: bool) -> Result<Box<dyn Sink>, SinkError> {
+fn objects(
+    store: Arc<dyn Store>,
+    config: &Config,
+    is_json: bool,
+    checkpoint: Option<&Arc<Checkpoint>>,
+) -> Result<Box<dyn Sink>, SinkError> {
     let interval = config.objects().buffering_interval;
+    let publisher = Publisher::new(store, checkpoint.cloned())?;
     let (is_json, format) = match config.container() {
         Container::Parquet { table, codec, .. } => {
             let (codec, threads) = (*codec, config.threads().get());
             let options = lake::Options { codec, threads, file_age: Some(interval), ..lake::Options::default() };
-            return Ok(Box::new(Parquet::new(store, table, options)?));
+            return Ok(Box::new(Parquet::new(publisher, table, options)?));
         }
         Container::Kpl { .. } => (true, ObjectFormat::PutRecordsEntries),
         Container::Lines { .. } => (has_json_lines(config).unwrap_or(is_json), ObjectFormat::Data),
     };
     let extension = if is_json { ".jsonl" } else { ".tsv" };
     let extension = format!("{extension}{}", config.container().codec().extension());
-    Ok(Box::new(Objects::new(store, extension, format, interval)))
+    Ok(Box::new(Objects::new(publisher, extension, format, interval)))
 }
 
 /// Opens the quarantine of the configuration: a file only when the first bad line comes, a stream at

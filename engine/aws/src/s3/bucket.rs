@@ -212,6 +212,16 @@ impl Bucket {
         }
     }
 
+    /// Whether the object of that upload was completed. If it was not, it cannot be any more.
+    pub(super) async fn was_completed(&self, key: &str, upload_id: &str) -> Result<bool, Failure> {
+        self.abort(key, upload_id).await?;
+        match self.client.head_object().bucket(&self.name).key(key).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if status(&error) == Some(404) => Ok(false),
+            Err(error) => Err(of_request(&error).during("s3:GetObject")),
+        }
+    }
+
     /// A page of the objects whose keys begin so.
     pub(super) async fn list_page(&self, prefix: &str, next: Option<String>) -> Result<ListObjectsV2Output, Failure> {
         let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);

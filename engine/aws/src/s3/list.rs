@@ -63,16 +63,18 @@ impl Reader {
         let is_folder =
             |object: &Object| object.key().is_some_and(|key| key.ends_with('/')) && object.size() == Some(0);
         let mut found = self.list(key).map_err(refused)?;
+        found.retain(|object| !is_folder(object));
         if found.iter().any(|object| object.key() == Some(key)) {
             found.retain(|object| object.key() == Some(key));
         } else if let (true, Ok(pattern)) = (found.is_empty(), Pattern::new(key)) {
             let literal = key.find(['*', '?', '[']).unwrap_or(key.len());
             if literal < key.len() {
                 found = self.list(&key[..literal]).map_err(refused)?;
-                found.retain(|object| object.key().is_some_and(|key| pattern.matches_with(key, GLOB)));
+                found.retain(|object| {
+                    !is_folder(object) && object.key().is_some_and(|key| pattern.matches_with(key, GLOB))
+                });
             }
         }
-        found.retain(|object| !is_folder(object));
         if found.is_empty() {
             return Err(Error::NoObject { uri: uri.clone() });
         }

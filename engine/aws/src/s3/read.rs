@@ -18,6 +18,8 @@ use super::list::{Calls, Reader};
 
 /// Bytes that are asked for at a time.
 const RANGE_SIZE: u64 = 4 << 20;
+/// The same of the first, which may be all that is wanted: to see what the object holds.
+const FIRST_RANGE_SIZE: u64 = 64 << 10;
 /// Ranges that are on the way or wait to be read, at most: with the one that is being read, 20 MiB.
 const RANGES: usize = 4;
 /// How long a body may pause.
@@ -67,6 +69,7 @@ impl Object for S3Object {
             etag: self.etag.as_str().into(),
             next: offset,
             size: self.size,
+            has_begun: false,
             asked: VecDeque::new(),
             current: Bytes::new(),
             stop,
@@ -82,6 +85,8 @@ struct Ranges {
     /// Where the next range begins that is asked for.
     next: u64,
     size: u64,
+    /// Whether the first range was read.
+    has_begun: bool,
     asked: VecDeque<JoinHandle<Result<Bytes, DeliverError>>>,
     current: Bytes,
     stop: Arc<AtomicBool>,
@@ -90,9 +95,10 @@ struct Ranges {
 impl Ranges {
     /// Asks for ranges as far as they may be ahead.
     fn ask(&mut self) {
-        while self.next < self.size && self.asked.len() < RANGES {
+        let (ranges, range_size) = if self.has_begun { (RANGES, RANGE_SIZE) } else { (1, FIRST_RANGE_SIZE) };
+        while self.next < self.size && self.asked.len() < ranges {
             let (calls, key, etag) = (Arc::clone(&self.reader.calls), Arc::clone(&self.key), Arc::clone(&self.etag));
-            let range = self.next..self.size.min(self.next + RANGE_SIZE);
+            let range = self.next..self.size.min(self.next + range_size);
             self.next = range.end;
             let runtime = self.reader.runtime.handle();
             self.asked.push_back(runtime.spawn(async move { whole_range(&calls, &key, &etag, range).await }));
@@ -147,6 +153,7 @@ impl Read for Ranges {
                 }
             });
             self.current = range?;
+            self.has_begun = true;
             self.ask();
         }
         let len = buffer.len().min(self.current.len());

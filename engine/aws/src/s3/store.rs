@@ -78,6 +78,17 @@ impl store::Store for Store {
         Ok(Box::new(Upload::new(Arc::clone(&self.shared), Arc::clone(&self.runtime), uri, object)))
     }
 
+    fn was_published(&self, name: &str, ready: &str) -> Result<bool, SinkError> {
+        let key = format!("{}{name}", self.uri.key());
+        let call = || self.shared.bucket.was_completed(&key, ready);
+        let found = self.runtime.block_on(self.shared.tries.ask(call));
+        found.map_err(|error| SinkError::stream(S3Uri::new(self.uri.bucket(), key.as_str()).to_string(), error))
+    }
+
+    fn target(&self) -> String {
+        self.uri.to_string()
+    }
+
     fn shipping(&self) -> Option<Shipping> {
         Some(self.shared.tries.shipping())
     }

@@ -102,7 +102,8 @@ impl Upload {
             .map_err(|error| self.failed(error))
     }
 
-    fn complete(&mut self, id: &str) -> Result<(), SinkError> {
+    /// Sends what is left, and waits until all parts have arrived.
+    fn finish_parts(&mut self) -> Result<(), SinkError> {
         if !self.rest.is_empty() {
             self.send_part()?;
         }
@@ -110,6 +111,11 @@ impl Upload {
             self.take_part(part)?;
         }
         self.parts.sort_by_key(|part| part.number);
+        Ok(())
+    }
+
+    fn complete(&mut self, id: &str) -> Result<(), SinkError> {
+        self.finish_parts()?;
         let call = || self.shared.bucket.complete(&self.object, id, &self.parts);
         let completed = self.runtime.block_on(self.shared.tries.make(Stored::Object, 0, call));
         completed.map_err(|error| self.failed(error))?;
@@ -149,6 +155,14 @@ impl Write for Upload {
 impl Object for Upload {
     fn target(&self) -> String {
         self.uri.to_string()
+    }
+
+    /// The id of the upload, of one part at least: a single request that stores the object could still
+    /// arrive when its process is gone, but an upload can be aborted.
+    fn make_ready(&mut self) -> Result<String, SinkError> {
+        let id = self.id()?;
+        self.finish_parts()?;
+        Ok(id.to_string())
     }
 
     fn publish(mut self: Box<Self>) -> Result<(), SinkError> {

@@ -136,6 +136,23 @@ impl Packed {
         tokens.into_iter().for_each(AckToken::handed_on);
         parts
     }
+
+    /// The same lines in `count` parts, each with tokens for its own; `part_of_line` has the part of
+    /// each line.
+    pub(crate) fn share(self, part_of_line: &[usize], count: usize) -> Vec<Packed> {
+        let Packed { lines: all, tokens, key, .. } = self;
+        let mut parts: Vec<Packed> =
+            std::iter::repeat_with(|| Packed { key: key.clone(), ..Packed::default() }).take(count).collect();
+        let mut part_of_line = part_of_line.iter();
+        for chunk in &all.chunks {
+            let (block, token) = (&all.blocks[chunk.block as usize], &tokens[chunk.block as usize]);
+            for (line, part) in (chunk.first as usize..chunk.end as usize).zip(&mut part_of_line) {
+                parts[*part].push(block, line..line + 1, token);
+            }
+        }
+        tokens.into_iter().for_each(AckToken::handed_on);
+        parts
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ impl Folder {
         let path = path.into();
         // Said now rather than after the first gigabyte.
         fs::create_dir_all(&path).map_err(at(&path))?;
+        // The same from wherever it is named.
+        let path = fs::canonicalize(&path).map_err(at(&path))?;
         Ok(Folder { path })
     }
 }
@@ -35,6 +37,21 @@ impl Store for Folder {
     fn create(&self, name: &str) -> Result<Box<dyn Object>, SinkError> {
         let object = Partial::create(self.path.join(name)).map_err(at(&self.path))?;
         Ok(Box::new(object))
+    }
+
+    fn was_published(&self, name: &str, _: &str) -> Result<bool, SinkError> {
+        let path = self.path.join(name);
+        if path.try_exists().map_err(at(&path))? {
+            return Ok(true);
+        }
+        match fs::remove_file(durable::partial(&path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path)(error)),
+            _ => Ok(false),
+        }
+    }
+
+    fn target(&self) -> String {
+        format!("{}/", self.path.display())
     }
 }
 
@@ -56,9 +73,13 @@ impl Partial {
         Ok(Partial { file, partial, path, published: false })
     }
 
-    fn rename(&mut self) -> io::Result<()> {
+    fn sync(&mut self) -> io::Result<()> {
         self.file.flush()?;
-        self.file.get_ref().sync_all()?;
+        self.file.get_ref().sync_all()
+    }
+
+    fn rename(&mut self) -> io::Result<()> {
+        self.sync()?;
         fs::rename(&self.partial, &self.path)?;
         self.published = true;
         // The rename itself is safe only once the folder is.
@@ -79,6 +100,11 @@ impl Write for Partial {
 impl Object for Partial {
     fn target(&self) -> String {
         self.partial.display().to_string()
+    }
+
+    /// Its name alone tells.
+    fn make_ready(&mut self) -> Result<String, SinkError> {
+        self.sync().map_err(at(&self.partial)).map(|()| String::new())
     }
 
     fn publish(mut self: Box<Self>) -> Result<(), SinkError> {
@@ -126,6 +152,25 @@ mod tests {
         drop(one);
         assert_eq!(names(&below), ["two"]);
         assert_eq!(fs::read(below.join("two")).unwrap(), b"2");
+    }
+
+    #[test]
+    fn what_was_ready_when_its_process_was_killed_is_published_or_never_will_be() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path()).unwrap();
+        for is_published in [true, false] {
+            let mut object = folder.create("one").unwrap();
+            object.write_all(b"1").unwrap();
+            let ready = object.make_ready().unwrap();
+            if is_published {
+                object.publish().unwrap();
+            } else {
+                std::mem::forget(object);
+            }
+            assert_eq!(folder.was_published("one", &ready).unwrap(), is_published);
+            let _ = fs::remove_file(root.path().join("one"));
+            assert!(names(root.path()).is_empty());
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod folder;
 pub mod limits;
 pub mod null;
 pub mod objects;
+pub mod publish;
 mod record_limit;
 pub mod requests;
 pub mod statistics;
@@ -23,6 +24,7 @@ use std::time::Instant;
 
 pub use record_limit::RecordLimit;
 
+use crate::checkpoint::CheckpointError;
 use crate::deliver::DeliverError;
 use crate::record::{Delivered, Record};
 use pixel_engine_kpl::SharedShardMap;
@@ -95,6 +97,10 @@ pub enum SinkError {
         #[source]
         error: io::Error,
     },
+    /// What is about to be published cannot be written down, or it cannot be found out whether
+    /// something was.
+    #[error(transparent)]
+    Checkpoint(Box<CheckpointError>),
     /// A stream or a bucket does not take the records.
     #[error("{stream}: {error}")]
     Stream {
@@ -104,6 +110,12 @@ pub enum SinkError {
         #[source]
         error: Box<DeliverError>,
     },
+}
+
+impl From<CheckpointError> for SinkError {
+    fn from(error: CheckpointError) -> SinkError {
+        SinkError::Checkpoint(Box::new(error))
+    }
 }
 
 impl SinkError {

@@ -2,18 +2,19 @@
 //! without a delimiter, rolled at 128 MiB.
 //!
 //! An object is also complete when it has been open for the buffering interval, so that no record
-//! waits longer than that for its acknowledgement. The records of an object are acknowledged when it is published and not before.
+//! waits longer than that for its acknowledgement. The records of an object are acknowledged when it
+//! is published and not before.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::entry::append_entry;
 use super::limits::{Api, RequestLimits};
+use super::publish::Publisher;
 use super::statistics::Shipping;
-use super::store::{Object, Store, object_name};
+use super::store::{Object, object_name};
 use super::{Sink, SinkError};
 use crate::record::{Delivered, Receipt, Record};
 
@@ -44,7 +45,7 @@ impl ObjectFormat {
 
 /// Rolls records into objects of a store.
 pub struct Objects {
-    store: Arc<dyn Store>,
+    publisher: Publisher,
     extension: String,
     format: ObjectFormat,
     /// How long an object may be open.
@@ -58,6 +59,7 @@ pub struct Objects {
 
 /// The object that is being written.
 struct Open {
+    name: String,
     object: Box<dyn Object>,
     /// When it is to be complete.
     due: Instant,
@@ -68,15 +70,15 @@ struct Open {
 }
 
 impl Objects {
-    /// Objects in that store, with that extension (`.tsv.gz`), each open for no longer than the
+    /// Objects of that publisher, with that extension (`.tsv.gz`), each open for no longer than the
     /// interval.
-    pub fn new(store: Arc<dyn Store>, extension: String, format: ObjectFormat, interval: Duration) -> Objects {
+    pub fn new(publisher: Publisher, extension: String, format: ObjectFormat, interval: Duration) -> Objects {
         let api = match format {
             ObjectFormat::Data => Api::PutRecordBatch,
             ObjectFormat::PutRecordsEntries => Api::PutRecords,
         };
         Objects {
-            store,
+            publisher,
             extension,
             format,
             interval,
@@ -91,15 +93,14 @@ impl Objects {
         self.begun += 1;
         let now = Timestamp::now();
         let name = object_name(now, self.begun, &self.extension);
-        let object = self.store.create(&format!("{}/{name}", now.strftime("%Y/%m/%d/%H")))?;
-        Ok(Open { object, due: Instant::now() + self.interval, len: 0, receipts: Vec::new(), entry: Vec::new() })
+        let name = format!("{}/{name}", now.strftime("%Y/%m/%d/%H"));
+        let object = self.publisher.create(&name)?;
+        Ok(Open { name, object, due: Instant::now() + self.interval, len: 0, receipts: Vec::new(), entry: Vec::new() })
     }
 
     fn end_object(&mut self) -> Result<(), SinkError> {
-        let Some(Open { object, receipts, .. }) = self.open.take() else { return Ok(()) };
-        object.publish()?;
-        receipts.into_iter().for_each(|receipt| self.delivered.settle(receipt));
-        Ok(())
+        let Some(Open { name, object, receipts, .. }) = self.open.take() else { return Ok(()) };
+        self.publisher.publish(&name, object, receipts, |receipt| self.delivered.settle(receipt))
     }
 }
 
@@ -149,7 +150,7 @@ impl Sink for Objects {
     }
 
     fn shipping(&self) -> Option<Shipping> {
-        self.store.shipping()
+        self.publisher.shipping()
     }
 }
 
@@ -175,14 +176,21 @@ impl Open {
 mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
 
     use super::*;
     use crate::ack::Acknowledgements;
     use crate::sink::folder::Folder;
+    use crate::sink::store::Store;
+
+    fn of_store(store: impl Store + 'static, extension: &str, format: ObjectFormat) -> Objects {
+        let publisher = Publisher::new(Arc::new(store), None).unwrap();
+        Objects::new(publisher, extension.to_owned(), format, Duration::from_secs(300))
+    }
 
     /// Objects below that folder.
     fn objects(folder: impl Into<PathBuf>, extension: &str, format: ObjectFormat) -> Objects {
-        Objects::new(Arc::new(Folder::new(folder).unwrap()), extension.to_owned(), format, Duration::from_secs(300))
+        of_store(Folder::new(folder).unwrap(), extension, format)
     }
 
     fn record(bytes: Vec<u8>, all: &Acknowledgements, number: u64) -> Record {
@@ -283,6 +291,14 @@ mod tests {
             fn create(&self, _: &str) -> Result<Box<dyn Object>, SinkError> {
                 Ok(Box::new(Full(self.0)))
             }
+
+            fn was_published(&self, _: &str, _: &str) -> Result<bool, SinkError> {
+                Ok(false)
+            }
+
+            fn target(&self) -> String {
+                "a full one".to_owned()
+            }
         }
 
         impl Write for Full {
@@ -301,13 +317,17 @@ mod tests {
                 "a full one".to_owned()
             }
 
+            fn make_ready(&mut self) -> Result<String, SinkError> {
+                Ok(String::new())
+            }
+
             fn publish(self: Box<Self>) -> Result<(), SinkError> {
                 panic!("not all of it was written")
             }
         }
 
         let all = Acknowledgements::default();
-        let mut sink = Objects::new(Arc::new(Full(4)), ".tsv".to_owned(), ObjectFormat::Data, Duration::from_secs(300));
+        let mut sink = of_store(Full(4), ".tsv", ObjectFormat::Data);
         sink.ship(record(b"one\n".to_vec(), &all, 0)).unwrap();
         let error = sink.ship(record(b"two\n".to_vec(), &all, 1)).unwrap_err();
         assert!(error.to_string().starts_with("a full one: "), "{error}");

@@ -16,6 +16,17 @@ pub trait Store: Send + Sync {
     /// The place cannot be written to.
     fn create(&self, name: &str) -> Result<Box<dyn Object>, SinkError>;
 
+    /// Whether the object of that name, which an earlier process had [made
+    /// ready](Object::make_ready), was published. If it was not, it never will be, and nothing of it
+    /// is left.
+    ///
+    /// # Errors
+    /// That cannot be found out now.
+    fn was_published(&self, name: &str, ready: &str) -> Result<bool, SinkError>;
+
+    /// What tells it from other places: a path, or `s3://BUCKET/PREFIX/`.
+    fn target(&self) -> String;
+
     /// How requests went; `None` for a place that is not behind a network.
     fn shipping(&self) -> Option<Shipping> {
         None
@@ -29,6 +40,13 @@ pub trait Store: Send + Sync {
 pub trait Object: Write + Send {
     /// What messages call it while it is written.
     fn target(&self) -> String;
+
+    /// Makes all of it safe, so that publishing it is a single step. What is returned lets another
+    /// process find out whether that step was made: see [`Store::was_published`].
+    ///
+    /// # Errors
+    /// Not all of it is safe.
+    fn make_ready(&mut self) -> Result<String, SinkError>;
 
     /// Makes it complete, durable and visible.
     ///
