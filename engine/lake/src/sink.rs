@@ -125,28 +125,47 @@ impl Parquet {
         let records = std::mem::take(&mut self.waiting);
         self.waiting_len = 0;
         self.batches += 1;
-        let shares = shares(&records, self.columns, &mut self.folders);
-        for &folder in shares.keys() {
-            if !self.files.contains_key(&folder) {
-                let file = self.begin(folder)?;
-                self.files.insert(folder, file);
+        let mut shares = shares(&records, self.columns, &mut self.folders);
+        let mut records_of = Vec::new();
+        // One group of folders after the other, where they are more than files may be open.
+        while !shares.is_empty() {
+            let group = (0..self.options.open_files.max(1)).map_while(|_| shares.pop_first()).collect();
+            self.make_room(&group)?;
+            for &folder in group.keys() {
+                if !self.files.contains_key(&folder) {
+                    let file = self.begin(folder)?;
+                    self.files.insert(folder, file);
+                }
+            }
+            self.write_columns(&group)?;
+            for (folder, share) in group {
+                self.files.get_mut(&folder).expect("it was opened above").last_batch = self.batches;
+                self.rows_since_look += share.rows.len();
+                records_of.push((folder, share.records));
             }
         }
-        self.write_columns(&shares)?;
-        self.rows_since_look += shares.values().map(|share| share.rows.len()).sum::<usize>();
-        let records_of: Vec<(usize, Vec<usize>)> =
-            shares.into_iter().map(|(folder, share)| (folder, share.records)).collect();
         let receipts: Vec<Arc<Receipt>> = records.into_iter().map(|record| Arc::new(record.into_receipt())).collect();
         for (folder, records) in records_of {
-            let file = self.files.get_mut(&folder).expect("it was opened above");
-            file.receipts.extend(records.into_iter().map(|number| Arc::clone(&receipts[number])));
-            file.last_batch = self.batches;
+            // One that is not open any more is published.
+            if let Some(file) = self.files.get_mut(&folder) {
+                file.receipts.extend(records.into_iter().map(|number| Arc::clone(&receipts[number])));
+            }
         }
-        // Each file has its own now.
-        drop(receipts);
+        self.settle(receipts);
         if self.rows_since_look >= ROWS_BETWEEN_LOOKS {
             self.rows_since_look = 0;
             self.keep_within_bounds()?;
+        }
+        Ok(())
+    }
+
+    /// Publishes the files that were not written to for longest, until those of the group can be open.
+    fn make_room(&mut self, group: &BTreeMap<usize, Share<'_>>) -> Result<(), SinkError> {
+        let new = group.keys().filter(|folder| !self.files.contains_key(folder)).count();
+        while self.files.len() + new > self.options.open_files.max(1) {
+            let others = self.files.iter().filter(|(folder, _)| !group.contains_key(folder));
+            let oldest = others.min_by_key(|(_, open)| open.last_batch).map(|(&folder, _)| folder);
+            self.publish(oldest.expect("a group is no more than may be open"))?;
         }
         Ok(())
     }
@@ -190,10 +209,6 @@ impl Parquet {
             }
         }
         full.into_iter().try_for_each(|folder| self.publish(folder))?;
-        while self.files.len() > self.options.open_files {
-            let oldest = self.files.iter().min_by_key(|(_, open)| open.last_batch).map(|(&folder, _)| folder);
-            self.publish(oldest.expect("there is more than one"))?;
-        }
         while self.files.values().map(|open| open.file.memory()).sum::<usize>() > self.options.memory {
             let largest = self.files.values_mut().max_by_key(|open| open.file.memory()).expect("something is large");
             largest.file.end_row_group(&self.pool).map_err(at(&largest.name))?;
@@ -211,12 +226,17 @@ impl Parquet {
         self.published.files += 1;
         self.published.bytes += bytes;
         self.published.row_groups += row_groups;
+        self.settle(receipts);
+        Ok(())
+    }
+
+    /// Acknowledges the records that no open file has a line of.
+    fn settle(&mut self, receipts: Vec<Arc<Receipt>>) {
         for receipt in receipts {
             if let Some(receipt) = Arc::into_inner(receipt) {
                 self.delivered.settle_lines(receipt);
             }
         }
-        Ok(())
     }
 
     /// After the first failure nothing is written or acknowledged: a record may be in a file that
