@@ -10,7 +10,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use pixel_engine_log::encode::row::Row;
-use pixel_engine_log::table::{ColumnType, Origin, Table};
+use pixel_engine_log::table::{Column, ColumnType, Origin, Table};
 
 /// What stands for an absent value.
 const ABSENT: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -36,9 +36,6 @@ const ESCAPED: &AsciiSet = &CONTROLS
     .add(b'>')
     .add(b'|')
     .add(b'~');
-/// Bytes of a value in a folder's name at most: escaped, they are three times as many, and a file
-/// system refuses names of more than 255. What is cut off still stands in the query.
-const MAX_VALUE: usize = 70;
 const HOUR: i64 = 3_600_000;
 
 /// The folders of a table.
@@ -46,7 +43,7 @@ pub(crate) struct Folders {
     /// The column of the time, where there is one.
     time: Option<usize>,
     /// The columns that folders are named after.
-    columns: Vec<(usize, String, ColumnType)>,
+    columns: Vec<(usize, Column)>,
     names: HashMap<Key, usize>,
     folders: Vec<String>,
     /// That of the row before.
@@ -62,7 +59,7 @@ struct Key {
 }
 
 impl Key {
-    fn is_of(&self, hour: Option<i64>, row: &Row<'_>, columns: &[(usize, String, ColumnType)]) -> bool {
+    fn is_of(&self, hour: Option<i64>, row: &Row<'_>, columns: &[(usize, Column)]) -> bool {
         let values = columns.iter().map(|(column, ..)| row.value(*column));
         self.hour == hour && self.values.iter().map(Option::as_deref).eq(values)
     }
@@ -74,7 +71,7 @@ impl Folders {
         let folders = columns.clone().filter(|(_, column)| column.is_folder());
         Folders {
             time: columns.clone().find(|(_, column)| *column.origin() == Origin::Time).map(|(index, _)| index),
-            columns: folders.map(|(index, column)| (index, column.name().to_owned(), column.column_type())).collect(),
+            columns: folders.map(|(index, column)| (index, column.clone())).collect(),
             names: HashMap::new(),
             folders: Vec::new(),
             last: None,
@@ -130,12 +127,12 @@ impl Folders {
                 None => format!("dt={ABSENT}/hour={ABSENT}/"),
             };
         }
-        for ((_, name, column_type), value) in self.columns.iter().zip(&key.values) {
+        for ((_, column), value) in self.columns.iter().zip(&key.values) {
             let value = match value.as_deref() {
                 None => ABSENT.to_owned(),
-                Some(value) => escaped(&text(value, *column_type)),
+                Some(value) => escaped(&text(value, column.column_type()), column.max_folder_len()),
             };
-            write!(path, "{name}={value}/").expect("a string takes everything");
+            write!(path, "{}={value}/", column.name()).expect("a string takes everything");
         }
         path
     }
@@ -150,10 +147,45 @@ fn text(value: &[u8], column_type: ColumnType) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+fn escaped(text: &str, max_len: usize) -> String {
     match text {
         // A folder needs a name.
         "" => ABSENT.to_owned(),
-        text => percent_encode(&text.as_bytes()[..text.floor_char_boundary(MAX_VALUE)], ESCAPED).to_string(),
+        text => percent_encode(&text.as_bytes()[..text.floor_char_boundary(max_len)], ESCAPED).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str, hour: Option<i64>, value: Option<&str>) -> String {
+        let table = Table::of_selection(&"timestamp".parse().unwrap()).with_folders(&[name.parse().unwrap()]);
+        let values = vec![value.map(|value| value.as_bytes().into())];
+        Folders::new(&table).path(&Key { hour, values })
+    }
+
+    #[test]
+    fn hours_are_those_of_the_calendar() {
+        let of_hour = |hour| folder("c-ip", Some(hour), Some("a"));
+        assert_eq!(of_hour(0), "dt=1970-01-01/hour=00/c_ip=a/");
+        assert_eq!(of_hour(-1), "dt=1969-12-31/hour=23/c_ip=a/");
+        assert_eq!(of_hour(474_791), "dt=2024-02-29/hour=23/c_ip=a/");
+        // These days are in the first and the last week of another year.
+        assert_eq!(of_hour(482_110), "dt=2024-12-30/hour=22/c_ip=a/");
+        assert_eq!(of_hour(455_832), "dt=2022-01-01/hour=00/c_ip=a/");
+        // A year that no calendar has.
+        assert!(of_hour(i64::MAX / HOUR).starts_with("dt=__HIVE_DEFAULT_PARTITION__/hour=__HIVE"));
+    }
+
+    #[test]
+    fn any_value_is_a_name_that_file_systems_take() {
+        let of = |value| folder("query.c", None, value).rsplit('/').nth(1).unwrap().to_owned();
+        assert_eq!(of(None), "query_c=__HIVE_DEFAULT_PARTITION__");
+        assert_eq!(of(Some("")), "query_c=__HIVE_DEFAULT_PARTITION__");
+        assert_eq!(of(Some("../a=b c%\0é")), "query_c=..%2Fa%3Db%20c%25%00%C3%A9");
+        assert_eq!(of(Some(&"é".repeat(99))).len(), "query_c=".len() + 35 * 6);
+        let long = format!("query.{}", "n".repeat(120));
+        assert!(folder(&long, None, Some(&"/".repeat(99))).split('/').all(|part| part.len() <= 255));
     }
 }

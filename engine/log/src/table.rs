@@ -33,8 +33,9 @@ pub enum Origin {
     Value(Selector),
     /// Every parameter of the query, decoded; of a name that is repeated, the last value.
     Query,
-    /// What no other column holds: columns of the log that the table does not have, and values that
-    /// are not of their column's type, as the log has them.
+    /// What no other column holds: columns of the log that the table does not have, values that are
+    /// not of their column's type, as the log has them, and those that are longer than the name of
+    /// the folder that has the column.
     Other,
 }
 
@@ -66,6 +67,13 @@ impl Column {
     /// Whether files are put in folders that are named after its values, and do not hold it.
     pub fn is_folder(&self) -> bool {
         self.is_folder
+    }
+
+    /// Bytes of a value that the name of its folder has room for: `name=value` is no longer than the
+    /// 255 bytes that a file system takes, and escaped, a value is three times as long. Values that
+    /// are longer, or empty, are whole in `other`.
+    pub fn max_folder_len(&self) -> usize {
+        (254_usize.saturating_sub(self.name.len()) / 3).min(70)
     }
 }
 
@@ -162,7 +170,8 @@ fn origin_of(selector: &Selector) -> Origin {
 }
 
 fn named(origins: Vec<Origin>) -> Box<[Column]> {
-    let mut names: Vec<String> = Vec::new();
+    // Folders of the day and the hour are columns too.
+    let mut names = vec!["dt".to_owned(), "hour".to_owned()];
     let columns = origins.into_iter().map(|origin| {
         let wanted = name_of(&origin);
         let numbered = (2..).map(|number| format!("{wanted}_{number}"));
@@ -224,9 +233,10 @@ mod tests {
 
     #[test]
     fn names_that_collide_in_lower_case_get_numbers() {
-        let schema = Schema::parse(LogKind::RealTime, "timestamp +Query +query_u").unwrap();
+        let schema = Schema::parse(LogKind::RealTime, "timestamp +Query +query_u +Hour").unwrap();
         let table = Table::of_log([&schema], &promoted("query.u query.U query.ü"));
-        let expected = ["timestamp", "query", "query_u", "query_u_2", "query_u_3", "query__", "query_2", "other"];
+        let expected =
+            ["timestamp", "query", "query_u", "hour_2", "query_u_2", "query_u_3", "query__", "query_2", "other"];
         assert_eq!(names(&table), expected);
     }
 

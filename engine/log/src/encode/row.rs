@@ -34,6 +34,8 @@ pub struct RowEncoder {
     left_out: Box<[(usize, Box<str>)]>,
     /// The columns that together are the time, with their names.
     times: Box<[(usize, Box<str>)]>,
+    /// Columns of text that folders are named after, with the longest text that a name holds.
+    folders: Box<[(usize, usize, Box<str>)]>,
     parameters: Parameters,
     /// What goes to `other`.
     other: Vec<u8>,
@@ -68,12 +70,15 @@ impl RowEncoder {
             },
         });
         let items: Box<[Item]> = items.collect();
+        let folders = table.columns().iter().enumerate();
+        let folders = folders.filter(|(_, column)| column.is_folder() && column.column_type() == ColumnType::Text);
         let times = TIMES.into_iter().filter_map(|field| Some((schema.position(field)?, field.json_name().into())));
         RowEncoder {
             reads_query: items.iter().any(|item| matches!(item, Item::Parameter(_) | Item::Query)),
             items,
             left_out: table.left_out(schema).map(|(index, column)| (index, column.json_name().into())).collect(),
             times: times.collect(),
+            folders: folders.map(|(index, column)| (index, column.max_folder_len(), column.name().into())).collect(),
             parameters: Parameters::default(),
             other: Vec::new(),
         }
@@ -117,6 +122,12 @@ impl RowEncoder {
                     has_query
                 }
                 Item::Other => {
+                    let row = Row { ends: out[ends..values].as_chunks().0, values: &out[values..] };
+                    for (column, max_len, name) in &self.folders {
+                        if let Some(text) = row.value(*column).filter(|text| text.is_empty() || text.len() > *max_len) {
+                            append_pair(name.as_bytes(), text, &mut self.other);
+                        }
+                    }
                     out.extend_from_slice(&self.other);
                     !self.other.is_empty()
                 }
@@ -433,6 +444,22 @@ mod tests {
         assert_eq!(row(&schema, &table, &values), ["query_b=", "sc_status=200", "query_a=1", "timestamp=1500"]);
         let values: [&[u8]; 3] = [b"1.5", b"-", b"200"];
         assert_eq!(row(&schema, &table, &values), ["sc_status=200", "timestamp=1500"]);
+    }
+
+    #[test]
+    fn what_no_folder_can_be_named_after_is_kept() {
+        let schema = schema(LogKind::RealTime, "timestamp cs-uri-stem cs-uri-query");
+        let folders = ["cs-uri-stem".parse().unwrap(), "query.c".parse().unwrap()];
+        let table = Table::of_selection(&"timestamp".parse().unwrap()).with_folders(&folders);
+        let kept = |stem: &str, query: &str| {
+            let found = row(&schema, &table, &[b"1.5", stem.as_bytes(), query.as_bytes()]);
+            found.into_iter().find(|value| value.starts_with("other=")).unwrap_or_default()
+        };
+        let (most, long) = ("é".repeat(35), "é".repeat(36));
+        assert_eq!(kept(&most, "c=a"), "");
+        assert_eq!(kept(&long, "d="), format!(r#"other=[("cs_uri_stem", "{long}")]"#));
+        assert_eq!(kept("-", &format!("c={most}a")), format!(r#"other=[("query_c", "{most}a")]"#));
+        assert_eq!(kept("", "c="), r#"other=[("cs_uri_stem", ""), ("query_c", "")]"#);
     }
 
     #[test]
