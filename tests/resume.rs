@@ -471,13 +471,13 @@ fn a_checkpoint_that_cannot_be_used_is_never_a_start_from_zero() {
     run_on(&workspace, &["in.log"]);
     let good = fs::read_to_string(workspace.path(CHECKPOINT)).expect("a checkpoint");
     let changed = good.replace("\"lines\":10", "\"lines\":11");
-    let newer = good.replace("\"version\":2", "\"version\":3");
+    let newer = good.replace("\"version\":2", "\"version\":4");
     for (text, says) in [
         ("", "damaged at line 1"),
         ("nonsense\n", "damaged at line 1"),
         (&good[..good.len() - 20], "damaged at line 1"),
         (&changed, "checksum"),
-        (&newer, "form 3"),
+        (&newer, "form 4"),
     ] {
         workspace.write(CHECKPOINT, text.as_bytes());
         let run = workspace.ingest(&["in.log", "--resume", CHECKPOINT]).exits(1);

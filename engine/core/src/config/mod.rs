@@ -142,7 +142,7 @@ pub enum Target {
 #[non_exhaustive]
 pub enum TargetError {
     /// A scheme that does not exist, or one without what must follow it.
-    #[error("not one of firehose://STREAM, kinesis://STREAM, s3://BUCKET/PREFIX/, dir:PATH, stdout:[STREAM], null:")]
+    #[error("not one of firehose://STREAM, kinesis://STREAM, dir:PATH, s3://BUCKET/PREFIX/, stdout:[STREAM], null:")]
     Scheme,
     /// The name of the stream cannot be one.
     #[error(transparent)]
@@ -540,7 +540,9 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Target, TargetError> {
         match text.split_once(':') {
             Some(("firehose" | "kinesis", _)) => text.parse().map(Target::Stream).map_err(TargetError::Stream),
-            Some(("s3", _)) => text.parse().map(S3Uri::into_folder).map(Target::S3).map_err(TargetError::S3),
+            Some(("s3", rest)) if rest.starts_with("//") => {
+                text.parse().map(S3Uri::into_folder).map(Target::S3).map_err(TargetError::S3)
+            }
             Some(("dir", path)) if !path.is_empty() => Ok(Target::Dir(path.into())),
             Some(("stdout", stream)) => Ok(Target::Stdout((!stream.is_empty()).then(|| stream.to_owned()))),
             Some(("null", "")) => Ok(Target::Null),

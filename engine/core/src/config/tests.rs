@@ -331,7 +331,7 @@ fn paths_must_be_there_and_differ() {
 #[test]
 fn names_must_exist() {
     for (key, part, settings) in [
-        (Key::To, "to = s3:bucket: not s3://BUCKET/PREFIX", Settings { to: text("s3:bucket"), ..settings() }),
+        (Key::To, "to = s3:bucket: not one of firehose://STREAM", Settings { to: text("s3:bucket"), ..settings() }),
         (Key::To, "to = ftp://a: not one of firehose://STREAM", Settings { to: text("ftp://a"), ..settings() }),
         (Key::To, "to = dir:: not one of", Settings { to: text("dir:"), ..settings() }),
         (Key::To, "to = null:x: not one of", Settings { to: text("null:x"), ..settings() }),
