@@ -193,7 +193,8 @@ impl ChunkWriter {
             Values::Numbered(dictionary) | Values::After(dictionary) => dictionary.memory(),
             Values::Plain => 0,
         };
-        let page = self.page.plain.capacity() + 4 * self.page.numbers.capacity() + self.page.definitions.capacity();
+        let OpenPage { definitions, repetitions, numbers, plain, .. } = &self.page;
+        let page = plain.capacity() + 4 * numbers.capacity() + definitions.capacity() + repetitions.capacity();
         let filter = self.filter.as_ref().map_or(0, |filter| 32 * filter.num_blocks());
         self.written.len + dictionary + page + filter
     }
