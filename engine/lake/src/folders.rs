@@ -106,6 +106,11 @@ impl Folders {
         &self.folders[number]
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.folders.len()
+    }
+
     /// Forgets the folders; numbers begin again.
     pub(crate) fn clear(&mut self) {
         self.names.clear();

@@ -29,6 +29,9 @@ const GROUP_ROWS: usize = 1 << 20;
 /// Between two looks at how much memory files take.
 const ROWS_BETWEEN_LOOKS: usize = 16_384;
 
+/// Names of folders that are kept at most: whoever writes queries can think of ever new ones.
+const MAX_FOLDERS: usize = 1 << 16;
+
 /// How files are written.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -84,7 +87,8 @@ pub struct Parquet {
 
 struct OpenFile {
     file: ParquetFile,
-    name: String,
+    /// What messages call it.
+    target: String,
     opened_at: Instant,
     /// Which batch wrote to it last.
     last_batch: u64,
@@ -175,23 +179,24 @@ impl Parquet {
         let name = object_name(Timestamp::now(), self.begun, ".parquet");
         let name = format!("{}{name}", self.folders.get(folder));
         let object = self.store.create(&name)?;
-        let file = ParquetFile::new(object, Arc::clone(&self.layout)).map_err(at(&name))?;
-        Ok(OpenFile { file, name, opened_at: Instant::now(), last_batch: 0, receipts: Vec::new() })
+        let target = object.target();
+        let file = ParquetFile::new(object, Arc::clone(&self.layout)).map_err(at(&target))?;
+        Ok(OpenFile { file, target, opened_at: Instant::now(), last_batch: 0, receipts: Vec::new() })
     }
 
     /// Each column of each file on its own, on all threads.
     fn write_columns(&mut self, shares: &BTreeMap<usize, Share<'_>>) -> Result<(), SinkError> {
         let files = self.files.iter_mut().filter_map(|(folder, open)| Some((open, &shares.get(folder)?.rows)));
         let tasks: Vec<(&mut ChunkWriter, &[Row<'_>], &str)> = files
-            .flat_map(|(OpenFile { file, name, .. }, rows)| {
-                file.columns(rows.len()).iter_mut().map(|column| (column, rows.as_slice(), name.as_str()))
+            .flat_map(|(OpenFile { file, target, .. }, rows)| {
+                file.columns(rows.len()).iter_mut().map(|column| (column, rows.as_slice(), target.as_str()))
             })
             .collect();
         self.pool.install(|| {
             tasks
                 .into_par_iter()
                 .with_max_len(1)
-                .try_for_each(|(column, rows, name)| column.write(rows).map_err(at(name)))
+                .try_for_each(|(column, rows, target)| column.write(rows).map_err(at(target)))
         })
     }
 
@@ -199,19 +204,20 @@ impl Parquet {
     fn keep_within_bounds(&mut self) -> Result<(), SinkError> {
         let mut full = Vec::new();
         for (&folder, open) in &mut self.files {
-            let OpenFile { file, name, opened_at, .. } = open;
+            let OpenFile { file, target, opened_at, .. } = open;
             if file.group_len() >= GROUP_LEN || file.rows_in_group() >= GROUP_ROWS {
-                file.end_row_group(&self.pool).map_err(at(name))?;
+                file.end_row_group(&self.pool).map_err(at(target))?;
             }
             let is_old = self.options.file_age.is_some_and(|age| opened_at.elapsed() >= age);
-            if file.written() + file.group_len() as u64 >= self.options.file_size || is_old {
+            let is_large = file.written() + file.group_len() as u64 >= self.options.file_size;
+            if is_large || is_old || self.folders.len() > MAX_FOLDERS {
                 full.push(folder);
             }
         }
         full.into_iter().try_for_each(|folder| self.publish(folder))?;
         while self.files.values().map(|open| open.file.memory()).sum::<usize>() > self.options.memory {
             let largest = self.files.values_mut().max_by_key(|open| open.file.memory()).expect("something is large");
-            largest.file.end_row_group(&self.pool).map_err(at(&largest.name))?;
+            largest.file.end_row_group(&self.pool).map_err(at(&largest.target))?;
         }
         if self.files.is_empty() {
             self.folders.clear();
@@ -220,8 +226,8 @@ impl Parquet {
     }
 
     fn publish(&mut self, folder: usize) -> Result<(), SinkError> {
-        let Some(OpenFile { file, name, receipts, .. }) = self.files.remove(&folder) else { return Ok(()) };
-        let Finished { object, bytes, row_groups } = file.finish(&self.pool).map_err(at(&name))?;
+        let Some(OpenFile { file, target, receipts, .. }) = self.files.remove(&folder) else { return Ok(()) };
+        let Finished { object, bytes, row_groups } = file.finish(&self.pool).map_err(at(&target))?;
         object.publish()?;
         self.published.files += 1;
         self.published.bytes += bytes;
