@@ -72,6 +72,12 @@ mod memory;
 mod network;
 /// Endpoints that are dead, slow or silent, and runs that are stopped meanwhile.
 mod outage;
+/// Parquet files, as other people's readers find them.
+mod parquet;
+/// Parquet files and what goes wrong: kills, full disks, bad lines.
+mod parquet_faults;
+/// The folders of Parquet files.
+mod parquet_folders;
 /// Other people's programs, and these held against each other.
 mod peers;
 /// Capacity planning: what each design needs and costs, and a day of it.

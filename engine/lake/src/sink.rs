@@ -83,6 +83,8 @@ pub struct Parquet {
 struct OpenFile {
     file: ParquetFile,
     name: String,
+    /// What messages call it.
+    target: String,
     /// When it has been open for long enough.
     due: Option<Instant>,
     /// Which batch wrote to it last.
@@ -182,14 +184,10 @@ impl Parquet {
         let name = object_name(Timestamp::now(), self.begun, ".parquet");
         let name = format!("{}{name}", self.folders.get(folder));
         let object = self.publisher.create(&name)?;
-        let file = ParquetFile::new(object, Arc::clone(&self.layout)).map_err(at(&name))?;
-        Ok(OpenFile {
-            file,
-            name,
-            due: self.options.file_age.map(|age| Instant::now() + age),
-            last_batch: 0,
-            receipts: Vec::new(),
-        })
+        let target = object.target();
+        let file = ParquetFile::new(object, Arc::clone(&self.layout)).map_err(at(&target))?;
+        let due = self.options.file_age.map(|age| Instant::now() + age);
+        Ok(OpenFile { file, name, target, due, last_batch: self.batches, receipts: Vec::new() })
     }
 
     /// Each column of each file on its own, on all threads.
@@ -202,15 +200,15 @@ impl Parquet {
             Some((open, rows))
         });
         let tasks: Vec<(&mut ChunkWriter, &[Row<'_>], &str)> = files
-            .flat_map(|(OpenFile { file, name, .. }, rows)| {
-                file.columns(rows.len()).iter_mut().map(|column| (column, rows.as_slice(), name.as_str()))
+            .flat_map(|(OpenFile { file, target, .. }, rows)| {
+                file.columns(rows.len()).iter_mut().map(|column| (column, rows.as_slice(), target.as_str()))
             })
             .collect();
         self.pool.install(|| {
             tasks
                 .into_par_iter()
                 .with_max_len(1)
-                .try_for_each(|(column, rows, name)| column.write(rows).map_err(at(name)))
+                .try_for_each(|(column, rows, target)| column.write(rows).map_err(at(target)))
         })
     }
 
@@ -218,9 +216,9 @@ impl Parquet {
     fn keep_within_bounds(&mut self) -> Result<(), SinkError> {
         let mut full = Vec::new();
         for (&folder, open) in &mut self.files {
-            let OpenFile { file, name, due, .. } = open;
+            let OpenFile { file, target, due, .. } = open;
             if file.group_len() >= GROUP_LEN || file.rows_in_group() >= GROUP_ROWS {
-                file.end_row_group(&self.pool).map_err(at(name))?;
+                file.end_row_group(&self.pool).map_err(at(target))?;
             }
             let is_old = due.is_some_and(|due| due <= Instant::now());
             if file.written() + file.group_len() as u64 >= self.options.file_size || is_old {
@@ -230,7 +228,7 @@ impl Parquet {
         full.into_iter().try_for_each(|folder| self.publish(folder))?;
         while self.files.values().map(|open| open.file.memory()).sum::<usize>() > self.options.memory {
             let largest = self.files.values_mut().max_by_key(|open| open.file.memory()).expect("something is large");
-            largest.file.end_row_group(&self.pool).map_err(at(&largest.name))?;
+            largest.file.end_row_group(&self.pool).map_err(at(&largest.target))?;
         }
         if self.folders.len() > MAX_FOLDERS {
             self.publish_all()?;
@@ -247,8 +245,8 @@ impl Parquet {
     }
 
     fn publish(&mut self, folder: usize) -> Result<(), SinkError> {
-        let Some(OpenFile { file, name, receipts, .. }) = self.files.remove(&folder) else { return Ok(()) };
-        let Finished { object, bytes, row_groups } = file.finish(&self.pool).map_err(at(&name))?;
+        let Some(OpenFile { file, name, target, receipts, .. }) = self.files.remove(&folder) else { return Ok(()) };
+        let Finished { object, bytes, row_groups } = file.finish(&self.pool).map_err(at(&target))?;
         self.publisher.publish(&name, object, receipts, |receipt| self.delivered.settle_lines(receipt))?;
         self.published.files += 1;
         self.published.bytes += bytes;

@@ -39,7 +39,7 @@ impl Store for Memory {
     }
 
     fn was_published(&self, name: &str, _: &str) -> Result<bool, SinkError> {
-        Ok(self.0.lock().unwrap().iter().any(|(published, _)| published == name))
+        Ok(self.0.lock().expect("no test panics with it").iter().any(|(published, _)| published == name))
     }
 
     fn target(&self) -> String {
@@ -68,7 +68,7 @@ impl Object for InMemory {
     }
 
     fn publish(self: Box<Self>) -> Result<(), SinkError> {
-        self.store.0.lock().unwrap().push((self.name, self.bytes.into()));
+        self.store.0.lock().expect("no test panics with it").push((self.name, self.bytes.into()));
         Ok(())
     }
 }
@@ -125,7 +125,7 @@ impl Style {
         if chance % 8 < self.absent {
             return None;
         }
-        let which = mixed(seed) ^ (chance >> 3) % self.different;
+        let which = mixed(seed) ^ ((chance >> 3) % self.different);
         Some(match column_type {
             ColumnType::Timestamp => Value::Integer((which % 86_400_000) as i64),
             ColumnType::Integer => Value::Integer(which as i64),
@@ -174,8 +174,8 @@ fn encoded(line: &Line) -> Vec<u8> {
 
 fn table() -> Table {
     let fields = "timestamp sc-status time-taken cs-uri-stem x-edge-request-id c-ip";
-    let schema = Schema::parse(LogKind::RealTime, fields).unwrap();
-    Table::of_log([&schema], &["query.uid".parse().unwrap()])
+    let schema = Schema::parse(LogKind::RealTime, fields).expect("known fields");
+    Table::of_log([&schema], &["query.uid".parse().expect("known fields")])
 }
 
 /// The name of the folder of a row's hour, on the first day of 1970.
@@ -203,7 +203,9 @@ fn read<D: DataType>(mut reader: ColumnReaderImpl<D>, rows: usize) -> Leaf<D::T>
         assert!(records > 0, "{done} of {rows} rows");
         done += records;
     }
-    let rest = reader.read_records(1, Some(&mut Vec::new()), Some(&mut Vec::new()), &mut Vec::new()).unwrap();
+    let rest = reader
+        .read_records(1, Some(&mut Vec::new()), Some(&mut Vec::new()), &mut Vec::new())
+        .expect("pages can be read");
     assert_eq!(rest.0, 0, "more than {rows} rows");
     leaf
 }
@@ -262,7 +264,10 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
     let mut lines = vec![Line::new(); count];
     let mut leaf = 0;
     let text = |leaf: usize, max: i16| {
-        let ColumnReader::ByteArrayColumnReader(reader) = group.get_column_reader(leaf).unwrap() else { panic!() };
+        let ColumnReader::ByteArrayColumnReader(reader) = group.get_column_reader(leaf).expect("the column is there")
+        else {
+            panic!()
+        };
         let found = read(reader, count);
         check_filter(group.get_column_bloom_filter(leaf), &found.values);
         let rows = by_row(&found, max);
@@ -273,7 +278,10 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
             &starts,
             |page| (bounds.is_null_page(page), bounds.null_count(page)),
             |page, least, most| {
-                let (min, max) = (bounds.min_value(page).unwrap(), bounds.max_value(page).unwrap());
+                let (min, max) = (
+                    bounds.min_value(page).expect("a page with values has bounds"),
+                    bounds.max_value(page).expect("a page with values has bounds"),
+                );
                 are_bounds(min, max, least.as_bytes(), most.as_bytes())
             },
         );
@@ -282,7 +290,10 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
         let most = found.values.iter().map(|value| value.as_bytes()).max();
         match (least, most) {
             (Some(least), Some(most)) => {
-                let (min, max) = (statistics.min_bytes_opt().unwrap(), statistics.max_bytes_opt().unwrap());
+                let (min, max) = (
+                    statistics.min_bytes_opt().expect("a page with values has bounds"),
+                    statistics.max_bytes_opt().expect("a page with values has bounds"),
+                );
                 assert!(are_bounds(min, max, least, most));
             }
             _ => assert_eq!(statistics.min_bytes_opt(), None),
@@ -290,7 +301,7 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
         assert_eq!(statistics.null_count_opt(), Some((found.definitions.len() - found.values.len()) as u64));
         rows
     };
-    let string = |value: ByteArray| String::from_utf8(value.data().to_vec()).unwrap();
+    let string = |value: ByteArray| String::from_utf8(value.data().to_vec()).expect("text is UTF-8");
     for column in table.columns() {
         match column.column_type() {
             ColumnType::Text => {
@@ -307,7 +318,16 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
                         (1, 1) => Some(Vec::new()),
                         (2, 3) => {
                             let pairs = names.into_iter().zip(texts);
-                            Some(pairs.map(|(name, text)| (string(name.1.unwrap()), string(text.1.unwrap()))).collect())
+                            Some(
+                                pairs
+                                    .map(|(name, text)| {
+                                        (
+                                            string(name.1.expect("a pair has both")),
+                                            string(text.1.expect("a pair has both")),
+                                        )
+                                    })
+                                    .collect(),
+                            )
                         }
                         levels => panic!("{levels:?}"),
                     };
@@ -315,7 +335,11 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
                 }
             }
             ColumnType::Timestamp | ColumnType::Integer => {
-                let ColumnReader::Int64ColumnReader(reader) = group.get_column_reader(leaf).unwrap() else { panic!() };
+                let ColumnReader::Int64ColumnReader(reader) =
+                    group.get_column_reader(leaf).expect("the column is there")
+                else {
+                    panic!()
+                };
                 let rows = by_row(&read(reader, count), 1);
                 let Some(ColumnIndexMetaData::INT64(bounds)) = pages.column_index(index, leaf) else { panic!() };
                 check_pages(
@@ -329,7 +353,11 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
                 }
             }
             ColumnType::Decimal => {
-                let ColumnReader::DoubleColumnReader(reader) = group.get_column_reader(leaf).unwrap() else { panic!() };
+                let ColumnReader::DoubleColumnReader(reader) =
+                    group.get_column_reader(leaf).expect("the column is there")
+                else {
+                    panic!()
+                };
                 let rows = by_row(&read(reader, count), 1);
                 let Some(ColumnIndexMetaData::DOUBLE(bounds)) = pages.column_index(index, leaf) else { panic!() };
                 check_pages(
@@ -356,35 +384,40 @@ fn starts(pages: &dyn PageIndexProvider, group: usize, leaf: usize) -> Vec<i64> 
 /// Writes the lines and holds what is read back against them: in each folder, in order.
 fn survive(lines: &[Line], options: Options, flush_every: usize, per_record: usize) {
     let (store, table) = (Memory::default(), table());
-    let mut sink = Parquet::new(Publisher::new(Arc::new(store.clone()), None).unwrap(), &table, options).unwrap();
+    let mut sink =
+        Parquet::new(Publisher::new(Arc::new(store.clone()), None).expect("a sink in memory"), &table, options)
+            .expect("a sink in memory");
     for (number, chunk) in lines.chunks(per_record).enumerate() {
         // A record of several folders is shared out by its lines, which these bytes are not.
         for rows in chunk.chunk_by(|one, next| folder(one) == folder(next)) {
             let bytes = rows.iter().flat_map(encoded).collect();
-            sink.ship(Record::from_bytes(bytes, rows.len(), None, Vec::new())).unwrap();
+            sink.ship(Record::from_bytes(bytes, rows.len(), None, Vec::new())).expect("memory takes everything");
         }
         if number % flush_every == flush_every - 1 {
-            sink.flush().unwrap();
+            sink.flush().expect("memory takes everything");
         }
     }
-    sink.close().unwrap();
+    sink.close().expect("memory takes everything");
     assert_eq!(sink.delivered().lines, lines.len() as u64);
     let mut expected: BTreeMap<String, Vec<Line>> = BTreeMap::new();
     for line in lines {
         expected.entry(folder(line)).or_default().push(line.clone());
     }
     let mut found: BTreeMap<String, Vec<Line>> = BTreeMap::new();
-    let objects = store.0.lock().unwrap();
-    assert_eq!(sink.files().unwrap().files, objects.len() as u64);
-    assert_eq!(sink.files().unwrap().bytes, objects.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
+    let objects = store.0.lock().expect("no test panics with it");
+    assert_eq!(sink.files().expect("it writes files").files, objects.len() as u64);
+    assert_eq!(
+        sink.files().expect("it writes files").bytes,
+        objects.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
+    );
     for (name, bytes) in objects.iter() {
         let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
         let options = ReadOptionsBuilder::new().with_page_index().with_reader_properties(properties).build();
-        let reader = SerializedFileReader::new_with_options(bytes.clone(), options).unwrap();
+        let reader = SerializedFileReader::new_with_options(bytes.clone(), options).expect("a whole file");
         let pages = reader.metadata().page_index().expect("a page index");
-        let rows = found.entry(name.rsplit_once('/').unwrap().0.to_owned()).or_default();
+        let rows = found.entry(name.rsplit_once('/').expect("files are in folders").0.to_owned()).or_default();
         for index in 0..reader.num_row_groups() {
-            rows.extend(rows_of(&*reader.get_row_group(index).unwrap(), index, &**pages, &table));
+            rows.extend(rows_of(&*reader.get_row_group(index).expect("a whole file"), index, &**pages, &table));
         }
     }
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());

@@ -173,15 +173,19 @@ fn named(origins: Vec<Origin>) -> Box<[Column]> {
     // Folders of the day and the hour are columns too.
     let mut names = vec!["dt".to_owned(), "hour".to_owned()];
     let columns = origins.into_iter().map(|origin| {
-        let wanted = name_of(&origin);
-        let numbered = (2..).map(|number| format!("{wanted}_{number}"));
-        let name = std::iter::once(wanted.clone()).chain(numbered).find(|name| !names.contains(name));
-        let name = name.expect("there is no end of numbers");
+        let name = unused(name_of(&origin), &names);
         names.push(name.clone());
         let column_type = type_of(&origin);
         Column { name, column_type, origin, is_folder: false }
     });
     columns.collect()
+}
+
+/// The name, with a number if there is one like it.
+pub(crate) fn unused(wanted: String, names: &[String]) -> String {
+    let numbered = (2..).map(|number| format!("{wanted}_{number}"));
+    let mut all = std::iter::once(wanted.clone()).chain(numbered);
+    all.find(|name| !names.contains(name)).expect("there is no end of numbers")
 }
 
 /// Lower case letters, digits and `_`.

@@ -87,7 +87,7 @@ const MAX_LEN: usize = 64;
 
 /// The start of the text, which is not greater than it.
 pub(super) fn cut_min(text: &[u8]) -> &[u8] {
-    let text = std::str::from_utf8(text).expect("rows hold UTF-8");
+    let text = str::from_utf8(text).expect("rows hold UTF-8");
     &text.as_bytes()[..text.floor_char_boundary(MAX_LEN)]
 }
 
@@ -96,12 +96,12 @@ pub(super) fn cut_max(text: &[u8]) -> Vec<u8> {
     if text.len() <= MAX_LEN {
         return text.to_vec();
     }
-    let mut start = cut_min(text).to_vec();
-    // An ASCII character has a next one that is UTF-8 too.
-    while let Some(last) = start.pop() {
-        if last < 0x7f {
-            start.push(last + 1);
-            return start;
+    let start = str::from_utf8(cut_min(text)).expect("it was cut between characters");
+    for (at, last) in start.char_indices().rev() {
+        // Past the numbers that are no characters, and no longer than the one that it stands for.
+        let next = (last..=char::MAX).nth(1).filter(|next| next.len_utf8() == last.len_utf8());
+        if let Some(next) = next {
+            return [&text[..at], next.encode_utf8(&mut [0; 4]).as_bytes()].concat();
         }
     }
     text.to_vec()
@@ -123,6 +123,15 @@ mod tests {
             prop_assert!(cut_min(bytes).len() <= MAX_LEN);
             prop_assert!(max.len() <= MAX_LEN || max == bytes);
         }
+    }
+
+    #[test]
+    fn text_without_ascii_is_cut_too() {
+        assert_eq!(cut_max("é".repeat(40).as_bytes()), ("é".repeat(31) + "ê").as_bytes());
+        assert_eq!(cut_max("\u{d7ff}".repeat(40).as_bytes()), ("\u{d7ff}".repeat(20) + "\u{e000}").as_bytes());
+        let greatest = "\u{10ffff}".repeat(17);
+        assert_eq!(cut_max(greatest.as_bytes()), greatest.as_bytes());
+        assert_eq!(cut_max(format!("a{greatest}").as_bytes()), b"b");
     }
 
     proptest! {

@@ -240,8 +240,9 @@ impl ChunkWriter {
             Values::Numbered(dictionary) | Values::After(dictionary) => dictionary.memory(),
             Values::Plain => 0,
         };
-        let page =
-            self.page.plain.capacity() + 4 * self.page.numbers.capacity() + self.page.definitions.mixed.capacity();
+        let OpenPage { definitions, repetitions, numbers, plain, .. } = &self.page;
+        let levels = definitions.mixed.capacity() + repetitions.capacity();
+        let page = plain.capacity() + 4 * numbers.capacity() + levels;
         let filter = self.filter.as_ref().map_or(0, |filter| 32 * filter.num_blocks());
         self.written.len + dictionary + page + filter
     }

@@ -19,7 +19,7 @@ use crate::line::Line;
 use crate::query::Query;
 use crate::schema::Schema;
 use crate::select::{Place, Selector};
-use crate::table::{ColumnType, Origin, TIMES, Table};
+use crate::table::{ColumnType, Origin, TIMES, Table, unused};
 
 /// The bit of an end whose value is absent.
 const ABSENT: u32 = 1 << 31;
@@ -70,15 +70,25 @@ impl RowEncoder {
             },
         });
         let items: Box<[Item]> = items.collect();
+        let times = TIMES.into_iter().filter_map(|field| Some((schema.position(field)?, field.json_name().into())));
+        let times: Box<[(usize, Box<str>)]> = times.collect();
         let folders = table.columns().iter().enumerate();
         let folders = folders.filter(|(_, column)| column.is_folder() && column.column_type() == ColumnType::Text);
-        let times = TIMES.into_iter().filter_map(|field| Some((schema.position(field)?, field.json_name().into())));
+        let folders = folders.map(|(index, column)| (index, column.max_folder_len(), column.name().into()));
+        // No name may come twice in `other`: readers refuse such a map, and the file with it.
+        let columns = table.columns().iter().map(|column| column.name().to_owned());
+        let mut names: Vec<String> = columns.chain(times.iter().map(|(_, name)| name.to_string())).collect();
+        let left_out = table.left_out(schema).map(|(index, column)| {
+            let name = unused(column.json_name(), &names);
+            names.push(name.clone());
+            (index, name.into())
+        });
         RowEncoder {
             reads_query: items.iter().any(|item| matches!(item, Item::Parameter(_) | Item::Query)),
+            left_out: left_out.collect(),
             items,
-            left_out: table.left_out(schema).map(|(index, column)| (index, column.json_name().into())).collect(),
-            times: times.collect(),
-            folders: folders.map(|(index, column)| (index, column.max_folder_len(), column.name().into())).collect(),
+            times,
+            folders: folders.collect(),
             parameters: Parameters::default(),
             other: Vec::new(),
         }
@@ -444,6 +454,18 @@ mod tests {
         assert_eq!(row(&schema, &table, &values), ["query_b=", "sc_status=200", "query_a=1", "timestamp=1500"]);
         let values: [&[u8]; 3] = [b"1.5", b"-", b"200"];
         assert_eq!(row(&schema, &table, &values), ["sc_status=200", "timestamp=1500"]);
+    }
+
+    #[test]
+    fn no_name_comes_twice_in_what_is_kept() {
+        let table = Table::of_log([&schema(LogKind::RealTime, "timestamp sc-status")], &[]);
+        let standard = schema(LogKind::Standard, "date time sc-status +x-b +x_b +x(b) +sc_status(");
+        let values: [&[u8]; 7] = [b"-", b"x", b"none", b"1", b"2", b"3", b"4"];
+        let expected = concat!(
+            r#"other=[("x_b", "1"), ("x_b_2", "2"), ("x_b_3", "3"), ("sc_status_", "4"), "#,
+            r#"("time", "x"), ("sc_status", "none")]"#
+        );
+        assert_eq!(row(&standard, &table, &values), [expected]);
     }
 
     #[test]
