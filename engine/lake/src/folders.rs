@@ -151,7 +151,7 @@ fn escaped(text: &str, max_len: usize) -> String {
     match text {
         // A folder needs a name.
         "" => ABSENT.to_owned(),
-        text => percent_encode(text[..text.floor_char_boundary(max_len)].as_bytes(), ESCAPED).to_string(),
+        text => percent_encode(&text.as_bytes()[..text.floor_char_boundary(max_len)], ESCAPED).to_string(),
     }
 }
 

@@ -88,7 +88,7 @@ const MAX_LEN: usize = 64;
 /// The start of the text, which is not greater than it.
 pub(super) fn cut_min(text: &[u8]) -> &[u8] {
     let text = str::from_utf8(text).expect("rows hold UTF-8");
-    text[..text.floor_char_boundary(MAX_LEN)].as_bytes()
+    &text.as_bytes()[..text.floor_char_boundary(MAX_LEN)]
 }
 
 /// A short text that is not less than the text; the text itself where there is none.

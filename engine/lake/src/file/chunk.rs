@@ -59,6 +59,9 @@ pub(crate) enum Part {
     Texts,
 }
 
+/// A pair's name or text.
+type PartOfPair = for<'a> fn((&'a [u8], &'a [u8])) -> &'a [u8];
+
 /// How a column is written.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
@@ -214,7 +217,7 @@ impl ChunkWriter {
     }
 
     /// A name or text of each pair. The level of one that is there is `defined`.
-    fn write_map(&mut self, map: Option<&[u8]>, defined: u8, part: for<'a> fn((&'a [u8], &'a [u8])) -> &'a [u8]) {
+    fn write_map(&mut self, map: Option<&[u8]>, defined: u8, part: PartOfPair) {
         let mut pairs = map.into_iter().flat_map(row::pairs).map(part).enumerate().peekable();
         if pairs.peek().is_none() {
             self.page.definitions.push(map.is_some().into());
