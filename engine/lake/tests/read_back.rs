@@ -55,7 +55,7 @@ impl Object for InMemory {
     }
 
     fn publish(self: Box<Self>) -> Result<(), SinkError> {
-        self.store.0.lock().unwrap().push((self.name, self.bytes.into()));
+        self.store.0.lock().expect("it was written so").push((self.name, self.bytes.into()));
         Ok(())
     }
 }
@@ -112,7 +112,7 @@ impl Style {
         if chance % 8 < self.absent {
             return None;
         }
-        let which = mixed(seed) ^ (chance >> 3) % self.different;
+        let which = mixed(seed) ^ ((chance >> 3) % self.different);
         Some(match column_type {
             ColumnType::Timestamp => Value::Integer((which % 86_400_000) as i64),
             ColumnType::Integer => Value::Integer(which as i64),
@@ -161,8 +161,8 @@ fn encoded(line: &Line) -> Vec<u8> {
 
 fn table() -> Table {
     let fields = "timestamp sc-status time-taken cs-uri-stem x-edge-request-id c-ip";
-    let schema = Schema::parse(LogKind::RealTime, fields).unwrap();
-    Table::of_log([&schema], &["query.uid".parse().unwrap()])
+    let schema = Schema::parse(LogKind::RealTime, fields).expect("it was written so");
+    Table::of_log([&schema], &["query.uid".parse().expect("it was written so")])
 }
 
 /// The name of the folder of a row's hour, on the first day of 1970.
@@ -190,7 +190,9 @@ fn read<D: DataType>(mut reader: ColumnReaderImpl<D>, rows: usize) -> Leaf<D::T>
         assert!(records > 0, "{done} of {rows} rows");
         done += records;
     }
-    let rest = reader.read_records(1, Some(&mut Vec::new()), Some(&mut Vec::new()), &mut Vec::new()).unwrap();
+    let rest = reader
+        .read_records(1, Some(&mut Vec::new()), Some(&mut Vec::new()), &mut Vec::new())
+        .expect("it was written so");
     assert_eq!(rest.0, 0, "more than {rows} rows");
     leaf
 }
@@ -249,18 +251,26 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
     let mut lines = vec![Line::new(); count];
     let mut leaf = 0;
     let text = |leaf: usize, max: i16| {
-        let ColumnReader::ByteArrayColumnReader(reader) = group.get_column_reader(leaf).unwrap() else { panic!() };
+        let ColumnReader::ByteArrayColumnReader(reader) = group.get_column_reader(leaf).expect("it was written so")
+        else {
+            panic!("column {leaf} is of another type")
+        };
         let found = read(reader, count);
         check_filter(group.get_column_bloom_filter(leaf), &found.values);
         let rows = by_row(&found, max);
-        let Some(ColumnIndexMetaData::BYTE_ARRAY(bounds)) = pages.column_index(index, leaf) else { panic!() };
+        let Some(ColumnIndexMetaData::BYTE_ARRAY(bounds)) = pages.column_index(index, leaf) else {
+            panic!("column {leaf} is of another type")
+        };
         let starts = starts(pages, index, leaf);
         check_pages(
             &rows,
             &starts,
             |page| (bounds.is_null_page(page), bounds.null_count(page)),
             |page, least, most| {
-                let (min, max) = (bounds.min_value(page).unwrap(), bounds.max_value(page).unwrap());
+                let (min, max) = (
+                    bounds.min_value(page).expect("it was written so"),
+                    bounds.max_value(page).expect("it was written so"),
+                );
                 are_bounds(min, max, least.as_bytes(), most.as_bytes())
             },
         );
@@ -269,7 +279,10 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
         let most = found.values.iter().map(|value| value.as_bytes()).max();
         match (least, most) {
             (Some(least), Some(most)) => {
-                let (min, max) = (statistics.min_bytes_opt().unwrap(), statistics.max_bytes_opt().unwrap());
+                let (min, max) = (
+                    statistics.min_bytes_opt().expect("it was written so"),
+                    statistics.max_bytes_opt().expect("it was written so"),
+                );
                 assert!(are_bounds(min, max, least, most));
             }
             _ => assert_eq!(statistics.min_bytes_opt(), None),
@@ -277,7 +290,7 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
         assert_eq!(statistics.null_count_opt(), Some((found.definitions.len() - found.values.len()) as u64));
         rows
     };
-    let string = |value: ByteArray| String::from_utf8(value.data().to_vec()).unwrap();
+    let string = |value: ByteArray| String::from_utf8(value.data().to_vec()).expect("it was written so");
     for column in table.columns() {
         match column.column_type() {
             ColumnType::Text => {
@@ -294,7 +307,16 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
                         (1, 1) => Some(Vec::new()),
                         (2, 3) => {
                             let pairs = names.into_iter().zip(texts);
-                            Some(pairs.map(|(name, text)| (string(name.1.unwrap()), string(text.1.unwrap()))).collect())
+                            Some(
+                                pairs
+                                    .map(|(name, text)| {
+                                        (
+                                            string(name.1.expect("it was written so")),
+                                            string(text.1.expect("it was written so")),
+                                        )
+                                    })
+                                    .collect(),
+                            )
                         }
                         levels => panic!("{levels:?}"),
                     };
@@ -302,9 +324,14 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
                 }
             }
             ColumnType::Timestamp | ColumnType::Integer => {
-                let ColumnReader::Int64ColumnReader(reader) = group.get_column_reader(leaf).unwrap() else { panic!() };
+                let ColumnReader::Int64ColumnReader(reader) = group.get_column_reader(leaf).expect("it was written so")
+                else {
+                    panic!("column {leaf} is of another type")
+                };
                 let rows = by_row(&read(reader, count), 1);
-                let Some(ColumnIndexMetaData::INT64(bounds)) = pages.column_index(index, leaf) else { panic!() };
+                let Some(ColumnIndexMetaData::INT64(bounds)) = pages.column_index(index, leaf) else {
+                    panic!("column {leaf} is of another type")
+                };
                 check_pages(
                     &rows,
                     &starts(pages, index, leaf),
@@ -316,9 +343,15 @@ fn rows_of(group: &dyn RowGroupReader, index: usize, pages: &dyn PageIndexProvid
                 }
             }
             ColumnType::Decimal => {
-                let ColumnReader::DoubleColumnReader(reader) = group.get_column_reader(leaf).unwrap() else { panic!() };
+                let ColumnReader::DoubleColumnReader(reader) =
+                    group.get_column_reader(leaf).expect("it was written so")
+                else {
+                    panic!("column {leaf} is of another type")
+                };
                 let rows = by_row(&read(reader, count), 1);
-                let Some(ColumnIndexMetaData::DOUBLE(bounds)) = pages.column_index(index, leaf) else { panic!() };
+                let Some(ColumnIndexMetaData::DOUBLE(bounds)) = pages.column_index(index, leaf) else {
+                    panic!("column {leaf} is of another type")
+                };
                 check_pages(
                     &rows,
                     &starts(pages, index, leaf),
@@ -343,32 +376,35 @@ fn starts(pages: &dyn PageIndexProvider, group: usize, leaf: usize) -> Vec<i64> 
 /// Writes the lines and holds what is read back against them: in each folder, in order.
 fn survive(lines: &[Line], options: Options, flush_every: usize, per_record: usize) {
     let (store, table) = (Memory::default(), table());
-    let mut sink = Parquet::new(Arc::new(store.clone()), &table, options).unwrap();
+    let mut sink = Parquet::new(Arc::new(store.clone()), &table, options).expect("it was written so");
     for (number, chunk) in lines.chunks(per_record).enumerate() {
         let bytes = chunk.iter().flat_map(encoded).collect();
-        sink.ship(Record::from_bytes(bytes, chunk.len(), None, Vec::new())).unwrap();
+        sink.ship(Record::from_bytes(bytes, chunk.len(), None, Vec::new())).expect("it was written so");
         if number % flush_every == flush_every - 1 {
-            sink.flush().unwrap();
+            sink.flush().expect("it was written so");
         }
     }
-    sink.close().unwrap();
+    sink.close().expect("it was written so");
     assert_eq!(sink.delivered().lines, lines.len() as u64);
     let mut expected: BTreeMap<String, Vec<Line>> = BTreeMap::new();
     for line in lines {
         expected.entry(folder(line)).or_default().push(line.clone());
     }
     let mut found: BTreeMap<String, Vec<Line>> = BTreeMap::new();
-    let objects = store.0.lock().unwrap();
-    assert_eq!(sink.files().unwrap().files, objects.len() as u64);
-    assert_eq!(sink.files().unwrap().bytes, objects.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
+    let objects = store.0.lock().expect("it was written so");
+    assert_eq!(sink.files().expect("it was written so").files, objects.len() as u64);
+    assert_eq!(
+        sink.files().expect("it was written so").bytes,
+        objects.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
+    );
     for (name, bytes) in objects.iter() {
         let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
         let options = ReadOptionsBuilder::new().with_page_index().with_reader_properties(properties).build();
-        let reader = SerializedFileReader::new_with_options(bytes.clone(), options).unwrap();
+        let reader = SerializedFileReader::new_with_options(bytes.clone(), options).expect("it was written so");
         let pages = reader.metadata().page_index().expect("a page index");
-        let rows = found.entry(name.rsplit_once('/').unwrap().0.to_owned()).or_default();
+        let rows = found.entry(name.rsplit_once('/').expect("it was written so").0.to_owned()).or_default();
         for index in 0..reader.num_row_groups() {
-            rows.extend(rows_of(&*reader.get_row_group(index).unwrap(), index, &**pages, &table));
+            rows.extend(rows_of(&*reader.get_row_group(index).expect("it was written so"), index, &**pages, &table));
         }
     }
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
