@@ -53,7 +53,7 @@ impl Default for Options {
             file_size: 128 << 20,
             file_age: None,
             open_files: 64,
-            memory: 128 << 20,
+            memory: 96 << 20,
             threads: 1,
         }
     }
