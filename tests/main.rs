@@ -90,6 +90,8 @@ mod report_page;
 mod report_use;
 /// `--resume`: stopped and killed runs that go on.
 mod resume;
+/// `schema`: what SQL is told of delivered files.
+mod schema;
 /// A stream of single lines, Lambda, a stream of aggregates: all of it on this machine.
 mod second_picture;
 /// What no output may ever hold.
@@ -104,6 +106,8 @@ mod sidecar;
 mod simd;
 /// Records that could not be delivered: kept, and shipped later.
 mod spool;
+/// The queries in `docs/sql`, against reports.
+mod sql;
 /// Ctrl-C.
 mod stop;
 /// A folder for each test, the binary, and what it delivered.

@@ -114,6 +114,7 @@
 //! | [`config`] to [`spool`] | `pixel-engine-core` | from a source to delivered records, generic over the service |
 //! | `aws` | `pixel-engine-aws` | Firehose and Kinesis as services, with the feature `aws` |
 //! | `serve` | `pixel-engine-serve` | the sidecar: pipelines of a file that stay up, with the feature `serve` |
+//! | `lake` | `pixel-engine-lake` | Parquet files in folders of hours, and tables of SQL for what is delivered, with the feature `lake` |
 //! | `consume` | `pixel-engine-consume` | a Lambda runtime and a child of the Kinesis Client Library, with the feature `consume` |
 //! | [`plan`] | `pixel-engine-plan` | capacity and cost before anyone buys a shard |
 //! | `report` | `pixel-engine-report` | what beacons say: visitors, sessions, pages, answers, with the feature `report` |
@@ -131,6 +132,8 @@ pub use pixel_engine_core::{
     run, sink, source, spool,
 };
 pub use pixel_engine_kpl as kpl;
+#[cfg(feature = "lake")]
+pub use pixel_engine_lake as lake;
 pub use pixel_engine_log as log;
 pub use pixel_engine_plan as plan;
 #[cfg(feature = "report")]

@@ -149,8 +149,7 @@ impl Table {
 fn selector_of(column: &SchemaColumn) -> Option<Selector> {
     match column {
         SchemaColumn::Known(field) if TIMES.contains(field) => None,
-        SchemaColumn::Known(field) => Some(Selector::Field(*field)),
-        SchemaColumn::Unknown(name) => Some(Selector::Unknown(name.clone())),
+        other => Some(other.into()),
     }
 }
 
@@ -161,43 +160,61 @@ fn origin_of(selector: &Selector) -> Origin {
     }
 }
 
-fn named(origins: Vec<Origin>) -> Box<[Column]> {
+/// Names for columns: lower case letters, digits and `_`, as Athena and Glue take them without
+/// quotes. Those that would be the same get numbers, in their order.
+///
+/// ```
+/// use pixel_engine_log::table::column_names;
+/// assert_eq!(column_names(["c_ip", "query_E", "query_e"]), ["c_ip", "query_e", "query_e_2"]);
+/// ```
+pub fn column_names<'a>(wanted: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let mut names: Vec<String> = Vec::new();
-    let columns = origins.into_iter().map(|origin| {
-        let wanted = name_of(&origin);
-        let numbered = (2..).map(|number| format!("{wanted}_{number}"));
-        let name = std::iter::once(wanted.clone()).chain(numbered).find(|name| !names.contains(name));
-        let name = name.expect("there is no end of numbers");
-        names.push(name.clone());
+    for name in wanted {
+        let plain: String = name.to_lowercase().chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+        let numbered = (2..).map(|number| format!("{plain}_{number}"));
+        let name = std::iter::once(plain.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.push(name.expect("there is no end of numbers"));
+    }
+    names
+}
+
+fn named(origins: Vec<Origin>) -> Box<[Column]> {
+    let wanted: Vec<String> = origins.iter().map(name_of).collect();
+    let names = column_names(wanted.iter().map(String::as_str));
+    let columns = origins.into_iter().zip(names).map(|(origin, name)| {
         let column_type = type_of(&origin);
         Column { name, column_type, origin, is_folder: false }
     });
     columns.collect()
 }
 
-/// Lower case letters, digits and `_`.
 fn name_of(origin: &Origin) -> String {
-    let name = match origin {
+    match origin {
         Origin::Time => Field::Timestamp.json_name(),
         Origin::Query => "query".to_owned(),
         Origin::Other => "other".to_owned(),
-        Origin::Value(Selector::Query(parameter)) => format!("query_{parameter}"),
-        Origin::Value(selector) => selector.json_name(),
-    };
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    name.to_lowercase().chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
+        Origin::Value(selector) => selector.column_name(),
+    }
 }
 
 fn type_of(origin: &Origin) -> ColumnType {
     match origin {
         Origin::Time => ColumnType::Timestamp,
         Origin::Query | Origin::Other => ColumnType::Map,
-        Origin::Value(Selector::Field(field)) => match field.kind() {
+        Origin::Value(selector) => type_of_value(selector),
+    }
+}
+
+/// What values of the log are, by the kind of their field.
+pub fn type_of_value(selector: &Selector) -> ColumnType {
+    match selector {
+        Selector::Field(field) => match field.kind() {
             Kind::Text => ColumnType::Text,
             Kind::Integer => ColumnType::Integer,
             Kind::Decimal => ColumnType::Decimal,
         },
-        Origin::Value(_) => ColumnType::Text,
+        _ => ColumnType::Text,
     }
 }
 
