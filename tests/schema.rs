@@ -52,7 +52,7 @@ fn every_form_of_files_has_the_same_numbers_in_duckdb() {
         (&["--encode", "jsonl"], &["--compress", "zstd"]),
         (&["--encode", "jsonl", "--select", "x-edge-request-id,time-taken,sc-bytes,sc-status,query.e"], &[]),
         (&["--fields", "realtime-46"], &["--compress", "gzip"]),
-        (&["--select", "time-taken,query.e,sc-bytes,sc-status,x-edge-request-id"], &[]),
+        (&["--select", "time-taken,query.e,query.E,sc-bytes,sc-status,x-edge-request-id"], &[]),
     ] {
         let found = asked(&workspace, "a.log", arguments, more, &[NUMBERS, "DESCRIBE lines"]);
         let numbers = one(&found[0]);
@@ -189,6 +189,10 @@ fn athena_is_told_the_same_as_glue() {
     let json = table_of(FORMS[2]);
     assert_eq!(json["StorageDescriptor"]["SerdeInfo"]["Parameters"], json!({ "mapping.x_new_one": "x_new.one" }));
     assert_eq!(json["Parameters"]["storage.location.template"], "s3://bucket/prefix/${dt}/${hour}/");
+    let selected = table_of(&["--encode", "jsonl", "--select", "date,query.e,c-ip,query.f,asn"]);
+    let columns = selected["StorageDescriptor"]["Columns"].as_array().expect("a list").iter();
+    let names: Vec<&Value> = columns.map(|column| &column["Name"]).collect();
+    assert_eq!(names, ["date", "c_ip", "asn", "query"]);
     assert_eq!(json["Parameters"]["projection.dt.range"], "2026/01/01,NOW");
 }
 

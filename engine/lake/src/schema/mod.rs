@@ -102,15 +102,19 @@ impl Definition {
         selection: Option<&Selection>,
         layout: Layout,
     ) -> Definition {
+        // What is selected has its column, whether any of the schemas has it or not.
+        let selected = selection.map(Selection::selectors).unwrap_or_default().iter();
+        let selected = selected.filter(|selector| !is_parameter(selector));
+        let selected = selected.map(|selector| (selector.clone(), selector.json_name()));
+        // An unknown field that is called so gets a number from the schema that has it.
+        let selected = selected.filter(|(_, key)| key != "query");
+        let of_schemas = schemas.into_iter().flat_map(|schema| json_keys(schema, selection));
         let mut keys: Vec<(String, ColumnType)> = Vec::new();
-        for schema in schemas {
-            for (selector, key) in json_keys(schema, selection) {
-                if !keys.iter().any(|(known, _)| *known == key) {
-                    keys.push((key, type_of_value(&selector)));
-                }
+        for (selector, key) in selected.chain(of_schemas) {
+            if !keys.iter().any(|(known, _)| *known == key) {
+                keys.push((key, type_of_value(&selector)));
             }
         }
-        let is_parameter = |selector: &Selector| matches!(selector, Selector::Query(_));
         if selection.is_none_or(|selection| selection.selectors().iter().any(is_parameter)) {
             keys.push(("query".to_owned(), ColumnType::Map));
         }
@@ -128,8 +132,10 @@ impl Definition {
     }
 
     fn tsv(selectors: impl Iterator<Item = Selector>, layout: Layout) -> Definition {
-        let columns = selectors.map(|selector| (selector.column_name(), type_of_value(&selector))).collect();
-        Definition::of_text(Form::Tsv, columns, layout)
+        let (wanted, types): (Vec<String>, Vec<ColumnType>) =
+            selectors.map(|selector| (selector.column_name(), type_of_value(&selector))).unzip();
+        let names = column_names(wanted.iter().map(String::as_str));
+        Definition::of_text(Form::Tsv, names.into_iter().zip(types).collect(), layout)
     }
 
     fn of_text(form: Form, columns: Vec<(String, ColumnType)>, layout: Layout) -> Definition {
@@ -144,6 +150,11 @@ impl Definition {
     pub fn folders(&self) -> &[String] {
         &self.folders
     }
+}
+
+/// Whether it is inside of `query` in JSON lines.
+fn is_parameter(selector: &Selector) -> bool {
+    matches!(selector, Selector::Query(_))
 }
 
 /// Where the files are, and what the table of them is called.
