@@ -71,7 +71,7 @@ pub struct GlueColumn {
 /// The files are not in S3.
 pub fn glue(definition: &Definition, place: &Place) -> Result<TableInput, PlaceError> {
     let Place { table, location, .. } = place;
-    if !location.strip_prefix("s3://").is_some_and(|rest| !rest.starts_with('/')) {
+    if location.strip_prefix("s3://").is_none_or(|rest| rest.starts_with('/')) {
         return Err(PlaceError::NotS3(location.clone()));
     }
     let (input_format, output_format, serialization_library) = classes(definition.form);
