@@ -1,7 +1,20 @@
 use crate::support::*;
 
-const COMMANDS: [&str; 12] =
-    ["ingest", "run", "lambda", "kcl", "ship", "check", "decode", "generate", "plan", "report", "completions", "man"];
+const COMMANDS: [&str; 13] = [
+    "ingest",
+    "run",
+    "lambda",
+    "kcl",
+    "ship",
+    "check",
+    "decode",
+    "generate",
+    "plan",
+    "report",
+    "schema",
+    "completions",
+    "man",
+];
 
 #[test]
 fn completions_know_every_command() {

@@ -102,6 +102,8 @@ mod resume;
 mod s3;
 /// Objects as inputs.
 mod s3_read;
+/// `schema`: what SQL is told of delivered files.
+mod schema;
 /// A stream of single lines, Lambda, a stream of aggregates: all of it on this machine.
 mod second_picture;
 /// What no output may ever hold.
@@ -116,6 +118,8 @@ mod sidecar;
 mod simd;
 /// Records that could not be delivered: kept, and shipped later.
 mod spool;
+/// The queries in `docs/sql`, against reports.
+mod sql;
 /// Ctrl-C.
 mod stop;
 /// A folder for each test, the binary, and what it delivered.

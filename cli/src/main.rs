@@ -17,6 +17,7 @@ mod plan;
 mod progress;
 mod report;
 mod run;
+mod schema;
 mod settings;
 mod ship;
 mod summary;
@@ -60,6 +61,7 @@ enum Command {
     Generate(generate::Generate),
     Plan(Box<plan::Plan>),
     Report(Box<report::Report>),
+    Schema(schema::Schema),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         Command::Generate(generate) => generate.run(),
         Command::Plan(plan) => plan.run(),
         Command::Report(report) => report.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     };

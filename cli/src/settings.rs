@@ -329,7 +329,7 @@ fn flag_name(key: Key) -> String {
 }
 
 /// Takes the names of the values.
-fn choice<T: Choice + Send + Sync>() -> impl TypedValueParser<Value = T> {
+pub(crate) fn choice<T: Choice + Send + Sync>() -> impl TypedValueParser<Value = T> {
     let names = T::CHOICES.iter().map(|&(_, name, about)| PossibleValue::new(name).help(about));
     PossibleValuesParser::new(names).map(|name| T::from_name(&name).expect("the parser takes no other names"))
 }

@@ -114,8 +114,8 @@
 //! | [`config`] to [`spool`] | `pixel-engine-core` | from a source to delivered records, generic over the service |
 //! | `aws` | `pixel-engine-aws` | Firehose and Kinesis as services, with the feature `aws` |
 //! | `serve` | `pixel-engine-serve` | the sidecar: pipelines of a file that stay up, with the feature `serve` |
+//! | `lake` | `pixel-engine-lake` | Parquet files in folders of hours, and tables of SQL for what is delivered, with the feature `lake` |
 //! | `consume` | `pixel-engine-consume` | a Lambda runtime and a child of the Kinesis Client Library, with the feature `consume` |
-//! | `lake` | `pixel-engine-lake` | Parquet files of a table in folders by the hour, with the feature `lake` |
 //! | [`plan`] | `pixel-engine-plan` | capacity and cost before anyone buys a shard |
 //! | `report` | `pixel-engine-report` | what beacons say: visitors, sessions, pages, answers, with the feature `report` |
 //! | `agents` | `pixel-engine-agents` | browsers, systems, devices and bots by user agent; usable on its own |

@@ -8,6 +8,7 @@
 mod agree;
 mod emulator;
 mod parquet;
+mod sql;
 mod template;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 pub(crate) use emulator::{Emulator, kinesis_local, moto, self_signed};
 pub(crate) use parquet::{Origin, check_parquet, rows_by};
+pub(crate) use sql::{Row, read_ddl, run_sql};
 pub(crate) use template::{ReadTemplate, query_table, read_template, run_handler, validate_calls};
 
 /// Set to 1, a peer that cannot run on this machine fails its tests instead of being skipped.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::stack;
 use crate::peers::{self, query_table};
-use crate::support::{Workspace, lines, log};
+use crate::support::{Workspace, lines, log, run};
 
 /// Beacons that nobody would send but to do harm.
 const HOSTILE: [&str; 3] = ["e=100%25", "e=%zz", "e=&uid=%25E4"];
@@ -67,4 +67,16 @@ fn queries_count_what_was_delivered() {
     let lines = 2_000 + 7 + HOSTILE.len();
     assert_eq!(rows[2], json!([[day, lines, 7]]));
     assert!(rows[3][0][0].as_f64().unwrap() > 1.0, "seconds are no integers");
+}
+
+#[test]
+fn the_table_is_what_the_command_prints() {
+    let (stack, workspace) = (stack(&[("Design", "1a")]), Workspace::new());
+    // It has a name once the stack is made.
+    let theirs = stack.properties("Lines")["TableInput"].to_string().replace("${DataBucket}", "bucket");
+    let theirs: Value = serde_json::from_str(&theirs).unwrap();
+    let location = theirs["StorageDescriptor"]["Location"].as_str().unwrap();
+    let arguments = ["schema", "--glue", "--layout", "hive", "--since", "2026-01-01", "--location", location];
+    let ours: Value = serde_json::from_slice(&run(&mut workspace.command(&arguments), b"").ok().stdout).unwrap();
+    assert_eq!(ours, theirs);
 }

@@ -7,6 +7,7 @@
 
 mod file;
 mod folders;
+pub mod schema;
 mod sink;
 
 pub use sink::{Options, Parquet};

@@ -93,6 +93,14 @@ impl Selector {
         }
     }
 
+    /// What a column of these values is called: as in JSON lines, and `query_NAME` for `query.NAME`.
+    pub fn column_name(&self) -> String {
+        match self {
+            Selector::Query(name) => format!("query_{name}"),
+            other => other.json_name(),
+        }
+    }
+
     /// Where the value lies in lines of the schema; `None` when they do not have it, and for
     /// `query.NAME`.
     pub(crate) fn place(&self, schema: &Schema) -> Option<Place> {
@@ -111,6 +119,16 @@ impl Selector {
             Selector::Query(_) => return None,
         };
         schema.position(field).map(Place::Column)
+    }
+}
+
+/// What a line has in that column.
+impl From<&Column> for Selector {
+    fn from(column: &Column) -> Selector {
+        match column {
+            Column::Known(field) => Selector::Field(*field),
+            Column::Unknown(name) => Selector::Unknown(name.clone()),
+        }
     }
 }
 

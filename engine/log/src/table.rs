@@ -157,8 +157,7 @@ impl Table {
 fn selector_of(column: &SchemaColumn) -> Option<Selector> {
     match column {
         SchemaColumn::Known(field) if TIMES.contains(field) => None,
-        SchemaColumn::Known(field) => Some(Selector::Field(*field)),
-        SchemaColumn::Unknown(name) => Some(Selector::Unknown(name.clone())),
+        other => Some(other.into()),
     }
 }
 
@@ -169,12 +168,29 @@ fn origin_of(selector: &Selector) -> Origin {
     }
 }
 
-fn named(origins: Vec<Origin>) -> Box<[Column]> {
+/// Names for columns: lower case letters, digits and `_`, as Athena and Glue take them without
+/// quotes. Those that would be the same get numbers, in their order.
+///
+/// ```
+/// use pixel_engine_log::table::column_names;
+/// assert_eq!(column_names(["c_ip", "query_E", "query_e"]), ["c_ip", "query_e", "query_e_2"]);
+/// ```
+pub fn column_names<'a>(wanted: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     // Folders of the day and the hour are columns too.
-    let mut names = vec!["dt".to_owned(), "hour".to_owned()];
-    let columns = origins.into_iter().map(|origin| {
-        let name = unused(name_of(&origin), &names);
-        names.push(name.clone());
+    const TAKEN: [&str; 2] = ["dt", "hour"];
+    let mut names: Vec<String> = TAKEN.map(str::to_owned).into();
+    for name in wanted {
+        let plain = name.to_lowercase().chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+        names.push(unused(plain, &names));
+    }
+    names.split_off(TAKEN.len())
+}
+
+fn named(origins: Vec<Origin>) -> Box<[Column]> {
+    let wanted: Vec<String> = origins.iter().map(name_of).collect();
+    let names = column_names(wanted.iter().map(String::as_str));
+    let columns = origins.into_iter().zip(names).map(|(origin, name)| {
         let column_type = type_of(&origin);
         Column { name, column_type, origin, is_folder: false }
     });
@@ -188,29 +204,32 @@ pub(crate) fn unused(wanted: String, names: &[String]) -> String {
     all.find(|name| !names.contains(name)).expect("there is no end of numbers")
 }
 
-/// Lower case letters, digits and `_`.
 fn name_of(origin: &Origin) -> String {
-    let name = match origin {
+    match origin {
         Origin::Time => Field::Timestamp.json_name(),
         Origin::Query => "query".to_owned(),
         Origin::Other => "other".to_owned(),
-        Origin::Value(Selector::Query(parameter)) => format!("query_{parameter}"),
-        Origin::Value(selector) => selector.json_name(),
-    };
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    name.to_lowercase().chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
+        Origin::Value(selector) => selector.column_name(),
+    }
 }
 
 fn type_of(origin: &Origin) -> ColumnType {
     match origin {
         Origin::Time => ColumnType::Timestamp,
         Origin::Query | Origin::Other => ColumnType::Map,
-        Origin::Value(Selector::Field(field)) => match field.kind() {
+        Origin::Value(selector) => type_of_value(selector),
+    }
+}
+
+/// What values of the log are, by the kind of their field.
+pub fn type_of_value(selector: &Selector) -> ColumnType {
+    match selector {
+        Selector::Field(field) => match field.kind() {
             Kind::Text => ColumnType::Text,
             Kind::Integer => ColumnType::Integer,
             Kind::Decimal => ColumnType::Decimal,
         },
-        Origin::Value(_) => ColumnType::Text,
+        _ => ColumnType::Text,
     }
 }
 

@@ -1,10 +1,11 @@
-use crate::field::{Field, Kind};
+use crate::field::Field;
 use crate::line::Line;
 use crate::percent::SLACK;
 use crate::query::{QueryEncoding, Span, Spans, decode};
 use crate::scan::masks::{count_json_specials, json_specials};
-use crate::schema::{Column, Schema};
+use crate::schema::Schema;
 use crate::select::{Place, Selection, Selector};
+use crate::table::{ColumnType, type_of_value};
 
 /// Writes the lines of one schema as JSON objects, one to a line.
 ///
@@ -118,31 +119,21 @@ const MAX_KEPT_SCRATCH: usize = 1 << 20;
 impl JsonEncoder {
     /// An encoder for lines of `schema`, of all columns or of what is selected.
     pub fn new(schema: &Schema, selection: Option<&Selection>) -> JsonEncoder {
-        let selectors: Vec<Selector> = match selection {
-            Some(selection) => selection.selectors().to_vec(),
-            None => schema
-                .columns()
-                .iter()
-                .map(|column| match column {
-                    Column::Known(field) => Selector::Field(*field),
-                    Column::Unknown(name) => Selector::Unknown(name.clone()),
-                })
-                .collect(),
-        };
-        // Unknown columns may be called anything, `query` too.
-        let mut taken = vec!["query".to_owned()];
-        let mut columns = Vec::new();
-        let mut named = Vec::new();
-        for selector in &selectors {
-            if let Selector::Query(name) = selector {
-                named.push((name.as_bytes().into(), Key::new(name, false)));
-            } else if let Some(place) = selector.place(schema) {
-                let kind = if let Selector::Field(field) = selector { field.kind() } else { Kind::Text };
-                let is_number = kind != Kind::Text;
-                let key = Key::new(&unique(selector.json_name(), &mut taken), is_number);
-                columns.push(Item { key, is_number, place });
-            }
-        }
+        let columns: Vec<Item> = json_keys(schema, selection)
+            .into_iter()
+            .map(|(selector, name)| {
+                let is_number = type_of_value(&selector) != ColumnType::Text;
+                let place = selector.place(schema).expect("what has no place has no key");
+                Item { key: Key::new(&name, is_number), is_number, place }
+            })
+            .collect();
+        let selected = selection.map(Selection::selectors).unwrap_or_default().iter();
+        let named: Vec<(Box<[u8]>, Key)> = selected
+            .filter_map(|selector| match selector {
+                Selector::Query(name) => Some((name.as_bytes().into(), Key::new(name, false))),
+                _ => None,
+            })
+            .collect();
         let keys = columns.iter().map(|item| &item.key).chain(named.iter().map(|(_, key)| key));
         let frame = keys.map(|key| key.len + 2).sum::<usize>() + 64;
         JsonEncoder {
@@ -208,6 +199,24 @@ impl JsonEncoder {
             self.duplicates = Duplicates::default();
         }
     }
+}
+
+/// The keys that the objects of lines of the schema have outside of `query`, in their order, each
+/// with its value: all columns, or what is selected.
+pub fn json_keys(schema: &Schema, selection: Option<&Selection>) -> Vec<(Selector, String)> {
+    let selectors: Vec<Selector> = match selection {
+        Some(selection) => selection.selectors().to_vec(),
+        None => schema.columns().iter().map(Selector::from).collect(),
+    };
+    // Unknown columns may be called anything, `query` too.
+    let mut taken = vec!["query".to_owned()];
+    let present = selectors.into_iter().filter(|selector| selector.place(schema).is_some());
+    present
+        .map(|selector| {
+            let name = unique(selector.json_name(), &mut taken);
+            (selector, name)
+        })
+        .collect()
 }
 
 /// Makes a buffer at least so long; what is in it does not matter, so it never gets shorter.

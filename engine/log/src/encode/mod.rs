@@ -10,7 +10,7 @@ use crate::schema::Schema;
 use crate::select::Selection;
 use crate::table::Table;
 
-pub use json::JsonEncoder;
+pub use json::{JsonEncoder, json_keys};
 pub use projection::ProjectionEncoder;
 pub use row::RowEncoder;
 
