@@ -571,6 +571,11 @@ impl AckToken {
         self.block.source
     }
 
+    /// What is acknowledged of its source and of the others.
+    pub(crate) fn all(&self) -> &Acknowledgements {
+        &self.block.all
+    }
+
     /// The lines that it stands for, as bytes of the source.
     fn lines(&self) -> impl Iterator<Item = Range<u64>> {
         let (last, before) = match &self.share {

@@ -403,8 +403,14 @@ impl Checkpoint {
         ready: String,
         tokens: impl IntoIterator<Item = &'a AckToken>,
     ) -> Result<(), CheckpointError> {
-        let expected = expected(tokens);
+        let mut tokens = tokens.into_iter().peekable();
         let mut state = self.lock();
+        // The object before this one may be published and not yet be saved. Once this one stands in
+        // its place, nothing else would say what is in it.
+        if let Some(token) = tokens.peek() {
+            state.follow(token.all());
+        }
+        let expected = expected(tokens);
         let State { inputs, running, .. } = &*state;
         let input = |expected: Expected| {
             let running = running.get(&expected.source)?;
@@ -987,6 +993,31 @@ mod tests {
             let grown = folder.file("a.log", &LINE.repeat(101));
             assert_eq!(checkpoint.bytes_ahead(&grown), if is_there { 99 * 11 } else { 0 });
         }
+    }
+
+    #[test]
+    fn an_object_that_was_published_counts_when_the_next_one_was_not() {
+        let folder = Folder::new();
+        let file = folder.file("a.log", &LINE.repeat(100));
+        let store = ObjectFolder::new(folder.path("out")).unwrap();
+        {
+            let (checkpoint, all) = (folder.checkpoint(), Acknowledgements::default());
+            all.begin(0, checkpoint.begin(&source(0), &file).unwrap());
+            let block = all.token(0, 0..file.size);
+            let (mut first, mut second) = (block.of_lines(), block.of_lines());
+            first.add_lines(0..550);
+            second.add_lines(550..1_100);
+            block.delivered();
+            checkpoint.publishing(&store, "one", String::new(), [&first]).unwrap();
+            fs::write(folder.path("out/one"), LINE).unwrap();
+            first.delivered();
+            checkpoint.published();
+            // It is killed before anything else is saved.
+            checkpoint.publishing(&store, "two", String::new(), [&second]).unwrap();
+        }
+        let checkpoint = folder.checkpoint();
+        checkpoint.recover(&store).unwrap();
+        assert_eq!(checkpoint.bytes_ahead(&file), 550);
     }
 
     #[test]
