@@ -238,14 +238,16 @@ fn counts_go_on_when_a_pipeline_begins_again_after_a_failure() {
     let read = running.metric("pixel_engine_lines_in_total") as u64;
     assert!(read > count, "what was not delivered was read again: {read} of {count}");
     let report = report_of(&running, "/report.json", read);
-    assert_eq!(report["beacons"]["beacons"], read);
-    // What was read again is not one visitor more, and the report says how much it is.
+    // A line may be seen and its block be given up, before it is counted as read.
+    let seen = report["beacons"]["beacons"].as_u64().expect("a count");
+    assert!(seen >= read, "{seen} of {read}");
+    // What was seen again is not one visitor more, and the report says how much it is.
     let visitors = &report["visitors"];
     let different = ids(&sent).collect::<BTreeSet<_>>().len() as u64;
     assert_eq!(visitors["people"].as_u64().unwrap() + visitors["bots"].as_u64().unwrap(), different);
     let rules = report["abnormal"]["rules"].as_array().expect("rules");
     let doubled = rules.iter().find(|rule| rule["name"] == "doubled_id").expect("it is a rule");
-    assert_eq!(doubled["count"], read - different);
+    assert_eq!(doubled["count"], seen - different);
     running.stop();
 }
 
