@@ -4,9 +4,9 @@
 //! The hour is that of the event in UTC, not of its arrival, so a late line goes to its own hour.
 //! Source: Hive's layout of partitions, which Athena, DuckDB, Spark and Polars read.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 
+use indexmap::IndexMap;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use pixel_engine_log::encode::row::Row;
@@ -44,10 +44,10 @@ pub(crate) struct Folders {
     time: Option<usize>,
     /// The columns that folders are named after.
     columns: Vec<(usize, Column)>,
-    names: HashMap<Key, usize>,
-    folders: Vec<String>,
-    /// That of the row before.
-    last: Option<(Key, usize)>,
+    /// Their paths. The place of one is its number.
+    paths: IndexMap<Key, String>,
+    /// The number of the row before.
+    last: Option<usize>,
 }
 
 /// What tells folders apart.
@@ -72,8 +72,7 @@ impl Folders {
         Folders {
             time: columns.clone().find(|(_, column)| *column.origin() == Origin::Time).map(|(index, _)| index),
             columns: folders.map(|(index, column)| (index, column.clone())).collect(),
-            names: HashMap::new(),
-            folders: Vec::new(),
+            paths: IndexMap::new(),
             last: None,
         }
     }
@@ -81,40 +80,37 @@ impl Folders {
     /// The number of the folder that the row belongs to.
     pub(crate) fn number_of(&mut self, row: &Row<'_>) -> usize {
         let hour = self.time.and_then(|column| row.integer(column)).map(|millis| millis.div_euclid(HOUR));
-        if let Some((key, number)) = &self.last
-            && key.is_of(hour, row, &self.columns)
+        if let Some(number) = self.last
+            && self.paths.get_index(number).is_some_and(|(key, _)| key.is_of(hour, row, &self.columns))
         {
-            return *number;
+            return number;
         }
         let values = self.columns.iter().map(|(column, ..)| row.value(*column).map(Into::into)).collect();
         let key = Key { hour, values };
-        let number = match self.names.get(&key) {
-            Some(&number) => number,
+        let number = match self.paths.get_index_of(&key) {
+            Some(number) => number,
             None => {
-                self.folders.push(self.path(&key));
-                let number = self.folders.len() - 1;
-                self.names.insert(key.clone(), number);
-                number
+                let path = self.path(&key);
+                self.paths.insert_full(key, path).0
             }
         };
-        self.last = Some((key, number));
+        self.last = Some(number);
         number
     }
 
     /// The folder of that number, with a `/` behind each part.
     pub(crate) fn get(&self, number: usize) -> &str {
-        &self.folders[number]
+        &self.paths[number]
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.folders.len()
+        self.paths.len()
     }
 
     /// Forgets the folders; numbers begin again.
     pub(crate) fn clear(&mut self) {
-        self.names.clear();
-        self.folders.clear();
+        self.paths.clear();
         self.last = None;
     }
 

@@ -1,6 +1,7 @@
 //! The sink that writes Parquet files.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ pub struct Options {
     /// How long a file stays open at most; `None` for as long as it takes.
     pub file_age: Option<Duration>,
     /// Files that are open at a time.
-    pub open_files: usize,
+    pub open_files: NonZeroUsize,
     /// Bytes of memory that all open row groups may take together.
     pub memory: usize,
     /// Threads that write columns.
@@ -52,7 +53,7 @@ impl Default for Options {
             codec: Codec::Zstd(3),
             file_size: 128 << 20,
             file_age: None,
-            open_files: 64,
+            open_files: NonZeroUsize::new(64).expect("64 is not zero"),
             memory: 96 << 20,
             threads: 1,
         }
@@ -124,7 +125,7 @@ impl Parquet {
         self.batches += 1;
         let mut shares = self.shares(record);
         while !shares.is_empty() {
-            let rest = shares.split_off(shares.len().min(self.options.open_files));
+            let rest = shares.split_off(shares.len().min(self.options.open_files.get()));
             self.open(&shares)?;
             self.write_columns(&shares)?;
             for (folder, record) in shares {
@@ -168,7 +169,7 @@ impl Parquet {
             if self.files.contains_key(&folder) {
                 continue;
             }
-            if self.files.len() >= self.options.open_files {
+            if self.files.len() >= self.options.open_files.get() {
                 let of_others = self.files.iter().filter(|(folder, _)| shares.iter().all(|share| share.0 != **folder));
                 let oldest = of_others.min_by_key(|(_, open)| open.last_batch).map(|(&folder, _)| folder);
                 self.publish(oldest.expect("there is room for all of these"))?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -439,6 +440,7 @@ fn lines_of(styles: &[Style], count: u64, seed: u64) -> Vec<Line> {
 fn options() -> impl Strategy<Value = Options> {
     let sizes = prop_oneof![Just(u64::MAX), 1..100_000_u64];
     (sizes, 1..4_usize, prop_oneof![Just(usize::MAX), Just(1 << 22)]).prop_map(|(file_size, open_files, memory)| {
+        let open_files = NonZeroUsize::new(open_files).expect("one at least");
         Options { codec: Codec::None, file_size, open_files, memory, threads: 2, ..Options::default() }
     })
 }

@@ -32,18 +32,18 @@ pub(super) fn append_hybrid<T: Copy + PartialEq + Into<u32>>(values: &[T], bit_w
 
 /// As [`append_hybrid`], with the length before it, which data pages of version 1 have.
 pub(super) fn append_levels(levels: &[u8], max: u8, out: &mut Vec<u8>) {
-    let from = out.len();
-    out.extend_from_slice(&[0; 4]);
-    append_hybrid(levels, bit_width(max.into()), out);
-    let len = (out.len() - from - 4) as u32;
-    out[from..from + 4].copy_from_slice(&len.to_le_bytes());
+    with_length(out, |out| append_hybrid(levels, bit_width(max.into()), out));
 }
 
 /// The same for `count` levels that are all the same.
 pub(super) fn append_uniform_levels(level: u8, count: usize, max: u8, out: &mut Vec<u8>) {
+    with_length(out, |out| append_run(level, count, bit_width(max.into()), out));
+}
+
+fn with_length(out: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) {
     let from = out.len();
     out.extend_from_slice(&[0; 4]);
-    append_run(level, count, bit_width(max.into()), out);
+    append(out);
     let len = (out.len() - from - 4) as u32;
     out[from..from + 4].copy_from_slice(&len.to_le_bytes());
 }

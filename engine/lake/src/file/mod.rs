@@ -25,8 +25,6 @@ pub(crate) struct ParquetFile {
     writer: SerializedFileWriter<Counted>,
     chunks: Vec<ChunkWriter>,
     rows_in_group: usize,
-    written: u64,
-    row_groups: u64,
 }
 
 impl ParquetFile {
@@ -37,7 +35,7 @@ impl ParquetFile {
             Arc::clone(&layout.properties),
         )?;
         let chunks = chunks(&layout);
-        Ok(ParquetFile { layout, writer, chunks, rows_in_group: 0, written: 0, row_groups: 0 })
+        Ok(ParquetFile { layout, writer, chunks, rows_in_group: 0 })
     }
 
     /// The columns, each of which `rows` are to be written to.
@@ -61,9 +59,9 @@ impl ParquetFile {
         self.chunks.iter().map(ChunkWriter::compressed_len).sum()
     }
 
-    /// Bytes of the row groups before the open one.
+    /// Bytes of the file before the open row group.
     pub(crate) fn written(&self) -> u64 {
-        self.written
+        self.writer.bytes_written() as u64
     }
 
     /// Hands the open row group to the store; the pool compresses what is left of each column.
@@ -77,19 +75,18 @@ impl ParquetFile {
         let mut group = self.writer.next_row_group()?;
         for chunk in closed {
             let (pages, result) = chunk?;
-            self.written += result.bytes_written;
             group.append_column(&pages, result)?;
         }
         group.close()?;
-        self.row_groups += 1;
         Ok(())
     }
 
     /// Ends the file.
     pub(crate) fn finish(mut self, pool: &ThreadPool) -> Result<Finished> {
         self.end_row_group(pool)?;
+        let row_groups = self.writer.flushed_row_groups().len() as u64;
         let Counted { object, bytes } = self.writer.into_inner()?;
-        Ok(Finished { object, bytes, row_groups: self.row_groups })
+        Ok(Finished { object, bytes, row_groups })
     }
 }
 
