@@ -14,10 +14,8 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use pixel_engine::agents::Agents;
 use pixel_engine::config::{OnBadLine, Settings};
@@ -29,6 +27,7 @@ use pixel_engine::sink::null::Null;
 use pixel_engine::source::{Files, Input};
 use pixel_engine_bench_data::Shape;
 use pixel_engine_bench_data::visits::{self, Abnormalities, Visits};
+use pixel_engine_benches::process::{Took, best, run};
 use pixel_engine_benches::{Row, Stage, Target, is_quick};
 use serde_json::Value;
 
@@ -117,68 +116,6 @@ fn ours(files: &[&Path]) -> Result<Command, Box<dyn Error>> {
     Ok(command)
 }
 
-/// What a process took.
-struct Took {
-    seconds: f64,
-    /// The most memory that it was seen to have.
-    peak_bytes: u64,
-    output: Vec<u8>,
-}
-
-fn run(mut command: Command) -> Result<Took, Box<dyn Error>> {
-    let begun = Instant::now();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let status = format!("/proc/{}/status", child.id());
-    let watching = thread::spawn(move || peak_memory(&status));
-    let output = Child::wait_with_output(child)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let peak_bytes = watching.join().unwrap_or_default();
-    if !output.status.success() {
-        return Err(format!("{command:?}: {}", output.status).into());
-    }
-    Ok(Took { seconds, peak_bytes, output: output.stdout })
-}
-
-/// The most memory of a process, looked at until it has gone.
-fn peak_memory(status: &str) -> u64 {
-    let mut peak = 0;
-    while let Ok(text) = fs::read_to_string(status) {
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
-        let Some(kilobytes) = line.and_then(|number| number.trim().parse::<u64>().ok()) else { break };
-        peak = peak.max(1_024 * kilobytes);
-        thread::sleep(Duration::from_millis(2));
-    }
-    peak
-}
-
-/// The best of some runs.
-fn best(rounds: usize, command: impl Fn() -> Result<Command, Box<dyn Error>>) -> Result<Took, Box<dyn Error>> {
-    let mut best = run(command()?)?;
-    for _ in 1..rounds {
-        let took = run(command()?)?;
-        if took.seconds < best.seconds {
-            best = took;
-        }
-    }
-    Ok(best)
-}
-
-fn row(what: &str, unit: &str, ours: f64, rival: Option<(&str, f64)>, target: Option<Target>, checked: String) -> Row {
-    Row {
-        what: what.to_owned(),
-        path: "every".to_owned(),
-        unit: unit.to_owned(),
-        ours,
-        rival: rival.map(|rival| rival.0.to_owned()),
-        rival_value: rival.map(|rival| rival.1),
-        ratio: rival.map(|rival| ours / rival.1),
-        median_ratio: None,
-        target,
-        correct: true,
-        checked,
-    }
-}
-
 /// Beacons that the report counts.
 fn beacons(took: &Took) -> Result<u64, Box<dyn Error>> {
     let report: Value = serde_json::from_slice(&took.output)?;
@@ -190,22 +127,22 @@ fn real_time(stage: &mut Stage, log: &Log, rounds: usize) -> Result<(), Box<dyn 
     assert_eq!(beacons(&one)?, log.lines, "every line is counted");
     let speed = log.bytes as f64 / one.seconds / 1e9;
     let what = format!("default report, {:.0} MB", log.bytes as f64 / MEGABYTE);
-    stage.row(row(&what, "GB/s", speed, None, Some(Target::AtLeast(1.5)), "every line is counted".to_owned()));
+    stage.row(Row::of(&what, "GB/s", speed, None, Some(Target::AtLeast(1.5)), "every line is counted".to_owned()));
     let times = 10;
     let ten = best(rounds.min(2), || ours(&vec![&*log.path; times]))?;
     assert_eq!(beacons(&ten)?, times as u64 * log.lines, "every line is counted");
     let speed = times as f64 * log.bytes as f64 / ten.seconds / 1e9;
     let what = format!("default report, {:.1} GB", times as f64 * log.bytes as f64 / 1e9);
-    stage.row(row(&what, "GB/s", speed, None, Some(Target::AtLeast(1.5)), "every line is counted".to_owned()));
+    stage.row(Row::of(&what, "GB/s", speed, None, Some(Target::AtLeast(1.5)), "every line is counted".to_owned()));
     let memory = ten.peak_bytes as f64 / MEGABYTE;
-    stage.row(row("its peak memory", "MB", memory, None, Some(Target::AtMost(200.0)), "VmHWM".to_owned()));
+    stage.row(Row::of("its peak memory", "MB", memory, None, Some(Target::AtMost(200.0)), "VmHWM".to_owned()));
     let gzip = compressed(log)?;
     let theirs = best(rounds.min(2), || Ok(arguments("gzip", &["-dc"], &gzip)))?;
     let took = best(rounds, || ours(&[&gzip]))?;
     assert_eq!(beacons(&took)?, log.lines, "every line is counted");
     let speed = |took: &Took| log.bytes as f64 / took.seconds / 1e9;
     let rival = Some(("gzip -dc", speed(&theirs)));
-    stage.row(row("the same in gzip", "GB/s", speed(&took), rival, None, "every line is counted".to_owned()));
+    stage.row(Row::of("the same in gzip", "GB/s", speed(&took), rival, None, "every line is counted".to_owned()));
     Ok(())
 }
 
@@ -240,7 +177,7 @@ fn duckdb(stage: &mut Stage, log: &Log, rounds: usize) -> Result<(), Box<dyn Err
     let speed = |seconds: f64| log.bytes as f64 / seconds / 1e9;
     let rival = Some(("DuckDB, four of the numbers", speed(theirs)));
     let checked = "the same number of beacons".to_owned();
-    stage.row(row("default report", "GB/s", speed(took.seconds), rival, Some(Target::Times(2.0)), checked));
+    stage.row(Row::of("default report", "GB/s", speed(took.seconds), rival, Some(Target::Times(2.0)), checked));
     Ok(())
 }
 
@@ -264,9 +201,9 @@ fn goaccess(stage: &mut Stage, log: &Log, rounds: usize, data: &str) -> Result<(
     let what = format!("default report, {data}, {:.0} MB", log.bytes as f64 / MEGABYTE);
     let rival = Some((version.as_str(), speed(&theirs)));
     let checked = "the same number of requests".to_owned();
-    stage.row(row(&what, "GB/s", speed(&took), rival, Some(Target::Times(30.0)), checked.clone()));
+    stage.row(Row::of(&what, "GB/s", speed(&took), rival, Some(Target::Times(30.0)), checked.clone()));
     let (memory, theirs) = (took.peak_bytes as f64 / MEGABYTE, theirs.peak_bytes as f64 / MEGABYTE);
     let target = Some(Target::AtMost(theirs / 10.0));
-    stage.row(row("its peak memory", "MB", memory, Some((version.as_str(), theirs)), target, checked));
+    stage.row(Row::of("its peak memory", "MB", memory, Some((version.as_str(), theirs)), target, checked));
     Ok(())
 }

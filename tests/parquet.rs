@@ -206,6 +206,28 @@ fn columns_that_leave_their_dictionary_and_pages_of_many_rows_are_read() {
 }
 
 #[test]
+fn row_groups_are_sorted_by_a_column_of_any_type() {
+    let text = log("realtime-46", 30_000);
+    let fields = fields("realtime-46");
+    for column in ["query.uid", "timestamp", "time-taken", "cs-cookie", "asn"] {
+        let workspace = Workspace::new();
+        // Not in the order of their time.
+        let mut lines: Vec<&[u8]> = lines(&text).collect();
+        let quarter = lines.len() / 4;
+        lines.rotate_left(quarter);
+        let arguments = ["--column", "query.uid", "--sort-by", column];
+        written(&workspace, &lines.concat(), &arguments);
+        let of = Origin { fields: &fields, promoted: "uid", ..Origin::default() };
+        let checked = check_parquet(&workspace.path("out"), &workspace.path("in.log"), of);
+        assert_eq!(checked.rows, 30_000);
+        let expected = column.replace(['.', '-'], "_");
+        for file in &checked.files {
+            assert_eq!(file.sorted_by, [expected.as_str()], "{}", file.path);
+        }
+    }
+}
+
+#[test]
 fn names_that_collide_stay_apart() {
     let workspace = Workspace::new();
     let fields = "timestamp,+Other,+query_u,+Dt,+HOUR,cs-uri-query";

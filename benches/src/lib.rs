@@ -10,6 +10,7 @@ pub mod data;
 pub mod goodput;
 pub mod instructions;
 mod machine;
+pub mod process;
 mod results;
 pub mod run;
 mod stage;

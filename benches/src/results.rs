@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::is_quick;
 use crate::machine::{self, Machine};
+use crate::{EVERY_PATH, is_quick};
 
 /// What a figure has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,30 @@ pub struct Row {
 }
 
 impl Row {
+    /// A figure of a whole process, and that of a rival's.
+    pub fn of(
+        what: &str,
+        unit: &str,
+        ours: f64,
+        rival: Option<(&str, f64)>,
+        target: Option<Target>,
+        checked: String,
+    ) -> Row {
+        Row {
+            what: what.to_owned(),
+            path: EVERY_PATH.to_owned(),
+            unit: unit.to_owned(),
+            ours,
+            rival: rival.map(|rival| rival.0.to_owned()),
+            rival_value: rival.map(|rival| rival.1),
+            ratio: rival.map(|rival| ours / rival.1),
+            median_ratio: None,
+            target,
+            correct: true,
+            checked,
+        }
+    }
+
     /// Whether the target is reached, if there is one. What is wrong reaches nothing.
     pub fn reached(&self) -> Option<bool> {
         let holds = match self.target? {

@@ -73,6 +73,11 @@ pub(crate) struct Lines {
     #[arg(long, value_name = "FIELD|query.NAME")]
     column: Vec<String>,
 
+    /// With `--encode parquet`, sort the rows of each row group by this column, so that readers skip
+    /// more of it
+    #[arg(long, value_name = "FIELD|query.NAME")]
+    sort_by: Option<String>,
+
     /// What records are made of [default: kpl for kinesis://, else lines]
     #[arg(long, value_name = "CONTAINER", value_parser = choice::<ContainerKind>())]
     container: Option<ContainerKind>,
@@ -248,6 +253,7 @@ impl Lines {
             encode: self.encode,
             select: self.select.clone(),
             column: self.column.clone(),
+            sort_by: self.sort_by.clone(),
             to: self.to.clone(),
             container: self.container,
             partition_by: self.partition_by.clone(),

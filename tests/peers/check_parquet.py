@@ -206,6 +206,16 @@ def check_statistics(file, group, index, wrong):
         wrong.append(f"{where}: bounds {low!r} to {high!r}")
 
 
+def check_order(file, group, sorting, wrong):
+    """The rows of the group are in the order that it says."""
+    path = file.schema.column(sorting.column_index).path
+    values = file.read_row_group(group, columns=[path])[path].to_pylist()
+    key = lambda value: (value is None, value.encode() if isinstance(value, str) else value or 0)
+    if sorting.descending or sorting.nulls_first or values != sorted(values, key=key):
+        wrong.append(f"row group {group}: not sorted by {path}")
+    return path
+
+
 def differences(reader, expected, found):
     missing, more = expected - found, found - expected
     said = [f"{reader} does not have: {row[:2000]}" for row in list(missing)[:3]]
@@ -241,11 +251,17 @@ def main():
             chunks = [(group, index) for group in range(metadata.num_row_groups) for index in range(metadata.num_columns)]
             for group, index in chunks:
                 check_statistics(file, group, index, wrong)
+            orders = {
+                check_order(file, group, sorting, wrong)
+                for group in range(metadata.num_row_groups)
+                for sorting in metadata.row_group(group).sorting_columns
+            }
             files.append(
                 {
                     "path": os.path.relpath(path, arguments.folder),
                     "rows": metadata.num_rows,
                     "row_groups": metadata.num_row_groups,
+                    "sorted_by": sorted(orders),
                     "created_by": metadata.created_by,
                     "codecs": sorted({metadata.row_group(group).column(index).compression for group, index in chunks}),
                     "columns": {

@@ -45,6 +45,8 @@ pub(crate) struct ParquetFile {
     pub(crate) path: String,
     pub(crate) rows: u64,
     pub(crate) row_groups: u64,
+    /// The column by which its row groups are sorted.
+    pub(crate) sorted_by: Vec<String>,
     pub(crate) created_by: String,
     pub(crate) codecs: Vec<String>,
     /// The physical and the logical type of each leaf.

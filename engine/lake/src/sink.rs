@@ -23,6 +23,8 @@ use crate::folders::Folders;
 
 /// Bytes of a row group, compressed, at which it ends: a few hundred thousand rows.
 const GROUP_LEN: usize = 32 << 20;
+/// Bytes of rows at which a row group ends that is sorted: until then they are in memory as they are.
+const SORTED_LEN: usize = 64 << 20;
 /// Rows of a row group at most, where they compress very well.
 const GROUP_ROWS: usize = 1 << 20;
 /// Folders whose names are kept: a month of hours, or values that should have been no folders.
@@ -50,7 +52,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            codec: Codec::Zstd(3),
+            codec: Codec::Zstd(1),
             file_size: 128 << 20,
             file_age: None,
             open_files: NonZeroUsize::new(64).expect("64 is not zero"),
@@ -92,6 +94,9 @@ struct OpenFile {
     last_batch: u64,
     /// Of the lines in it.
     receipts: Vec<Receipt>,
+    /// What is to be sorted before it is written, and how many bytes that takes.
+    unsorted: Vec<Record>,
+    unsorted_len: usize,
 }
 
 impl Parquet {
@@ -127,11 +132,19 @@ impl Parquet {
         while !shares.is_empty() {
             let rest = shares.split_off(shares.len().min(self.options.open_files.get()));
             self.open(&shares)?;
-            self.write_columns(&shares)?;
+            let is_sorted = self.layout.is_sorted();
+            if !is_sorted {
+                self.write_columns(&shares)?;
+            }
             for (folder, record) in shares {
                 self.rows_since_look += record.lines();
                 let open = self.files.get_mut(&folder).expect("it was opened above");
-                open.receipts.push(record.into_receipt());
+                if is_sorted {
+                    open.unsorted_len += record.data_len();
+                    open.unsorted.push(record);
+                } else {
+                    open.receipts.push(record.into_receipt());
+                }
             }
             shares = rest;
         }
@@ -188,7 +201,9 @@ impl Parquet {
         let target = object.target();
         let file = ParquetFile::new(object, Arc::clone(&self.layout)).map_err(at(&target))?;
         let due = self.options.file_age.map(|age| Instant::now() + age);
-        Ok(OpenFile { file, name, target, due, last_batch: self.batches, receipts: Vec::new() })
+        let last_batch = self.batches;
+        let (receipts, unsorted) = (Vec::new(), Vec::new());
+        Ok(OpenFile { file, name, target, due, last_batch, receipts, unsorted, unsorted_len: 0 })
     }
 
     /// Each column of each file on its own, on all threads.
@@ -205,31 +220,27 @@ impl Parquet {
                 file.columns(rows.len()).iter_mut().map(|column| (column, rows.as_slice(), target.as_str()))
             })
             .collect();
-        self.pool.install(|| {
-            tasks
-                .into_par_iter()
-                .with_max_len(1)
-                .try_for_each(|(column, rows, target)| column.write(rows).map_err(at(target)))
-        })
+        write_columns(tasks, &self.pool)
     }
 
     /// Ends row groups and files that are large enough, and more of them while they take too much.
     fn keep_within_bounds(&mut self) -> Result<(), SinkError> {
         let mut full = Vec::new();
         for (&folder, open) in &mut self.files {
-            let OpenFile { file, target, due, .. } = open;
-            if file.group_len() >= GROUP_LEN || file.rows_in_group() >= GROUP_ROWS {
-                file.end_row_group(&self.pool).map_err(at(target))?;
+            let file = &open.file;
+            if file.group_len() >= GROUP_LEN || file.rows_in_group() >= GROUP_ROWS || open.unsorted_len >= SORTED_LEN {
+                open.end_row_group(&self.layout, self.columns, &self.pool)?;
             }
+            let OpenFile { file, due, .. } = open;
             let is_old = due.is_some_and(|due| due <= Instant::now());
             if file.written() + file.group_len() as u64 >= self.options.file_size || is_old {
                 full.push(folder);
             }
         }
         full.into_iter().try_for_each(|folder| self.publish(folder))?;
-        while self.files.values().map(|open| open.file.memory()).sum::<usize>() > self.options.memory {
-            let largest = self.files.values_mut().max_by_key(|open| open.file.memory()).expect("something is large");
-            largest.file.end_row_group(&self.pool).map_err(at(&largest.target))?;
+        while self.files.values().map(OpenFile::memory).sum::<usize>() > self.options.memory {
+            let largest = self.files.values_mut().max_by_key(|open| open.memory()).expect("something is large");
+            largest.end_row_group(&self.layout, self.columns, &self.pool)?;
         }
         if self.folders.len() > MAX_FOLDERS {
             self.publish_all()?;
@@ -246,7 +257,9 @@ impl Parquet {
     }
 
     fn publish(&mut self, folder: usize) -> Result<(), SinkError> {
-        let Some(OpenFile { file, name, target, receipts, .. }) = self.files.remove(&folder) else { return Ok(()) };
+        let Some(mut open) = self.files.remove(&folder) else { return Ok(()) };
+        open.end_row_group(&self.layout, self.columns, &self.pool)?;
+        let OpenFile { file, name, target, receipts, .. } = open;
         let Finished { object, bytes, row_groups } = file.finish(&self.pool).map_err(at(&target))?;
         self.publisher.publish(&name, object, receipts, |receipt| self.delivered.settle_lines(receipt))?;
         self.published.files += 1;
@@ -264,6 +277,34 @@ impl Parquet {
         self.has_failed = result.is_err();
         result
     }
+}
+
+impl OpenFile {
+    /// Bytes of memory that its open row group takes.
+    fn memory(&self) -> usize {
+        self.file.memory() + self.unsorted_len
+    }
+
+    /// Writes what was to be sorted, and hands the row group to the store.
+    fn end_row_group(&mut self, layout: &Layout, columns: usize, pool: &ThreadPool) -> Result<(), SinkError> {
+        let OpenFile { file, target, receipts, unsorted, unsorted_len, .. } = self;
+        if !unsorted.is_empty() {
+            let mut sorted: Vec<Row<'_>> = unsorted.iter().flat_map(|record| rows(record, columns)).collect();
+            pool.install(|| layout.sort(&mut sorted));
+            let columns = file.columns(sorted.len()).iter_mut();
+            write_columns(columns.map(|column| (column, sorted.as_slice(), target.as_str())).collect(), pool)?;
+            drop(sorted);
+            receipts.extend(unsorted.drain(..).map(Record::into_receipt));
+            *unsorted_len = 0;
+        }
+        file.end_row_group(pool).map_err(at(target))
+    }
+}
+
+/// Writes to each column what it takes of its rows, on all threads; messages name its file.
+fn write_columns(tasks: Vec<(&mut ChunkWriter, &[Row<'_>], &str)>, pool: &ThreadPool) -> Result<(), SinkError> {
+    let tasks = tasks.into_par_iter().with_max_len(1);
+    pool.install(|| tasks.try_for_each(|(column, rows, target)| column.write(rows).map_err(at(target))))
 }
 
 impl Sink for Parquet {

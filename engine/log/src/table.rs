@@ -91,6 +91,8 @@ impl Column {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     columns: Box<[Column]>,
+    /// The column by which rows are sorted.
+    sorted_by: Option<usize>,
     /// Whether columns of the log that are not in the table go to `other`.
     is_whole: bool,
 }
@@ -111,14 +113,14 @@ impl Table {
             }
         }
         origins.extend([Origin::Query, Origin::Other]);
-        Table { columns: named(origins), is_whole: true }
+        Table { columns: named(origins), sorted_by: None, is_whole: true }
     }
 
     /// A table of the selected values, and of what is not of their types.
     pub fn of_selection(selection: &Selection) -> Table {
         let mut origins: Vec<Origin> = selection.selectors().iter().map(origin_of).collect();
         origins.push(Origin::Other);
-        Table { columns: named(origins), is_whole: false }
+        Table { columns: named(origins), sorted_by: None, is_whole: false }
     }
 
     /// The same table, whose files are in folders named after these values; those that are no
@@ -135,6 +137,19 @@ impl Table {
             column.is_folder = wanted.contains(&column.origin);
         }
         Table { columns, ..self }
+    }
+
+    /// The same table, whose rows are sorted by that value; `None` when no column of the files has it.
+    pub fn sorted_by(self, selector: &Selector) -> Option<Table> {
+        let wanted = origin_of(selector);
+        let is_wanted = |column: &Column| column.origin == wanted && !column.is_folder;
+        let sorted_by = Some(self.columns.iter().position(is_wanted)?);
+        Some(Table { sorted_by, ..self })
+    }
+
+    /// The number of the column by which rows are sorted, counted from 0.
+    pub fn sort_column(&self) -> Option<usize> {
+        self.sorted_by
     }
 
     /// The columns.
@@ -270,6 +285,15 @@ mod tests {
         let types: Vec<ColumnType> = table.columns().iter().map(Column::column_type).collect();
         use ColumnType::{Decimal, Integer, Map, Text, Timestamp};
         assert_eq!(types, [Text, Timestamp, Decimal, Text, Integer, Map]);
+    }
+
+    #[test]
+    fn rows_are_sorted_by_a_column_of_the_files() {
+        let selectors = promoted("c-ip query.u");
+        let table = Table::of_log([&Schema::preset("pixel-4").unwrap()], &selectors).with_folders(&selectors[..1]);
+        let by = |name: &str| table.clone().sorted_by(&name.parse().unwrap()).and_then(|table| table.sort_column());
+        let found = ["timestamp", "query.u", "c-ip", "query.v"].map(by);
+        assert_eq!(found, [Some(0), Some(4), None, None]);
     }
 
     #[test]

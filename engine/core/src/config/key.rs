@@ -44,6 +44,7 @@ keys! {
     Encode "encode",
     Select "select",
     Column "column",
+    SortBy "sort_by",
     To "to",
     Container "container",
     PartitionBy "partition_by",

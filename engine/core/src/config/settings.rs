@@ -97,6 +97,9 @@ pub struct Settings {
     /// `parquet`. Default: none.
     #[serde(deserialize_with = "read::list")]
     pub column: Vec<String>,
+    /// The column by which the rows of a row group are sorted, such as `query.uid`. For `parquet`.
+    /// Default: as they come.
+    pub sort_by: Option<String>,
     /// Where to deliver: see [`Target`]. Default: [`Config::DEFAULT_TARGET`].
     pub to: Option<String>,
     /// What records are made of. Default: `kpl` for `kinesis://`, else `lines`.
@@ -194,8 +197,8 @@ const MIN_REQUEST_TIMEOUT: Duration = Duration::from_millis(1);
 const MIN_BUFFERING_INTERVAL: Duration = Duration::from_secs(1);
 const MIN_LINGER: Duration = Duration::from_millis(1);
 const MAX_LINGER: Duration = Duration::from_secs(60 * 60);
-/// What Athena itself compresses with, at the level that it takes.
-const PARQUET_LEVEL: i32 = 3;
+/// What Athena itself compresses with. Files are as small as at level 3: see `Codec::compress_page`.
+const PARQUET_LEVEL: i32 = 1;
 /// The fields of real-time logs without those of media players; they have all of standard logs.
 const USUAL_FIELDS: &str = "realtime-46";
 const DEFAULT_SPOOL_SIZE: u64 = 10_000_000_000;
@@ -381,10 +384,14 @@ impl Settings {
     /// CloudFront's logs have, of either kind. `None` for other encodings.
     fn table(&self, schemas: &Schemas, standard: Option<&Schema>) -> Result<Option<Table>, ConfigError> {
         if self.encode != Some(EncodingKind::Parquet) {
-            if !self.column.is_empty() {
-                let why = "other encodings have the parameters of the query by name";
-                let no_columns = Problem::Alone { needs: Key::Encode, value: Some(EncodingKind::Parquet.name()), why };
-                return Err(ConfigError::new(Key::Column, None, no_columns));
+            for (is_given, key, why) in [
+                (!self.column.is_empty(), Key::Column, "other encodings have the parameters of the query by name"),
+                (self.sort_by.is_some(), Key::SortBy, "lines go out as they come"),
+            ] {
+                if is_given {
+                    let no_rows = Problem::Alone { needs: Key::Encode, value: Some(EncodingKind::Parquet.name()), why };
+                    return Err(ConfigError::new(key, None, no_rows));
+                }
             }
             return Ok(None);
         }
@@ -405,10 +412,17 @@ impl Settings {
         };
         let folders = self.partition_by.as_deref().map(str::parse::<Selection>).transpose();
         let folders = folders.map_err(|error| selecting(Key::PartitionBy, error))?;
-        Ok(Some(match folders {
+        let table = match folders {
             Some(folders) => table.with_folders(folders.selectors()),
             None => table,
-        }))
+        };
+        let Some(name) = &self.sort_by else { return Ok(Some(table)) };
+        let selector = name.parse().map_err(|error| selecting(Key::SortBy, error))?;
+        let no_column = || {
+            let why = "the files have no column of that name";
+            ConfigError::new(Key::SortBy, name.clone(), Problem::Alone { needs: Key::Column, value: None, why })
+        };
+        Ok(Some(table.sorted_by(&selector).ok_or_else(no_column)?))
     }
 
     fn valid_linger(&self) -> Result<Linger, ConfigError> {

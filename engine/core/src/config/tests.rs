@@ -362,7 +362,7 @@ fn files_of_columns_go_to_a_folder_and_are_no_records() {
     let config = parquet().validate().unwrap();
     let Container::Parquet { table, codec, .. } = config.container() else { panic!("{:?}", config.container()) };
     // Those of the fields that logs usually have, the query's parameters, and what is left.
-    assert_eq!((table.columns().len(), *codec), (48, Codec::Zstd(3)));
+    assert_eq!((table.columns().len(), *codec), (48, Codec::Zstd(1)));
     assert_eq!(config.in_force(Key::Encode).as_deref(), Some("\"parquet\""));
     assert_eq!(config.in_force(Key::RecordSize), None);
     let with_folders = Settings { column: vec!["query.u".into()], partition_by: text("cs-protocol"), ..parquet() };
@@ -379,6 +379,11 @@ fn files_of_columns_go_to_a_folder_and_are_no_records() {
         (Key::Column, "column needs encode = parquet:", Settings { column: vec!["query.u".into()], ..settings() }),
         (Key::Column, "column does not go with select:", {
             Settings { column: vec!["query.u".into()], select: text("c-ip"), ..parquet() }
+        }),
+        (Key::SortBy, "sort_by needs encode = parquet:", Settings { sort_by: text("c-ip"), ..settings() }),
+        (Key::SortBy, "sort_by = query.u needs column:", Settings { sort_by: text("query.u"), ..parquet() }),
+        (Key::SortBy, "sort_by = c-ip needs column:", {
+            Settings { sort_by: text("c-ip"), partition_by: text("c-ip"), ..parquet() }
         }),
     ] {
         let error = error_of(&settings);
@@ -462,9 +467,9 @@ fn settings_are_read_from_numbers_and_from_text() {
     assert_eq!(typed, as_text);
     typed.validate().unwrap();
     let given: BTreeSet<Key> = Key::ALL.iter().copied().filter(|&key| typed.clone().unset(key)).collect();
-    let others = "partition_by does not go with lines, hash_key_file not with hash_key, column not with jsonl, sse and \
+    let others = "partition_by does not go with lines, hash_key_file not with hash_key, column and sort_by not with jsonl, sse and \
                   its key not with firehose";
-    assert_eq!(given.len(), Key::ALL.len() - 5, "{others}");
+    assert_eq!(given.len(), Key::ALL.len() - 6, "{others}");
 
     let one: Settings =
         serde_json::from_value(json!({ "match": "c-ip=1*", "linger": 0, "rate_limit": "none" })).unwrap();
@@ -522,6 +527,7 @@ impl Settings {
             Key::Encode => was_given(&mut self.encode),
             Key::Select => was_given(&mut self.select),
             Key::Column => !std::mem::take(&mut self.column).is_empty(),
+            Key::SortBy => was_given(&mut self.sort_by),
             Key::To => was_given(&mut self.to),
             Key::Container => was_given(&mut self.container),
             Key::PartitionBy => was_given(&mut self.partition_by),
@@ -677,6 +683,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         seldom(names::<QueryEncodingKind>()),
         seldom(prop_oneof![6 => 1..1_000_u64, 1 => Just(0), 1 => 100_000_001..u64::MAX]),
         seldom(texts(&["query.n", "uri-path", "query.", "c-ipp"])),
+        seldom(texts(&["timestamp", "query.n", "query.", "c-ipp"])),
     );
     let records = (
         seldom(texts(&[
@@ -759,6 +766,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         encode: what.4,
         select: what.5,
         column: what.8.into_iter().collect(),
+        sort_by: what.9,
         to: records.0,
         container: records.1,
         partition_by: records.2,

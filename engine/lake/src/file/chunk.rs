@@ -81,7 +81,7 @@ impl Leaf {
         }
     }
 
-    fn order(&self) -> Order {
+    pub(super) fn order(&self) -> Order {
         match self.column_type {
             ColumnType::Text | ColumnType::Map => Order::Bytes,
             ColumnType::Timestamp | ColumnType::Integer => Order::Integers,
@@ -517,7 +517,7 @@ impl Written {
 fn compress(codec: Codec, bytes: &[u8]) -> Result<Bytes> {
     Ok(match codec {
         Codec::None => Bytes::copy_from_slice(bytes),
-        codec => codec.compress(std::iter::once(bytes), bytes.len())?.into(),
+        codec => codec.compress_page(bytes)?.into(),
     })
 }
 

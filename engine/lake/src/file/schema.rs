@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as PhysicalType};
 use parquet::errors::Result;
+use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 use pixel_engine_core::compress::Codec;
+use pixel_engine_log::encode::row::Row;
 use pixel_engine_log::field::Field;
 use pixel_engine_log::select::Selector;
 use pixel_engine_log::table::{Column, ColumnType, Origin, Table};
 
+use rayon::slice::ParallelSliceMut;
+
+use super::bounds::Order;
 use super::chunk::{Leaf, Part};
 
 /// How every file of a table is laid out.
@@ -20,6 +25,8 @@ pub(crate) struct Layout {
     pub(crate) leaves: Vec<Leaf>,
     pub(crate) codec: Codec,
     pub(crate) properties: WriterPropertiesPtr,
+    /// The column by which the rows of a row group are sorted, and how its values compare.
+    sorted_by: Option<(usize, Order)>,
 }
 
 impl Layout {
@@ -31,14 +38,35 @@ impl Layout {
         let columns = || table.columns().iter().enumerate().filter(|(_, column)| !column.is_folder());
         let fields = columns().map(|(_, column)| Ok(Arc::new(field(column)?))).collect::<Result<Vec<TypePtr>>>()?;
         let schema: TypePtr = Arc::new(Type::group_type_builder("line").with_fields(fields).build()?);
+        let leaves: Vec<Leaf> = columns().flat_map(|(index, column)| leaves(index, column)).collect();
+        let sort = table.sort_column().and_then(|wanted| leaves.iter().position(|leaf| leaf.column == wanted));
+        let sorting =
+            |leaf: usize| vec![SortingColumn { column_idx: leaf as i32, descending: false, nulls_first: false }];
         let created_by = format!("pixel-engine version {} (build release)", env!("CARGO_PKG_VERSION"));
         Ok(Layout {
             descriptor: Arc::new(SchemaDescriptor::new(Arc::clone(&schema))),
             schema,
-            leaves: columns().flat_map(|(index, column)| leaves(index, column)).collect(),
+            sorted_by: sort.map(|leaf| (leaves[leaf].column, leaves[leaf].order())),
+            leaves,
             codec,
-            properties: Arc::new(WriterProperties::builder().set_created_by(created_by).build()),
+            properties: Arc::new(
+                WriterProperties::builder().set_created_by(created_by).set_sorting_columns(sort.map(sorting)).build(),
+            ),
         })
+    }
+
+    /// Whether the rows of a row group have an order.
+    pub(crate) fn is_sorted(&self) -> bool {
+        self.sorted_by.is_some()
+    }
+
+    /// Puts the rows of a row group in order, those without a value last.
+    pub(crate) fn sort(&self, rows: &mut [Row<'_>]) {
+        let Some((column, order)) = self.sorted_by else { return };
+        rows.par_sort_by(|one, other| match (one.value(column), other.value(column)) {
+            (Some(one), Some(other)) => order.compare(one, other),
+            (one, other) => one.is_none().cmp(&other.is_none()),
+        });
     }
 }
 
