@@ -31,15 +31,19 @@ impl Layout {
         let columns = || table.columns().iter().enumerate().filter(|(_, column)| !column.is_folder());
         let fields = columns().map(|(_, column)| Ok(Arc::new(field(column)?))).collect::<Result<Vec<TypePtr>>>()?;
         let schema: TypePtr = Arc::new(Type::group_type_builder("line").with_fields(fields).build()?);
-        let created_by = format!("pixel-engine version {} (build release)", env!("CARGO_PKG_VERSION"));
         Ok(Layout {
             descriptor: Arc::new(SchemaDescriptor::new(Arc::clone(&schema))),
             schema,
             leaves: columns().flat_map(|(index, column)| leaves(index, column)).collect(),
             codec,
-            properties: Arc::new(WriterProperties::builder().set_created_by(created_by).build()),
+            properties: Arc::new(WriterProperties::builder().set_created_by(created_by()).build()),
         })
     }
+}
+
+/// What files say of the program that wrote them.
+pub(crate) fn created_by() -> String {
+    format!("pixel-engine version {} (build release)", env!("CARGO_PKG_VERSION"))
 }
 
 fn field(column: &Column) -> Result<Type> {
