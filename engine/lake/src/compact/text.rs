@@ -115,8 +115,10 @@ fn refused(
     }
     let mut refused = Vec::new();
     for (place, counts) in report.sources.iter().enumerate() {
-        if counts.lines_bad > 0 && counts.lines_bad == counts.lines_in {
-            refused.push((first + place, "not one of its lines is a line of a CloudFront log".to_owned()));
+        // Most of a log is good, whatever happened to it.
+        if 2 * counts.lines_bad > counts.lines_in {
+            let (bad, lines) = (counts.lines_bad, counts.lines_in);
+            refused.push((first + place, format!("{bad} of its {lines} lines are no lines of a CloudFront log")));
         }
     }
     if report.errors.is_empty() {
