@@ -6,6 +6,7 @@ import glob
 import os
 
 import peer
+import pyarrow
 import pyarrow.parquet as parquet
 
 
@@ -27,6 +28,10 @@ def rows_of(folder, unique):
         table = parquet.ParquetFile(path).read()
         for field in table.schema:
             types.setdefault(field.name, set()).add(str(field.type))
+            if pyarrow.types.is_timestamp(field.type):
+                # Python's own have no nanoseconds.
+                at = table.schema.get_field_index(field.name)
+                table = table.set_column(at, field.name, table[field.name].cast(pyarrow.int64()))
         for row in table.to_pylist():
             if unique and row.get(unique) is not None:
                 if (name, row[unique]) in seen:
@@ -45,7 +50,8 @@ def main():
     arguments = parser.parse_args()
     before, types_before = rows_of(arguments.before, arguments.unique)
     after, types_after = rows_of(arguments.after, None)
-    differences = [f"only before: {row}" for row in (before - after)] + [f"only after: {row}" for row in (after - before)]
+    differences = [f"only before: {row}"[:2_000] for row in before - after]
+    differences += [f"only after: {row}"[:2_000] for row in after - before]
     if types_before != types_after:
         differences.append(f"types: {types_before} {types_after}")
     peer.write_line({"rows": sum(after.values()), "differences": differences[:5]})
