@@ -1,6 +1,6 @@
 use crate::support::*;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "ingest",
     "run",
     "lambda",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 13] = [
     "plan",
     "report",
     "schema",
+    "compact",
     "completions",
     "man",
 ];

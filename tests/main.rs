@@ -12,6 +12,8 @@ mod browser;
 mod campaign;
 /// A clock that jumps.
 mod clock;
+/// Few large Parquet files in place of many small ones, killed and run again.
+mod compact;
 /// What each record codec delivers, read by other people's programs.
 mod compress;
 /// What may hold a log: byte order marks, UTF-16, compressors, archives, bytes behind the end.

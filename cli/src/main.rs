@@ -2,6 +2,7 @@
 
 mod aws;
 mod check;
+mod compact;
 mod completions;
 mod decode;
 mod generate;
@@ -62,6 +63,7 @@ enum Command {
     Plan(Box<plan::Plan>),
     Report(Box<report::Report>),
     Schema(schema::Schema),
+    Compact(Box<compact::Compact>),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -71,7 +73,8 @@ const EXIT_CODES: &str = "Exit codes:
        also when the reader of a pipe goes away
   1    an error, said on stderr; what was delivered before it stays delivered
   2    the command line, or the file of `run --config`, is wrong
-  3    nothing is lost, but some lines could not be delivered and are in the spool
+  3    nothing is lost, but some lines could not be delivered and are in the spool,
+       or `compact` left files alone that it could not carry over
   4    nothing is lost, but not one line could be shipped: probably no CloudFront log
   130  stopped by Ctrl-C or SIGTERM after finishing what was in flight;
        stderr says where
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
         Command::Plan(plan) => plan.run(),
         Command::Report(report) => report.run(),
         Command::Schema(schema) => schema.run(),
+        Command::Compact(compact) => compact.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use pixel_engine::deliver::DrainProgress;
+use pixel_engine::lake::compact;
 use pixel_engine::progress::Progress;
 
 const OF_BYTES: &str = "{wide_bar} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {msg}  {eta} left";
@@ -41,6 +42,19 @@ pub(crate) fn of_drain<T>(
         let count = HumanCount(progress.batches.load(Ordering::Relaxed));
         let megabytes = done as f64 / 1e6 / seconds;
         bar.set_message(format!("{count} of {} batches  {megabytes:.0} MB/s", HumanCount(batches)));
+        bar.set_position(done);
+    };
+    shown(bar, update, quiet, work)
+}
+
+/// Does the work of a compaction, and shows how far it is.
+pub(crate) fn of_compaction<T>(progress: &compact::Progress, quiet: bool, work: impl FnOnce() -> T) -> T {
+    let bar = || ProgressBar::new(0).with_style(style(OF_BYTES));
+    let update = |bar: &ProgressBar, seconds: f64| {
+        let done = progress.bytes_done.load(Ordering::Relaxed);
+        let folders = HumanCount(progress.folders_done.load(Ordering::Relaxed));
+        bar.set_message(format!("{folders} folders  {:.0} MB/s", done as f64 / 1e6 / seconds));
+        bar.set_length(progress.bytes_total.load(Ordering::Relaxed));
         bar.set_position(done);
     };
     shown(bar, update, quiet, work)

@@ -7,7 +7,7 @@ use pixel_engine::lake::schema::{Definition, Layout, Place, PlaceError, athena, 
 use pixel_engine::log::encode::Encoding;
 use pixel_engine::source::Format;
 
-use crate::settings::{choice, config};
+use crate::settings::{Columns, choice, config};
 use crate::{Outcome, output, usage_error};
 
 /// Print what SQL must be told of delivered files: columns, types, folders
@@ -56,26 +56,12 @@ pub(crate) struct Schema {
     #[arg(long, value_name = "LAYOUT")]
     layout: Option<Folders>,
 
-    /// What the lines were [default: auto, which are real-time logs]
-    #[arg(long, value_name = "FORMAT", value_parser = choice::<Format>())]
-    format: Option<Format>,
-
-    /// The fields that they had: a preset, a list, or @FILE with a list; repeatable [default:
-    /// realtime-46]
-    #[arg(long, value_name = "PRESET|LIST|@FILE")]
-    fields: Vec<String>,
+    #[command(flatten)]
+    columns: Columns,
 
     /// What a line became [default: raw]
     #[arg(long, value_name = "ENCODING", value_parser = choice::<EncodingKind>())]
     encode: Option<EncodingKind>,
-
-    /// What was kept of them, separated by commas
-    #[arg(long, value_name = "FIELDS")]
-    select: Option<String>,
-
-    /// With `--encode parquet`, a value with a column of its own; may be given several times
-    #[arg(long, value_name = "FIELD|query.NAME")]
-    column: Vec<String>,
 
     /// With `--encode parquet`, the values that folders inside of the hours are named after
     #[arg(long, value_name = "FIELD|query.NAME")]
@@ -119,27 +105,17 @@ impl Schema {
     }
 
     fn definition(&self) -> Result<Definition, String> {
-        let is_headed = matches!(self.format, Some(Format::Standard | Format::Json));
+        let is_headed = matches!(self.columns.format, Some(Format::Standard | Format::Json));
         let is_parquet = self.encode == Some(EncodingKind::Parquet);
-        let mut fields = self.fields.clone();
-        if fields.is_empty() && !is_parquet && self.select.is_none() {
+        let mut fields = self.columns.fields.clone();
+        if fields.is_empty() && !is_parquet && self.columns.select.is_none() {
             if is_headed {
                 return Err("these logs name their fields themselves: give them as --fields".to_owned());
             }
             fields.push("realtime-46".to_owned());
         }
-        let config = config(
-            "schema",
-            &Settings {
-                format: self.format,
-                fields,
-                encode: self.encode,
-                select: self.select.clone(),
-                column: self.column.clone(),
-                partition_by: self.partition_by.clone(),
-                ..Settings::default()
-            },
-        );
+        let settings = Settings { encode: self.encode, partition_by: self.partition_by.clone(), ..Settings::default() };
+        let config = config("schema", &Settings { fields, ..self.columns.settings(settings) });
         let layout = match (self.layout, is_parquet) {
             (Some(Folders::Date), true) => return Err("--layout date: Parquet files are in folders of hive".to_owned()),
             (Some(Folders::Hive), _) => Layout::Hive,
@@ -151,7 +127,7 @@ impl Schema {
         match config.encoding() {
             Encoding::Projection(selection) => Ok(Definition::tsv_of_selection(selection, layout)),
             Encoding::Json(selection) => Ok(Definition::json_lines(schemas(&config), selection.as_ref(), layout)),
-            _ if self.format == Some(Format::Json) => {
+            _ if self.columns.format == Some(Format::Json) => {
                 Err("JSON as it came has names of its own: deliver it with --encode jsonl".to_owned())
             }
             _ => {

@@ -46,6 +46,28 @@ pub(crate) struct Reading {
     threads: Option<u64>,
 }
 
+/// What lines are, and the columns that they become, for commands that take them as they were or will be
+/// given to `ingest`.
+#[derive(Args)]
+pub(crate) struct Columns {
+    /// What the lines are [default: auto, which are real-time logs unless they say otherwise]
+    #[arg(long, value_name = "FORMAT", value_parser = choice::<Format>())]
+    pub(crate) format: Option<Format>,
+
+    /// The fields that they have: a preset, a list, or @FILE with a list; repeatable [default:
+    /// realtime-46]
+    #[arg(long, value_name = "PRESET|LIST|@FILE")]
+    pub(crate) fields: Vec<String>,
+
+    /// What is kept of them, separated by commas
+    #[arg(long, value_name = "FIELDS")]
+    pub(crate) select: Option<String>,
+
+    /// In Parquet files, a value with a column of its own; may be given several times
+    #[arg(long, value_name = "FIELD|query.NAME")]
+    pub(crate) column: Vec<String>,
+}
+
 /// What lines are, what becomes of them, and where they go.
 #[derive(Args)]
 pub(crate) struct Lines {
@@ -171,6 +193,14 @@ pub(crate) struct Objects {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     buffering_interval: Option<Duration>,
 
+    #[command(flatten)]
+    encryption: Encryption,
+}
+
+/// How objects are encrypted.
+#[derive(Args)]
+#[command(next_help_heading = "Objects of s3:// and dir:")]
+pub(crate) struct Encryption {
     /// How S3 encrypts objects [default: as the bucket says]
     #[arg(long, value_name = "HOW", value_parser = choice::<ServerSideEncryption>())]
     sse: Option<ServerSideEncryption>,
@@ -287,10 +317,25 @@ impl Privacy {
 impl Objects {
     /// These settings, and `others` that have no flags here.
     pub(crate) fn settings(&self, others: Settings) -> Settings {
+        Settings { buffering_interval: self.buffering_interval, ..self.encryption.settings(others) }
+    }
+}
+
+impl Encryption {
+    /// These settings, and `others` that have no flags here.
+    pub(crate) fn settings(&self, others: Settings) -> Settings {
+        Settings { sse: self.sse, sse_kms_key_id: self.sse_kms_key_id.clone(), ..others }
+    }
+}
+
+impl Columns {
+    /// These settings, and `others` that have no flags here.
+    pub(crate) fn settings(&self, others: Settings) -> Settings {
         Settings {
-            buffering_interval: self.buffering_interval,
-            sse: self.sse,
-            sse_kms_key_id: self.sse_kms_key_id.clone(),
+            format: self.format,
+            fields: self.fields.clone(),
+            select: self.select.clone(),
+            column: self.column.clone(),
             ..others
         }
     }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 pub(crate) use emulator::{Emulator, kinesis_local, moto, self_signed};
-pub(crate) use parquet::{Origin, check_parquet, rows_by};
+pub(crate) use parquet::{Origin, check_parquet, rows_by, same_rows, write_parquet};
 pub(crate) use sql::{Row, read_ddl, run_sql};
 pub(crate) use template::{ReadTemplate, query_table, read_template, run_handler, validate_calls};
 

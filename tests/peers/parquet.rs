@@ -130,3 +130,27 @@ pub(crate) fn rows_by(folder: &Path, columns: &[&str]) -> BTreeMap<String, u64> 
     let counted = run(python("count_parquet.py").arg(folder).args(columns), b"");
     serde_json::from_slice(&counted).expect("counts are JSON")
 }
+
+/// Holds the Parquet files below one folder against those below another: the same rows in the same
+/// folders, to the last value. Of rows of `before` with the same id in the column `unique`, one
+/// counts. Returns how many rows there are.
+#[track_caller]
+pub(crate) fn same_rows(before: &Path, after: &Path, unique: Option<&str>) -> u64 {
+    #[derive(Deserialize)]
+    struct Same {
+        rows: u64,
+        differences: Vec<String>,
+    }
+    let mut compare = python("same_rows.py");
+    if let Some(unique) = unique {
+        compare.args(["--unique", unique]);
+    }
+    let same: Same = serde_json::from_slice(&run(compare.arg(before).arg(after), b"")).expect("JSON");
+    assert!(same.differences.is_empty(), "{}", same.differences.join("\n"));
+    same.rows
+}
+
+/// Writes a Parquet file as other programs do: see `write_parquet.py`.
+pub(crate) fn write_parquet(kind: &str, to: &Path, arguments: &[&str]) {
+    run(python("write_parquet.py").arg(kind).arg(to).args(arguments), b"");
+}

@@ -58,7 +58,18 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
 /// Takes the lock on the file at `path`, which is made and stays; `None` when someone else holds
 /// it. It is held as long as the file is open, and goes with a process that is killed.
 pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    try_lock(OpenOptions::new().create(true).truncate(false).write(true).open(path)?)
+}
+
+/// The same on a file that is there; `None` also when it is not.
+pub(crate) fn lock_existing(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => try_lock(file?),
+    }
+}
+
+fn try_lock(file: File) -> io::Result<Option<File>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),

@@ -5,6 +5,7 @@
 //! file of its folder, column by column and on all threads. A file is published when it is large
 //! enough, old enough, or the run ends; the lines in it are acknowledged then and not before.
 
+pub mod compact;
 mod file;
 mod folders;
 pub mod schema;

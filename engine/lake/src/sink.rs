@@ -354,7 +354,7 @@ fn rows(record: &Record, columns: usize) -> impl Iterator<Item = Row<'_>> {
     })
 }
 
-fn at(name: &str) -> impl FnOnce(ParquetError) -> SinkError + use<> {
+pub(crate) fn at(name: &str) -> impl FnOnce(ParquetError) -> SinkError + use<> {
     let name = name.to_owned();
     |error| {
         let error = match error {

@@ -205,9 +205,13 @@ fn pairs_of(line: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonLineError
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut pairs = Vec::new();
+            let mut pairs: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
             while let Some((Key(key), value)) = map.next_entry()? {
                 pairs.push((key, value));
+            }
+            // JSON lines as this program writes them have the query a second time, decoded.
+            if pairs.iter().any(|(key, _)| matches!(&**key, "cs_uri_query" | "cs-uri-query")) {
+                pairs.retain(|(key, value)| key != "query" || !value.get().starts_with('{'));
             }
             Ok(pairs)
         }
@@ -269,6 +273,16 @@ mod tests {
         assert_eq!(line.column(3), b"a\tb");
         assert_eq!(line.get(Field::Asn), None);
         assert_eq!(line.get(Field::ScBytes), Some(&b"7"[..]));
+    }
+
+    #[test]
+    fn the_decoded_query_of_our_own_lines_is_left_out_beside_the_raw_one() {
+        let mut reader = JsonLineReader::default();
+        let line = reader.read(br#"{"c_ip":"192.0.2.1","cs_uri_query":"a=1","query":{"a":"1"}}"#).unwrap();
+        assert_eq!(line.get(Field::CsUriQuery), Some(&b"a=1"[..]));
+        assert_eq!(line.columns().count(), 2);
+        let nested = reader.read(br#"{"c_ip":"192.0.2.1","query":{"a":"1"}}"#).map(drop);
+        assert_eq!(nested, Err(JsonLineError::Nested { key: "query".to_owned(), kind: "an object" }));
     }
 
     #[test]

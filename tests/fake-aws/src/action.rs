@@ -12,6 +12,8 @@ pub enum Action {
     /// Simple Storage Service.
     CreateMultipartUpload,
     /// Simple Storage Service.
+    DeleteObjects,
+    /// Simple Storage Service.
     GetObject,
     /// Simple Storage Service.
     HeadBucket,
@@ -48,6 +50,7 @@ impl Action {
             Action::AbortMultipartUpload => "s3:AbortMultipartUpload",
             Action::CompleteMultipartUpload => "s3:CompleteMultipartUpload",
             Action::CreateMultipartUpload => "s3:CreateMultipartUpload",
+            Action::DeleteObjects => "s3:DeleteObjects",
             Action::GetObject => "s3:GetObject",
             Action::HeadBucket => "s3:HeadBucket",
             Action::HeadObject => "s3:HeadObject",
@@ -93,6 +96,7 @@ impl Action {
                 | Action::CreateMultipartUpload
                 | Action::UploadPart
                 | Action::CompleteMultipartUpload
+                | Action::DeleteObjects
                 | Action::GetObject
         )
     }

@@ -1,14 +1,16 @@
 //! Simple Storage Service: whole objects and such of several parts, conditional writes, checksums,
 //! ranges and lists.
 //!
-//! Every write must have `If-None-Match: *` and a CRC-64/NVME: without them a repeat replaces what
-//! is there, and what arrives is not what was sent.
+//! Every write must have `If-None-Match: *`, or `If-Match` with an ETag, and a CRC-64/NVME: without
+//! them a repeat replaces what is there, and what arrives is not what was sent. Every object that is
+//! removed must be named with its ETag, so that nothing else goes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use base64_simd::STANDARD;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::action::Action;
@@ -23,6 +25,10 @@ use crate::server::{Call, Shared};
 /// The least bytes of a part that is not the last.
 const MIN_PART_SIZE: usize = 5 << 20;
 const MAX_PARTS: usize = 10_000;
+/// Keys of one DeleteObjects.
+const MAX_DELETED: usize = 1_000;
+/// When objects were stored that the test put there itself.
+const LONG_AGO: &str = "2026-01-01T00:00:00.000Z";
 
 /// A bucket, as the test sees it.
 #[derive(Clone, Debug)]
@@ -50,6 +56,8 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 struct Content {
     objects: BTreeMap<String, StoredObject>,
+    /// When objects were stored through the server.
+    stored: HashMap<String, Timestamp>,
     uploads: HashMap<String, Upload>,
     next_upload: u64,
     page_size: usize,
@@ -57,7 +65,13 @@ struct Content {
 
 impl Default for Content {
     fn default() -> Content {
-        Content { objects: BTreeMap::new(), uploads: HashMap::new(), next_upload: 0, page_size: 1_000 }
+        Content {
+            objects: BTreeMap::new(),
+            stored: HashMap::new(),
+            uploads: HashMap::new(),
+            next_upload: 0,
+            page_size: 1_000,
+        }
     }
 }
 
@@ -93,7 +107,9 @@ impl Bucket {
     /// Stores an object, in place of one of that key.
     pub fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) -> &Bucket {
         let object = StoredObject { bytes: bytes.into(), ..StoredObject::default() };
-        lock(&self.inner.content).objects.insert(key.to_owned(), object);
+        let mut content = lock(&self.inner.content);
+        content.stored.remove(key);
+        content.objects.insert(key.to_owned(), object);
         self
     }
 
@@ -144,6 +160,7 @@ impl Request {
             ("GET", true) if query.get("list-type").is_some_and(|kind| kind == "2") => Action::ListObjectsV2,
             ("HEAD", false) => Action::HeadObject,
             ("GET", false) => Action::GetObject,
+            ("POST", true) if has("delete") => Action::DeleteObjects,
             ("PUT", false) if has("uploadId") => Action::UploadPart,
             ("PUT", false) => Action::PutObject,
             ("POST", false) if has("uploads") => Action::CreateMultipartUpload,
@@ -230,6 +247,7 @@ impl Content {
                 Ok(Reply { headers: vec![("ETag".to_owned(), etag(call.body))], ..xml("") })
             }
             Action::CompleteMultipartUpload => self.complete(call, head, request),
+            Action::DeleteObjects => self.remove(call),
             _ => {
                 self.upload(request)?;
                 self.uploads.remove(request.query("uploadId"));
@@ -283,11 +301,47 @@ impl Content {
     }
 
     fn store(&mut self, key: &str, bytes: Vec<u8>, headers: BTreeMap<String, String>) {
+        self.stored.insert(key.to_owned(), Timestamp::now());
         self.objects.insert(key.to_owned(), StoredObject { bytes, headers });
     }
 
-    /// That there is no such object, which every write has to ask for.
+    /// Removes the objects that still have their ETags.
+    fn remove(&mut self, call: &Call<'_>) -> Result<Reply, Refusal> {
+        let text = String::from_utf8_lossy(call.body);
+        let keys: Vec<String> = between(&text, "Key").map(unescaped).collect();
+        let tags: Vec<String> = between(&text, "ETag").map(unescaped).collect();
+        if keys.is_empty() || keys.len() > MAX_DELETED || keys.len() != tags.len() {
+            let message = format!("{} keys and {} ETags: up to {MAX_DELETED} of both", keys.len(), tags.len());
+            return Err(Refusal::violation("MalformedXML", message));
+        }
+        let mut result = String::from("<DeleteResult>");
+        for (key, tag) in keys.into_iter().zip(tags) {
+            let code = match self.objects.get(&key) {
+                None => "NoSuchKey",
+                Some(object) if etag(&object.bytes) != tag => "PreconditionFailed",
+                Some(_) => {
+                    self.objects.remove(&key);
+                    continue;
+                }
+            };
+            let key = escaped(&key);
+            let _ = write!(result, "<Error><Key>{key}</Key><Code>{code}</Code><Message>not removed</Message></Error>");
+        }
+        Ok(xml(result + "</DeleteResult>"))
+    }
+
+    /// That there is no such object, or that it has that ETag, which every write has to ask for.
     fn not_there(&self, head: &Head, key: &str) -> Result<(), Refusal> {
+        if let Some(tag) = head.header("if-match") {
+            return match self.objects.get(key) {
+                None => Err(refusal(404, "NoSuchKey", "The specified key does not exist.")),
+                Some(object) if etag(&object.bytes) == tag => Ok(()),
+                Some(_) => {
+                    let message = "At least one of the pre-conditions you specified did not hold";
+                    Err(refusal(412, "PreconditionFailed", message))
+                }
+            };
+        }
         if head.header("if-none-match") != Some("*") {
             return Err(Refusal::violation("InvalidRequest", "a write without If-None-Match: * may replace an object"));
         }
@@ -338,10 +392,11 @@ impl Content {
             let _ = write!(
                 text,
                 "<Contents><Key>{}</Key><Size>{}</Size><ETag>{}</ETag>\
-                 <LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>",
+                 <LastModified>{}</LastModified></Contents>",
                 escaped(key),
                 object.bytes.len(),
-                escaped(&etag(&object.bytes))
+                escaped(&etag(&object.bytes)),
+                self.stored.get(*key).map_or(LONG_AGO.to_owned(), |time| format!("{time:.3}"))
             );
         }
         if let Some((last, _)) = page.last().filter(|_| is_truncated) {
@@ -375,6 +430,12 @@ fn kept_headers(head: &Head) -> BTreeMap<String, String> {
 /// What stands in each element of that name.
 fn between<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(name).skip(1).step_by(2).map(|part| part.trim_start_matches('>').trim_end_matches("</"))
+}
+
+fn unescaped(text: &str) -> String {
+    let named = [("&quot;", "\""), ("&apos;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&#xD;", "\r"), ("&#xA;", "\n")];
+    let text = named.into_iter().fold(text.to_owned(), |text, (name, plain)| text.replace(name, plain));
+    text.replace("&amp;", "&")
 }
 
 fn percent_decoded(text: &str) -> String {

@@ -8,7 +8,8 @@ use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumVa
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption as Sse,
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier,
+    ServerSideEncryption as Sse,
 };
 use base64_simd::STANDARD;
 use bytes::Bytes;
@@ -22,6 +23,8 @@ use crate::failure::{answered, failure, of_request, status};
 const UPLOAD: &str = "pixel-engine-upload";
 /// Nothing of that name may be there.
 const ANY: &str = "*";
+/// Keys of one request that removes objects. Source: DeleteObjects in the API reference.
+pub(super) const MAX_DELETED: usize = 1_000;
 
 /// The CRC-64/NVME of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +99,7 @@ impl NewObject {
     fn content_type(&self) -> &'static str {
         match self.key.rsplit('.').next() {
             Some("tsv") => "text/tab-separated-values",
+            Some("json") => "application/json",
             Some("jsonl") => "application/x-ndjson",
             Some("gz") => "application/gzip",
             Some("zst") => "application/zstd",
@@ -147,8 +151,21 @@ impl Bucket {
     /// Stores a whole object, unless there is one of that name. One that is there since an earlier
     /// try is as good.
     pub(super) async fn put(&self, object: &NewObject, body: Bytes, crc: Crc64) -> Result<(), Failure> {
+        self.put_if(object, body, crc, None).await
+    }
+
+    /// The same in place of the object of that name, if it still has that ETag.
+    pub(super) async fn replace(&self, object: &NewObject, body: Bytes, crc: Crc64, etag: &str) -> Result<(), Failure> {
+        self.put_if(object, body, crc, Some(etag)).await
+    }
+
+    async fn put_if(&self, object: &NewObject, body: Bytes, crc: Crc64, replaced: Option<&str>) -> Result<(), Failure> {
         let len = body.len() as u64;
-        let request = self.client.put_object().bucket(&self.name).key(&object.key).if_none_match(ANY);
+        let request = self.client.put_object().bucket(&self.name).key(&object.key);
+        let request = match replaced {
+            Some(etag) => request.if_match(etag),
+            None => request.if_none_match(ANY),
+        };
         let request = request.content_type(object.content_type()).metadata(UPLOAD, &object.upload);
         let request = request.set_server_side_encryption(object.sse()).set_ssekms_key_id(object.sse_kms_key_id.clone());
         let reply = request.checksum_crc64_nvme(crc.text()).body(ByteStream::from(body)).send().await;
@@ -248,6 +265,44 @@ impl Bucket {
             return Err(Failure::malformed_reply(message).during("s3:GetObject"));
         }
         Ok(object.body)
+    }
+
+    /// The ETag of the object of that name; `None` when there is none.
+    pub(super) async fn etag_of(&self, key: &str) -> Result<Option<String>, Failure> {
+        match self.client.head_object().bucket(&self.name).key(key).send().await {
+            Ok(found) => answered("ETag", found.e_tag().unwrap_or_default()).map(Some),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(of_request(&error).during("s3:GetObject")),
+        }
+    }
+
+    /// Removes objects that still have these ETags, up to [`MAX_DELETED`] of them. Returns what the
+    /// service says of those that it did not remove.
+    pub(super) async fn delete(&self, objects: &[(String, String)]) -> Result<Vec<(String, Failure)>, Failure> {
+        const CALL: &str = "s3:DeleteObject";
+        let identifiers = objects.iter().map(|(key, etag)| {
+            let identifier = ObjectIdentifier::builder().key(key).e_tag(etag).build();
+            identifier.map_err(|error| Failure::malformed_reply(error.to_string()))
+        });
+        let identifiers = identifiers.collect::<Result<Vec<_>, Failure>>()?;
+        let delete = Delete::builder().set_objects(Some(identifiers)).quiet(true).build();
+        let delete = delete.map_err(|error| Failure::malformed_reply(error.to_string()))?;
+        let reply = self.client.delete_objects().bucket(&self.name).delete(delete).send().await;
+        let reply = reply.map_err(|error| of_request(&error).during(CALL))?;
+        let refused = reply.errors().iter().map(|error| {
+            let code = error.code().unwrap_or_default();
+            // As a request of its own would have been answered.
+            let status = match code {
+                "NoSuchKey" => 404,
+                "PreconditionFailed" => 412,
+                "AccessDenied" => 403,
+                "SlowDown" => 503,
+                _ => 500,
+            };
+            let failure = failure(code, error.message().unwrap_or_default(), Some(status)).during(CALL);
+            (error.key().unwrap_or_default().to_owned(), failure)
+        });
+        Ok(refused.collect())
     }
 
     /// The failure of a request to store the object, unless it says no more than that an earlier

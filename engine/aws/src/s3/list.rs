@@ -80,15 +80,18 @@ impl Reader {
         }
         let input = |object: Object| {
             let uri = S3Uri::new(uri.bucket(), object.key().unwrap_or_default());
-            let size = object.size().and_then(|size| size.try_into().ok()).unwrap_or_default();
-            let etag = object.e_tag().unwrap_or_default().to_owned();
-            Input::Object(Arc::new(S3Object::new(Arc::clone(self), uri, size, etag)))
+            self.input(uri, size(&object), object.e_tag().unwrap_or_default())
         };
         Ok(found.into_iter().map(input).collect())
     }
 
+    /// An object as it was listed, to read lines from.
+    pub(super) fn input(self: &Arc<Reader>, uri: S3Uri, size: u64, etag: &str) -> Input {
+        Input::Object(Arc::new(S3Object::new(Arc::clone(self), uri, size, etag.to_owned())))
+    }
+
     /// All objects whose keys begin so, in order.
-    fn list(&self, prefix: &str) -> Result<Vec<Object>, DeliverError> {
+    pub(super) fn list(&self, prefix: &str) -> Result<Vec<Object>, DeliverError> {
         let (mut found, mut next) = (Vec::new(), None);
         loop {
             let call = || self.calls.bucket.list(prefix, next.clone());
@@ -102,6 +105,11 @@ impl Reader {
             }
         }
     }
+}
+
+/// Its bytes, as the list says.
+pub(super) fn size(object: &Object) -> u64 {
+    object.size().and_then(|size| size.try_into().ok()).unwrap_or_default()
 }
 
 /// A page of a list.

@@ -107,7 +107,12 @@ impl Ranges {
 }
 
 /// All of a range. What came of it before a body broke off is kept, and the rest is asked for.
-async fn whole_range(calls: &Calls, key: &str, etag: &str, range: std::ops::Range<u64>) -> Result<Bytes, DeliverError> {
+pub(super) async fn whole_range(
+    calls: &Calls,
+    key: &str,
+    etag: &str,
+    range: std::ops::Range<u64>,
+) -> Result<Bytes, DeliverError> {
     let len = (range.end - range.start) as usize;
     let got = Mutex::new(BytesMut::with_capacity(len));
     let lock = || got.lock().unwrap_or_else(PoisonError::into_inner);

@@ -25,10 +25,10 @@ use crate::connection::configuration;
 ///
 /// [`DeliveryConfig::concurrency`]: pixel_engine_core::config::DeliveryConfig::concurrency
 pub struct Store {
-    uri: S3Uri,
-    config: ObjectsConfig,
-    shared: Arc<Shared>,
-    runtime: Arc<Runtime>,
+    pub(super) uri: S3Uri,
+    pub(super) config: ObjectsConfig,
+    pub(super) shared: Arc<Shared>,
+    pub(super) runtime: Arc<Runtime>,
 }
 
 /// What the requests of all objects have in common.

@@ -1,13 +1,20 @@
 //! A folder as a place for objects: each is written under a hidden name that ends in `.partial`,
 //! synced, and renamed, so that a name that can be seen is a complete object.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::SinkError;
+use super::inventory::{Claim, Inventory, Item};
 use super::store::{Object, Store};
 use crate::durable;
+use crate::source::Input;
 
 /// What an object holds back of what is written, at most.
 const BUFFER_SIZE: usize = 256 << 10;
@@ -53,6 +60,131 @@ impl Store for Folder {
     fn target(&self) -> String {
         format!("{}/", self.path.display())
     }
+}
+
+impl Inventory for Folder {
+    fn list(&self, folder: &str) -> Result<Vec<Item>, SinkError> {
+        let mut items = Vec::new();
+        let mut folders = vec![self.path.join(folder)];
+        while let Some(folder) = folders.pop() {
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(at(&folder))?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(at(&folder))?;
+                let path = entry.path();
+                let metadata = match entry.metadata() {
+                    // Removed since.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    metadata => metadata.map_err(at(&path))?,
+                };
+                // What is behind a link is not in this folder. A name that is not UTF-8 is none of ours.
+                let name = path.strip_prefix(&self.path).ok().and_then(Path::to_str);
+                if metadata.is_dir() {
+                    folders.push(path);
+                } else if let (true, Some(name)) = (metadata.is_file(), name) {
+                    let modified = metadata.modified().map_err(at(&path))?;
+                    let (name, size, version) = (name.to_owned(), metadata.len(), version(&metadata));
+                    items.push(Item { name, size, modified, version });
+                }
+            }
+        }
+        items.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(items)
+    }
+
+    fn read(&self, item: &Item, range: Range<u64>) -> Result<Bytes, SinkError> {
+        let path = self.path.join(&item.name);
+        let read = || {
+            let file = File::open(&path)?;
+            if version(&file.metadata()?) != item.version {
+                return Err(io::Error::other("it was changed since it was listed"));
+            }
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            file.read_exact_at(&mut bytes, range.start)?;
+            Ok(bytes.into())
+        };
+        read().map_err(at(&path))
+    }
+
+    fn input(&self, item: &Item) -> Input {
+        Input::File(self.path.join(&item.name))
+    }
+
+    fn remove(&self, items: &[Item]) -> Result<(), SinkError> {
+        let mut folders = Vec::new();
+        for item in items {
+            let path = self.path.join(&item.name);
+            let is_same = match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                metadata => version(&metadata.map_err(at(&path))?) == item.version,
+            };
+            if is_same {
+                fs::remove_file(&path).map_err(at(&path))?;
+            }
+            // Also what an earlier process removed may not be safe yet.
+            if !folders.iter().any(|other: &PathBuf| other.parent() == path.parent()) {
+                folders.push(path);
+            }
+        }
+        folders.iter().try_for_each(|path| durable::sync_folder_of(path).map_err(at(path)))
+    }
+
+    /// With a lock, which goes with its process.
+    fn claim(&self, name: &str, content: &[u8]) -> Result<Option<Claim>, SinkError> {
+        let path = self.path.join(name);
+        let partial = durable::hidden(&path, &format!("{:016x}.partial", fastrand::u64(..)));
+        let write = || {
+            let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&partial)?;
+            // Locked before anyone can see it.
+            file.lock()?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            match fs::hard_link(&partial, &path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+                linked => linked.map(|()| Some(file)),
+            }
+        };
+        let claimed = write();
+        let _ = fs::remove_file(&partial);
+        let Some(file) = claimed.map_err(at(&path))? else { return Ok(None) };
+        durable::sync_folder_of(&path).map_err(at(&path))?;
+        let version = version(&file.metadata().map_err(at(&path))?);
+        Ok(Some(Claim { name: name.to_owned(), version, lock: Some(file) }))
+    }
+
+    /// The lock tells, whatever the age.
+    fn take_over(&self, item: &Item, _: &[u8], _: Duration) -> Result<Option<Claim>, SinkError> {
+        let path = self.path.join(&item.name);
+        let take = || {
+            let Some(file) = durable::lock_existing(&path)? else { return Ok(None) };
+            // It may have been given up and claimed anew since it was listed.
+            let is_same = version(&file.metadata()?) == item.version
+                && fs::metadata(&path).is_ok_and(|found| version(&found) == item.version);
+            Ok(is_same.then_some(file))
+        };
+        let file: Option<File> = take().map_err(at(&path))?;
+        Ok(file.map(|file| Claim { name: item.name.clone(), version: item.version.clone(), lock: Some(file) }))
+    }
+
+    fn holds(&self, claim: &Claim) -> Result<bool, SinkError> {
+        let path = self.path.join(&claim.name);
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            metadata => Ok(version(&metadata.map_err(at(&path))?) == claim.version),
+        }
+    }
+
+    fn release(&self, claim: Claim) -> Result<(), SinkError> {
+        let path = self.path.join(&claim.name);
+        fs::remove_file(&path).and_then(|()| durable::sync_folder_of(&path)).map_err(at(&path))
+    }
+}
+
+/// Changes with every write, and is another for another file.
+fn version(metadata: &Metadata) -> String {
+    format!("{}-{}-{}.{:09}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// A file that is being written under its hidden name.

@@ -10,6 +10,7 @@
 pub(crate) mod each;
 pub mod entry;
 pub mod folder;
+pub mod inventory;
 pub mod limits;
 pub mod null;
 pub mod objects;

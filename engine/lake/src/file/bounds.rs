@@ -83,7 +83,7 @@ fn set(bound: &mut Vec<u8>, value: &[u8]) {
 }
 
 /// Bounds of text are no longer than this in what a reader has to read first.
-const MAX_LEN: usize = 64;
+pub(crate) const MAX_LEN: usize = 64;
 
 /// The start of the text, which is not greater than it.
 pub(super) fn cut_min(text: &[u8]) -> &[u8] {

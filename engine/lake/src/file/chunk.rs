@@ -30,19 +30,19 @@ use super::levels::{append_hybrid, append_levels, append_uniform_levels, bit_wid
 use super::pages::Pages;
 
 /// Rows of a page at most, for a page index that leaves out enough.
-const PAGE_ROWS: usize = 20_000;
+pub(crate) const PAGE_ROWS: usize = 20_000;
 /// Bytes of a page at which it ends, before compression. Pages of text end at their rows before;
 /// with 1 MiB, files were 3 % larger.
-const PAGE_LEN: usize = 4 << 20;
+pub(crate) const PAGE_LEN: usize = 4 << 20;
 /// Bytes of a dictionary at which no more values get a number.
-const DICTIONARY_LEN: usize = 1 << 20;
+pub(crate) const DICTIONARY_LEN: usize = 1 << 20;
 /// A Bloom filter says that a value may be there when it is not, so often.
-const FALSE_POSITIVES: f64 = 0.01;
+pub(crate) const FALSE_POSITIVES: f64 = 0.01;
 /// Different values that a Bloom filter has room for; it is folded to what it needs in the end.
-const FILTER_VALUES: u64 = 1 << 18;
+pub(crate) const FILTER_VALUES: u64 = 1 << 18;
 
 /// Bytes of a page's header at most, about.
-const MAX_HEADER: usize = 64;
+pub(crate) const MAX_HEADER: usize = 64;
 
 thread_local! {
     /// The page that is put together, before it is compressed.

@@ -16,8 +16,10 @@ use pixel_engine_core::sink::store::Object;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-pub(crate) use chunk::ChunkWriter;
-pub(crate) use schema::Layout;
+pub(crate) use bounds::MAX_LEN as BOUND_LEN;
+pub(crate) use chunk::{ChunkWriter, DICTIONARY_LEN, FALSE_POSITIVES, FILTER_VALUES, MAX_HEADER, PAGE_LEN, PAGE_ROWS};
+pub(crate) use pages::Pages;
+pub(crate) use schema::{Layout, created_by};
 
 /// A file that rows are added to. Its row group is in memory; those before it are with the store.
 pub(crate) struct ParquetFile {

@@ -11,7 +11,7 @@ use parquet::file::reader::{ChunkReader, Length};
 pub(crate) struct Pages(Vec<Bytes>);
 
 impl Pages {
-    pub(super) fn new(pages: Vec<Bytes>) -> Pages {
+    pub(crate) fn new(pages: Vec<Bytes>) -> Pages {
         Pages(pages)
     }
 }

@@ -42,7 +42,6 @@ impl Layout {
         let sort = table.sort_column().and_then(|wanted| leaves.iter().position(|leaf| leaf.column == wanted));
         let sorting =
             |leaf: usize| vec![SortingColumn { column_idx: leaf as i32, descending: false, nulls_first: false }];
-        let created_by = format!("pixel-engine version {} (build release)", env!("CARGO_PKG_VERSION"));
         Ok(Layout {
             descriptor: Arc::new(SchemaDescriptor::new(Arc::clone(&schema))),
             schema,
@@ -50,7 +49,7 @@ impl Layout {
             leaves,
             codec,
             properties: Arc::new(
-                WriterProperties::builder().set_created_by(created_by).set_sorting_columns(sort.map(sorting)).build(),
+                WriterProperties::builder().set_created_by(created_by()).set_sorting_columns(sort.map(sorting)).build(),
             ),
         })
     }
@@ -68,6 +67,11 @@ impl Layout {
             (one, other) => one.is_none().cmp(&other.is_none()),
         });
     }
+}
+
+/// What files say of the program that wrote them.
+pub(crate) fn created_by() -> String {
+    format!("pixel-engine version {} (build release)", env!("CARGO_PKG_VERSION"))
 }
 
 fn field(column: &Column) -> Result<Type> {

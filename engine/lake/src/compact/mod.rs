@@ -1,0 +1,895 @@
+//! Few large Parquet files in place of many small ones, folder by folder.
+//!
+//! ```text
+//! list ──► folders ──► text ──► temporary Parquet ─┐
+//!                      Parquet ────────────────────┴─► ids that repeat ──► columns ──► new files
+//!                                                                                         │
+//!                        old files removed ◄── footers read back ◄── published ◄── journal ┘
+//! ```
+//! Rows never leave their folder, and no folder is half done: see [`journal`].
+
+mod columns;
+mod ids;
+mod input;
+mod journal;
+mod merge;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue};
+use parquet::schema::types::SchemaDescPtr;
+use pixel_engine_core::config::{Config, Container, QuarantinePlace};
+use pixel_engine_core::sink::SinkError;
+use pixel_engine_core::sink::inventory::{Inventory, Item};
+use pixel_engine_core::sink::store::object_name;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde::Serialize;
+
+use columns::Columns;
+use ids::{Look, Seen};
+use input::{Place, Section, Trouble};
+use journal::{Outcome, Ready, Recovered};
+use merge::{Failure, Layout, NewFile, Rows, Source};
+use text::Converted;
+
+/// Bytes of files that are read at a time, if there are more than one.
+const BATCH_LEN: u64 = 8 << 20;
+/// Files of a batch at most.
+const BATCH_FILES: usize = 64;
+/// A file of more bytes is read column by column.
+const MAX_WHOLE: u64 = 16 << 20;
+/// Requests for files at a time: most of their time is waiting.
+const READERS: usize = 8;
+
+/// What is compacted, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes at which a new file is large enough. Files of half of it and more are left alone.
+    pub file_size: u64,
+    /// Files that were written in this time are left alone: there may be more to come.
+    pub older_than: Duration,
+    /// The journal of a process that cannot be asked is taken for left behind after this time.
+    pub recover_after: Duration,
+    /// Nothing is changed.
+    pub is_dry_run: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let (older_than, recover_after) = (Duration::from_mins(15), Duration::from_hours(1));
+        Options { file_size: 128 << 20, older_than, recover_after, is_dry_run: false }
+    }
+}
+
+/// How far it is, for others to look at.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes of the files that are to be compacted; 0 until that is known.
+    pub bytes_total: AtomicU64,
+    /// Those of them that were written to new files.
+    pub bytes_done: AtomicU64,
+    /// Folders that are done.
+    pub folders_done: AtomicU64,
+}
+
+/// What was done, in numbers. `files_found = files_in + files_kept + files_recent + files_left +
+/// files_not_reached` and `rows_in = rows_out + duplicates`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Whether nothing was changed: the numbers of what would be done, as far as listing tells.
+    pub dry_run: bool,
+    /// Folders with files.
+    pub folders_found: u64,
+    /// Folders with new files.
+    pub folders_compacted: u64,
+    /// Folders in which an earlier compaction had been killed.
+    pub folders_recovered: u64,
+    /// Data files, after recovery.
+    pub files_found: u64,
+    /// Files that were replaced.
+    pub files_in: u64,
+    /// Files that replaced them.
+    pub files_out: u64,
+    /// Files that are large enough, or alone.
+    pub files_kept: u64,
+    /// Files that may still be written to, or beside such.
+    pub files_recent: u64,
+    /// Files that cannot be compacted: see [`Report::left`].
+    pub files_left: u64,
+    /// Files of folders that were not reached, for an error or a stop.
+    pub files_not_reached: u64,
+    /// Rows of Parquet files and good lines of text that were read.
+    pub rows_in: u64,
+    /// Rows that were written.
+    pub rows_out: u64,
+    /// Rows that repeat the request of another.
+    pub duplicates: u64,
+    /// Lines of text that are in the quarantine.
+    pub lines_quarantined: u64,
+    /// Bytes of the data files before.
+    pub bytes_before: u64,
+    /// And after.
+    pub bytes_after: u64,
+    /// Bytes of the files that were replaced.
+    pub bytes_in: u64,
+    /// Bytes of the files that replaced them.
+    pub bytes_out: u64,
+    /// Bytes of text, decompressed.
+    pub text_bytes_in: u64,
+    /// Whether it was stopped before the end.
+    pub interrupted: bool,
+    /// Wall time in seconds.
+    pub elapsed_seconds: f64,
+}
+
+/// A file, or a folder, that was left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// Its name below the place.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What would become of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The folder, below the place.
+    pub folder: String,
+    /// Files that would be replaced.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// How a compaction ended.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// The numbers.
+    pub summary: Summary,
+    /// What could not be compacted.
+    pub left: Vec<Left>,
+    /// Of a dry run: what would be done.
+    pub plans: Vec<Plan>,
+    /// What ended it early.
+    pub error: Option<Error>,
+}
+
+/// A compaction cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The folder or the bucket cannot be read or written.
+    #[error(transparent)]
+    Sink(Box<SinkError>),
+    /// Lines cannot be read as rows: no threads, no memory.
+    #[error("{0}")]
+    Run(String),
+    /// Bad lines cannot be kept.
+    #[error("quarantine {path}: {error}")]
+    Quarantine {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// There are not as many rows as there should be: a fault of this program, or of the disk.
+    #[error(
+        "{folder}: {found} rows were read, and {written} written and {duplicates} left out as duplicates; nothing was changed"
+    )]
+    Count {
+        /// The folder.
+        folder: String,
+        /// Rows of the old files.
+        found: u64,
+        /// Rows of the new files.
+        written: u64,
+        /// Rows that repeat another.
+        duplicates: u64,
+    },
+    /// A new file, read back, does not have its rows. It was removed; all old ones are there.
+    #[error(
+        "{folder}: a new file does not have its rows when it is read back: the new files were removed, and no old one was"
+    )]
+    Rows {
+        /// The folder.
+        folder: String,
+    },
+    /// Another process took this one for gone.
+    #[error("{folder}: another compaction has taken over while this one was held up: run it again")]
+    Lost {
+        /// The folder.
+        folder: String,
+    },
+    /// A journal cannot be read.
+    #[error("{name}: the journal of a compaction cannot be read: {reason}: nothing was changed in its folder")]
+    Journal {
+        /// The file.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// It was stopped.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// A compaction of everything below a place.
+pub struct Compaction<'a> {
+    store: Arc<dyn Inventory>,
+    config: &'a Config,
+    options: Options,
+    progress: Arc<Progress>,
+    stop: Arc<AtomicBool>,
+}
+
+/// The data files of one folder.
+#[derive(Default)]
+struct Folder {
+    journal: Option<Item>,
+    items: Vec<Item>,
+}
+
+/// What is to be done about a folder.
+#[derive(Default)]
+struct Chosen {
+    parquet: Vec<Item>,
+    text: Vec<Item>,
+    left: Vec<Left>,
+    kept: u64,
+    recent: u64,
+}
+
+/// What is to be known of a Parquet file before it is merged.
+struct Survey {
+    place: Place,
+    schema: SchemaDescPtr,
+    rows: u64,
+    /// The column chunks of the ids.
+    ids: Vec<(ColumnChunkMetaData, usize)>,
+    /// The leaves that have a Bloom filter.
+    filtered: Vec<bool>,
+    key_values: Option<Vec<KeyValue>>,
+}
+
+/// Files that cannot be merged after all, by their place among the files of the folder.
+type Excluded = BTreeMap<usize, String>;
+
+impl<'a> Compaction<'a> {
+    /// Of everything below that place. The configuration says what lines of text are and become,
+    /// how pages are compressed, and where bad lines go.
+    pub fn new(store: Arc<dyn Inventory>, config: &'a Config, options: Options) -> Compaction<'a> {
+        Compaction { store, config, options, progress: Arc::default(), stop: Arc::default() }
+    }
+
+    /// Counts for others to look at while it goes on.
+    pub fn progress(self, progress: Arc<Progress>) -> Compaction<'a> {
+        Compaction { progress, ..self }
+    }
+
+    /// Ends early once the flag is set. A folder whose files are being replaced is ended first.
+    pub fn stop(self, stop: Arc<AtomicBool>) -> Compaction<'a> {
+        Compaction { stop, ..self }
+    }
+
+    /// Compacts folder after folder.
+    pub fn run(&self) -> Report {
+        let begun = Instant::now();
+        let mut report = Report::default();
+        report.summary.dry_run = self.options.is_dry_run;
+        if let Err(error) = self.run_into(&mut report) {
+            match error {
+                Error::Stopped => report.summary.interrupted = true,
+                error => report.error = Some(error),
+            }
+        }
+        let summary = &mut report.summary;
+        summary.files_not_reached =
+            summary.files_found - (summary.files_in + summary.files_kept + summary.files_recent + summary.files_left);
+        summary.bytes_after = summary.bytes_before - summary.bytes_in + summary.bytes_out;
+        summary.elapsed_seconds = begun.elapsed().as_secs_f64();
+        report
+    }
+
+    fn run_into(&self, report: &mut Report) -> Result<(), Error> {
+        let mut folders = folders(self.store.list("")?);
+        let mut held: BTreeMap<String, String> = BTreeMap::new();
+        for (name, folder) in &mut folders {
+            let Some(item) = folder.journal.take().filter(|_| !self.options.is_dry_run) else { continue };
+            match journal::recover(&self.store, name, &item, self.options.recover_after) {
+                Ok(Recovered::Finished | Recovered::Undone) => {
+                    report.summary.folders_recovered += 1;
+                    folder.items = self.items_of(name)?;
+                }
+                Ok(Recovered::Held) => {
+                    let reason = "another compaction is replacing files of this folder, or was killed less than \
+                                  --recover-after ago";
+                    held.insert(name.clone(), reason.to_owned());
+                }
+                // The other folders have nothing to do with it.
+                Err(error @ Error::Journal { .. }) => drop(held.insert(name.clone(), error.to_string())),
+                Err(error) => return Err(error),
+            }
+        }
+        folders.retain(|_, folder| !folder.items.is_empty());
+        let all = || folders.values().flat_map(|folder| &folder.items);
+        report.summary.folders_found = folders.len() as u64;
+        report.summary.files_found = all().count() as u64;
+        report.summary.bytes_before = all().map(|item| item.size).sum();
+        self.progress.bytes_total.store(report.summary.bytes_before, Ordering::Relaxed);
+        let pools = Pools::new(self.config.threads().get())?;
+        for (name, folder) in folders {
+            self.check_stop()?;
+            let bytes: u64 = folder.items.iter().map(|item| item.size).sum();
+            let before = self.progress.bytes_done.load(Ordering::Relaxed);
+            if let Some(reason) = held.remove(&name) {
+                report.summary.files_left += folder.items.len() as u64;
+                report.left.push(Left { name, reason });
+            } else {
+                self.folder(&name, folder.items, &pools, report)?;
+            }
+            self.progress.bytes_done.store(before + bytes, Ordering::Relaxed);
+            self.progress.folders_done.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn items_of(&self, folder: &str) -> Result<Vec<Item>, Error> {
+        Ok(folders(self.store.list(folder)?).remove(folder).unwrap_or_default().items)
+    }
+
+    fn check_stop(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    fn folder(&self, name: &str, items: Vec<Item>, pools: &Pools, report: &mut Report) -> Result<(), Error> {
+        let found = items.len() as u64;
+        let mut chosen = self.choose(items)?;
+        if self.options.is_dry_run && chosen.is_worth_it() {
+            let all = || chosen.parquet.iter().chain(&chosen.text);
+            let (files, bytes) = (all().count() as u64, all().map(|item| item.size).sum());
+            report.plans.push(Plan { folder: name.to_owned(), files, bytes });
+            report.summary.files_in += files;
+            report.summary.folders_compacted += 1;
+        } else {
+            // A file that turns out to be unfit is left out, and the rest is begun anew.
+            while chosen.is_worth_it() {
+                match self.compact(name, &chosen, pools, report)? {
+                    Done::Replaced => break,
+                    Done::Without(excluded) => chosen.exclude(excluded),
+                    Done::Left(reason) => {
+                        report.left.push(Left { name: name.to_owned(), reason: reason.to_owned() });
+                        report.summary.files_left += chosen.count();
+                        chosen.clear();
+                    }
+                }
+            }
+            if !chosen.is_worth_it() {
+                chosen.kept += chosen.count();
+            }
+        }
+        report.summary.files_kept += chosen.kept;
+        report.summary.files_recent += chosen.recent;
+        report.summary.files_left += chosen.left.len() as u64;
+        report.left.append(&mut chosen.left);
+        debug_assert!(found > 0);
+        Ok(())
+    }
+
+    fn choose(&self, items: Vec<Item>) -> Result<Chosen, Error> {
+        let mut chosen = Chosen::default();
+        let now = SystemTime::now();
+        let is_recent = |item: &Item| {
+            now.duration_since(item.modified).is_ok_and(|age| age < self.options.older_than) || item.modified > now
+        };
+        let is_active = items.iter().any(is_recent);
+        for item in items {
+            if is_recent(&item) {
+                chosen.recent += 1;
+            } else if item.size == 0 {
+                chosen.kept += 1;
+            } else if self.is_parquet(&item, &mut chosen.left)? {
+                match item.size >= self.options.file_size / 2 {
+                    true => chosen.kept += 1,
+                    false => chosen.parquet.push(item),
+                }
+            } else if chosen.left.last().is_some_and(|left| left.name == item.name) {
+                // It cannot be read.
+            } else if is_active {
+                // What reads text in this folder is not to find Parquet there while more text comes.
+                chosen.recent += 1;
+            } else {
+                chosen.text.push(item);
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// By its name, else by how it begins.
+    fn is_parquet(&self, item: &Item, left: &mut Vec<Left>) -> Result<bool, Error> {
+        if item.name.to_ascii_lowercase().ends_with(".parquet") {
+            return Ok(true);
+        }
+        match input::is_parquet(&self.place(item)) {
+            Ok(is_parquet) => Ok(is_parquet),
+            Err(Trouble::Place(error)) => Err(error.into()),
+            Err(Trouble::File(reason)) => {
+                left.push(Left { name: item.name.clone(), reason });
+                Ok(false)
+            }
+        }
+    }
+
+    fn place(&self, item: &Item) -> Place {
+        Place { store: Arc::clone(&self.store), item: item.clone() }
+    }
+
+    fn compact(&self, folder: &str, chosen: &Chosen, pools: &Pools, report: &mut Report) -> Result<Done, Error> {
+        let inputs: Vec<_> = chosen.text.iter().map(|item| self.store.input(item)).collect();
+        let converted = match text::convert(self.config, &inputs, &self.stop)? {
+            Ok(converted) => converted,
+            Err(refused) => {
+                let place = |(place, reason)| (chosen.parquet.len() + place, reason);
+                return Ok(Done::Without(refused.into_iter().map(place).collect()));
+            }
+        };
+        let places = chosen.parquet.iter().map(|item| self.place(item)).chain(converted.places.iter().cloned());
+        let places: Vec<Place> = places.collect();
+        let known = chosen.parquet.len();
+        // About a temporary file, it is not for the user to mend.
+        let excluded = |troubles: Vec<(usize, Trouble)>| -> Result<Done, Error> {
+            let mut excluded = Excluded::new();
+            for (place, trouble) in troubles {
+                match trouble {
+                    Trouble::File(reason) if place < known => drop(excluded.insert(place, reason)),
+                    trouble if place >= known => return Err(text::of_temporary(trouble)),
+                    Trouble::Place(error) => return Err(error.into()),
+                    Trouble::File(reason) => return Err(Error::Run(reason)),
+                }
+            }
+            Ok(Done::Without(excluded))
+        };
+        let surveys = match surveys(places, pools) {
+            Ok(surveys) => surveys,
+            Err(troubles) => return excluded(troubles),
+        };
+        let files: Vec<Columns<'_>> =
+            surveys.iter().map(|survey| Columns { schema: &survey.schema, rows: survey.rows }).collect();
+        let merged = columns::merge(&files).map_err(|error| Error::Run(format!("{folder}: {error}")))?;
+        if !merged.conflicts.is_empty() {
+            return Ok(Done::Without(chosen.conflicts(merged.conflicts)));
+        }
+        let layout = self.layout(merged.schema, &surveys).map_err(|error| Error::Run(format!("{folder}: {error}")))?;
+        let written = match self.write(folder, &surveys, &layout, pools) {
+            Ok(written) => written,
+            Err(Interrupted::Trouble(place, trouble)) => return excluded(vec![(place, trouble)]),
+            Err(Interrupted::Error(error)) => return Err(error),
+        };
+        let found: u64 = surveys.iter().map(|survey| survey.rows).sum();
+        let rows_out: u64 = written.files.iter().map(|file| file.rows).sum();
+        let of_text: u64 = surveys[known..].iter().map(|survey| survey.rows).sum();
+        if found != rows_out + written.duplicates || of_text != converted.rows {
+            let folder = format!("{}{folder}", self.store.target());
+            return Err(Error::Count { folder, found, written: rows_out, duplicates: written.duplicates });
+        }
+        self.check_stop()?;
+        let old: Vec<Item> = chosen.parquet.iter().chain(&chosen.text).cloned().collect();
+        let files_out = written.files.len() as u64;
+        let keep = || self.keep_bad_lines(&converted);
+        let bytes_out = match journal::replace(&self.store, folder, written.files, &old, keep)? {
+            Outcome::Replaced { bytes } => bytes,
+            Outcome::Left(reason) => return Ok(Done::Left(reason)),
+        };
+        let summary = &mut report.summary;
+        summary.folders_compacted += 1;
+        summary.files_in += old.len() as u64;
+        summary.files_out += files_out;
+        summary.rows_in += found;
+        summary.rows_out += rows_out;
+        summary.duplicates += written.duplicates;
+        summary.lines_quarantined += converted.bad;
+        summary.text_bytes_in += converted.bytes_in;
+        summary.bytes_in += old.iter().map(|item| item.size).sum::<u64>();
+        summary.bytes_out += bytes_out;
+        Ok(Done::Replaced)
+    }
+
+    /// Adds bad lines to the quarantine: before their files go, and as late as that.
+    fn keep_bad_lines(&self, converted: &Converted) -> Result<(), Error> {
+        if converted.bad == 0 {
+            return Ok(());
+        }
+        let at = |path: PathBuf| move |error| Error::Quarantine { path, error };
+        let lines = fs::read(converted.bad_lines()).map_err(at(converted.bad_lines()))?;
+        match self.config.quarantine() {
+            QuarantinePlace::File(path) => {
+                let add = || {
+                    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+                    file.write_all(&lines)?;
+                    file.sync_all()
+                };
+                add().map_err(at(path.clone()))
+            }
+            _ => io::stderr().write_all(&lines).map_err(at(PathBuf::from("log:"))),
+        }
+    }
+
+    fn layout(&self, schema: SchemaDescPtr, surveys: &[Survey]) -> parquet::errors::Result<Layout> {
+        let mut filtered = vec![false; schema.num_columns()];
+        for survey in surveys {
+            let of_file = merge::leaves_with(&schema, &survey.schema, |leaf| survey.filtered[leaf]);
+            filtered.iter_mut().zip(of_file).for_each(|(all, of_file)| *all |= of_file);
+        }
+        // What programs note about a file holds for all of them, or for none.
+        let mut notes = surveys.iter().map(|survey| (&survey.key_values, &survey.schema));
+        let key_values = match notes.next() {
+            Some(first) if notes.all(|other| other == first) => first.0.clone(),
+            _ => None,
+        };
+        let Container::Parquet { codec, .. } = self.config.container() else { unreachable!("only Parquet is written") };
+        Layout::new(schema, *codec, &filtered, key_values)
+    }
+
+    /// Writes the rows of all files to new ones, none of which is published.
+    fn write(&self, folder: &str, surveys: &[Survey], layout: &Layout, pools: &Pools) -> Result<Written, Interrupted> {
+        let mut seen = self.repeated(surveys, pools)?;
+        let mut written = Written::default();
+        let mut open: Option<NewFile<'_>> = None;
+        std::thread::scope(|scope| {
+            // The next rows are read while these are written.
+            let (to_writer, batches) = sync_channel(1);
+            scope.spawn(move || {
+                for batch in batches_of(surveys, |survey| survey.place.item.size) {
+                    let read = read_batch(surveys, batch, pools, &mut |rows| to_writer.send(Ok(rows)).is_ok());
+                    if let Err(interrupted) = read {
+                        let _ = to_writer.send(Err(interrupted));
+                        return;
+                    }
+                }
+            });
+            for batch in &batches {
+                let mut batch: Vec<Rows> = batch?;
+                self.check_stop().map_err(Interrupted::Error)?;
+                for rows in &mut batch {
+                    written.duplicates += leave_out_repeated(rows, &mut seen)?;
+                }
+                let mut file = match open.take() {
+                    Some(file) => file,
+                    None => self.begin(folder, layout, pools, &mut written)?,
+                };
+                file.add(&batch)?;
+                let bytes: u64 = batch.iter().map(|rows| bytes_of(&surveys[rows.file], rows)).sum();
+                self.progress.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+                match file.len() >= self.options.file_size {
+                    true => written.end(file)?,
+                    false => open = Some(file),
+                }
+            }
+            match (open.take(), written.files.is_empty()) {
+                (Some(file), _) => written.end(file)?,
+                // Files without rows leave one without rows.
+                (None, true) => {
+                    let file = self.begin(folder, layout, pools, &mut written)?;
+                    written.end(file)?;
+                }
+                (None, false) => {}
+            }
+            Ok(written)
+        })
+    }
+
+    fn begin<'b>(
+        &self,
+        folder: &str,
+        layout: &'b Layout,
+        pools: &'b Pools,
+        written: &mut Written,
+    ) -> Result<NewFile<'b>, Interrupted> {
+        written
+            .names
+            .push(format!("{folder}{}", object_name(Timestamp::now(), written.names.len() as u64 + 1, ".parquet")));
+        let name = written.names.last().expect("it was pushed");
+        Ok(self.store.create(name).and_then(|object| NewFile::new(object, layout, &pools.columns))?)
+    }
+
+    /// The ids that come more than once.
+    fn repeated(&self, surveys: &[Survey], pools: &Pools) -> Result<Seen, Interrupted> {
+        let mut repeated = Vec::new();
+        let with_ids: u64 = surveys.iter().filter(|survey| !survey.ids.is_empty()).map(|survey| survey.rows).sum();
+        for mut look in Look::all(with_ids) {
+            for batch in batches_of(surveys, Survey::ids_len) {
+                self.check_stop().map_err(Interrupted::Error)?;
+                let hashes = pools.readers.install(|| {
+                    let of_file = |file: usize| hashes(&surveys[file]).map_err(|it| Interrupted::Trouble(file, it));
+                    batch.into_par_iter().map(of_file).collect::<Result<Vec<_>, Interrupted>>()
+                })?;
+                hashes.iter().for_each(|hashes| look.add(hashes));
+            }
+            repeated.extend(look.repeated());
+        }
+        Ok(Seen::new(repeated))
+    }
+}
+
+/// What became of the files of a folder.
+enum Done {
+    Replaced,
+    /// Not yet: these have to be left out.
+    Without(Excluded),
+    Left(&'static str),
+}
+
+/// Why rows cannot be written.
+enum Interrupted {
+    /// For this file.
+    Trouble(usize, Trouble),
+    Error(Error),
+}
+
+impl From<Failure> for Interrupted {
+    fn from(failure: Failure) -> Interrupted {
+        match failure {
+            Failure::Trouble(file, trouble) => Interrupted::Trouble(file, trouble),
+            Failure::Sink(error) => error.into(),
+        }
+    }
+}
+
+impl From<SinkError> for Interrupted {
+    fn from(error: SinkError) -> Interrupted {
+        Interrupted::Error(error.into())
+    }
+}
+
+/// The new files of a folder.
+#[derive(Default)]
+struct Written {
+    names: Vec<String>,
+    files: Vec<Ready>,
+    duplicates: u64,
+}
+
+impl Written {
+    fn end(&mut self, file: NewFile<'_>) -> Result<(), SinkError> {
+        let merge::Finished { mut object, rows } = file.finish()?;
+        let ready = object.make_ready()?;
+        let name = self.names.last().expect("it was begun").clone();
+        self.files.push(Ready { name, object, ready, rows });
+        Ok(())
+    }
+}
+
+/// Threads that read, and such that write columns.
+struct Pools {
+    readers: ThreadPool,
+    columns: ThreadPool,
+}
+
+impl Pools {
+    fn new(threads: usize) -> Result<Pools, Error> {
+        let pool = |name: &'static str, threads| {
+            let pool =
+                ThreadPoolBuilder::new().num_threads(threads).thread_name(move |n| format!("{name}-{n}")).build();
+            pool.map_err(|error| Error::Run(format!("starting {threads} threads: {error}")))
+        };
+        Ok(Pools { readers: pool("readers", READERS)?, columns: pool("columns", threads)? })
+    }
+}
+
+impl Chosen {
+    fn count(&self) -> u64 {
+        (self.parquet.len() + self.text.len()) as u64
+    }
+
+    /// One small file is no smaller when it is written again.
+    fn is_worth_it(&self) -> bool {
+        !self.text.is_empty() || self.parquet.len() > 1
+    }
+
+    fn clear(&mut self) {
+        self.parquet.clear();
+        self.text.clear();
+    }
+
+    fn exclude(&mut self, excluded: Excluded) {
+        let parquet = self.parquet.len();
+        for (place, reason) in excluded.into_iter().rev() {
+            let item = match place.checked_sub(parquet) {
+                None => self.parquet.remove(place),
+                Some(place) => self.text.remove(place),
+            };
+            self.left.push(Left { name: item.name, reason });
+        }
+    }
+
+    /// Files whose columns are not those of the others. What text becomes has the same columns,
+    /// whichever file it is of.
+    fn conflicts(&self, conflicts: Excluded) -> Excluded {
+        let parquet = self.parquet.len();
+        let of_text = conflicts.iter().find(|(place, _)| **place >= parquet).map(|(_, reason)| reason.clone());
+        let mut excluded: Excluded = conflicts.into_iter().filter(|(place, _)| *place < parquet).collect();
+        if let Some(reason) = of_text {
+            excluded.extend((parquet..parquet + self.text.len()).map(|place| (place, reason.clone())));
+        }
+        excluded
+    }
+}
+
+impl Survey {
+    fn ids_len(&self) -> u64 {
+        self.ids.iter().map(|(chunk, _)| chunk.byte_range().1).sum()
+    }
+}
+
+/// Data files by folder, a path that ends in `/`, or is empty for the place itself. What has a name
+/// with `_` or `.` first, or is below such a folder, is no data, as readers know.
+fn folders(items: Vec<Item>) -> BTreeMap<String, Folder> {
+    let mut folders: BTreeMap<String, Folder> = BTreeMap::new();
+    for item in items {
+        let (folder, name) = item.name.split_at(item.name.rfind('/').map_or(0, |slash| slash + 1));
+        let is_hidden = |part: &str| part.starts_with(['_', '.']);
+        let is_journal = name == journal::NAME;
+        if name.is_empty() || folder.split('/').any(is_hidden) || (is_hidden(name) && !is_journal) {
+            continue;
+        }
+        let folder = folders.entry(folder.to_owned()).or_default();
+        if is_journal {
+            folder.journal = Some(item);
+        } else {
+            folder.items.push(item);
+        }
+    }
+    folders
+}
+
+/// The footers of files; or what is wrong with those that have none.
+fn surveys(places: Vec<Place>, pools: &Pools) -> Result<Vec<Survey>, Vec<(usize, Trouble)>> {
+    let surveys: Vec<Result<Survey, Trouble>> = pools.readers.install(|| places.into_par_iter().map(survey).collect());
+    let mut good: Vec<Survey> = Vec::new();
+    let mut troubles = Vec::new();
+    for (place, survey) in surveys.into_iter().enumerate() {
+        match survey {
+            // Most have the same columns: kept once.
+            Ok(survey) => match good.iter().rev().take(8).find(|other| other.schema == survey.schema) {
+                Some(other) => {
+                    let schema = Arc::clone(&other.schema);
+                    good.push(Survey { schema, ..survey });
+                }
+                None => good.push(survey),
+            },
+            Err(trouble) => troubles.push((place, trouble)),
+        }
+    }
+    if troubles.is_empty() { Ok(good) } else { Err(troubles) }
+}
+
+fn survey(place: Place) -> Result<Survey, Trouble> {
+    let footer = place.footer()?;
+    let file = footer.file_metadata();
+    let schema = file.schema_descr_ptr();
+    let groups = footer.row_groups();
+    let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
+    if rows != file.num_rows() {
+        return Err(Trouble::File(format!("it has {rows} rows, and says that there are {}", file.num_rows())));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = columns::fields_of(&schema).find(|field| !names.insert(field.name())) {
+        return Err(Trouble::File(format!("two of its columns are called {}", twice.name())));
+    }
+    drop(names);
+    let leaf = ids::leaf(&schema);
+    let ids = leaf
+        .into_iter()
+        .flat_map(|leaf| groups.iter().map(move |group| (group.column(leaf).clone(), group.num_rows() as usize)));
+    let ids: Vec<_> = ids.collect();
+    let has_filter = |leaf: usize| groups.iter().any(|group| group.column(leaf).bloom_filter_offset().is_some());
+    Ok(Survey {
+        rows: rows as u64,
+        ids,
+        filtered: (0..schema.num_columns()).map(has_filter).collect(),
+        key_values: file.key_value_metadata().cloned(),
+        schema,
+        place,
+    })
+}
+
+/// The hashes of the ids of a file.
+fn hashes(survey: &Survey) -> Result<Vec<u64>, Trouble> {
+    let mut hashes = Vec::with_capacity(survey.rows as usize);
+    let Some(leaf) = ids::leaf(&survey.schema) else { return Ok(hashes) };
+    for (chunk, rows) in &survey.ids {
+        let section = Section::of_chunk(&survey.place, chunk)?;
+        let each = |id: Option<&[u8]>| hashes.extend(id.map(ids::hash));
+        ids::read(section, chunk, &survey.schema.column(leaf), *rows, each).map_err(Trouble::of_file)?;
+    }
+    Ok(hashes)
+}
+
+/// Ranges of files that are read at a time.
+fn batches_of(surveys: &[Survey], len: impl Fn(&Survey) -> u64) -> Vec<std::ops::Range<usize>> {
+    let mut batches = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (place, survey) in surveys.iter().enumerate() {
+        let more = len(survey);
+        if place > start && (bytes + more > BATCH_LEN || place - start >= BATCH_FILES) {
+            batches.push(start..place);
+            (start, bytes) = (place, 0);
+        }
+        bytes += more;
+    }
+    if start < surveys.len() {
+        batches.push(start..surveys.len());
+    }
+    batches
+}
+
+/// Reads files, and hands their rows on: those of small ones together, those of a large one row group
+/// by row group. Ends early when nobody wants more.
+fn read_batch(
+    surveys: &[Survey],
+    batch: std::ops::Range<usize>,
+    pools: &Pools,
+    send: &mut impl FnMut(Vec<Rows>) -> bool,
+) -> Result<(), Interrupted> {
+    if let [survey] = &surveys[batch.clone()]
+        && survey.place.item.size > MAX_WHOLE
+    {
+        let file = batch.start;
+        let metadata = Arc::new(survey.place.footer().map_err(|trouble| Interrupted::Trouble(file, trouble))?);
+        for group in 0..metadata.num_row_groups() {
+            let bytes = Source::Place(survey.place.clone());
+            if !send(vec![Rows { file, metadata: Arc::clone(&metadata), group, bytes, kept: None }]) {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    let read = |file: usize| {
+        let place = &surveys[file].place;
+        let bytes = place.read(0..place.item.size).map(Section::whole);
+        let of_file = bytes.and_then(|section| Ok((Arc::new(section.footer()?), section)));
+        of_file.map_err(|trouble| Interrupted::Trouble(file, trouble))
+    };
+    let files = pools.readers.install(|| batch.clone().into_par_iter().map(read).collect::<Result<Vec<_>, _>>())?;
+    let rows = batch.zip(files).flat_map(|(file, (metadata, section))| {
+        (0..metadata.num_row_groups()).map(move |group| {
+            let bytes = Source::Memory(section.clone());
+            Rows { file, metadata: Arc::clone(&metadata), group, bytes, kept: None }
+        })
+    });
+    send(rows.collect());
+    Ok(())
+}
+
+/// Marks the rows whose id was there before; returns how many.
+fn leave_out_repeated(rows: &mut Rows, seen: &mut Seen) -> Result<u64, Interrupted> {
+    if seen.has_none() {
+        return Ok(0);
+    }
+    let mut kept = Vec::new();
+    let ids = rows.ids(|id| kept.push(id.is_none_or(|id| seen.is_first(id))));
+    ids.map_err(|trouble| Interrupted::Trouble(rows.file, trouble))?;
+    let left_out = kept.iter().filter(|&&kept| !kept).count() as u64;
+    if left_out > 0 {
+        rows.kept = Some(kept);
+    }
+    Ok(left_out)
+}
+
+/// The share of a file's bytes that is these rows'.
+fn bytes_of(survey: &Survey, rows: &Rows) -> u64 {
+    survey.place.item.size / rows.metadata.num_row_groups().max(1) as u64
+}
