@@ -88,6 +88,8 @@ pub enum Container {
         align: NonZeroUsize,
         /// Whether lines may change their order within a block, to fill records better.
         reorder: bool,
+        /// Whether each record is a single line, as in CloudFront's real-time logs.
+        single: bool,
         /// How records are compressed.
         codec: Codec,
     },
