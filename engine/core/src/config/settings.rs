@@ -529,6 +529,7 @@ impl Settings {
         Ok(Connection {
             region: given(Key::Region, self.region.as_ref())?,
             profile: given(Key::Profile, self.profile.as_ref())?,
+            credentials: None,
             endpoint_url: given(Key::EndpointUrl, self.endpoint_url.as_ref())?,
             role_arn: given(Key::RoleArn, self.role_arn.as_ref())?,
             request_timeout: timeout.unwrap_or(Connection::default().request_timeout),
