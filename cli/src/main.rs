@@ -4,6 +4,7 @@ mod aws;
 mod check;
 mod completions;
 mod decode;
+mod demo;
 mod generate;
 mod ingest;
 mod inputs;
@@ -53,6 +54,7 @@ struct Cli {
 enum Command {
     Ingest(Box<ingest::Ingest>),
     Run(run::RunPipelines),
+    Demo(demo::Demo),
     Lambda(lambda::Lambda),
     Kcl(Box<kcl::Kcl>),
     Ship(Box<ship::Ship>),
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Ingest(ingest) => ingest.run(),
         Command::Run(run) => run.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Lambda(lambda) => lambda.run(),
         Command::Kcl(kcl) => kcl.run(),
         Command::Ship(ship) => ship.run(),
