@@ -3,6 +3,7 @@ use crate::support::*;
 const COMMANDS: [&str; 14] = [
     "ingest",
     "run",
+    "demo",
     "lambda",
     "kcl",
     "ship",
@@ -57,7 +58,7 @@ fn the_manual_has_a_page_for_each_command() {
     assert!(String::from_utf8_lossy(&page.stdout).contains("record\\-size"));
     run(&mut workspace.command(&["man", "nothing"]), b"")
         .exits(2)
-        .says(&["no command of that name", "ingest, run, lambda, kcl, ship, check, decode"]);
+        .says(&["no command of that name", "ingest, run, demo, lambda, kcl, ship, check, decode"]);
 }
 
 #[test]

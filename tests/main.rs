@@ -24,6 +24,8 @@ mod crates;
 mod damage;
 /// The shapes in which `decode` takes records.
 mod decode;
+/// `demo`: all of it in one process.
+mod demo;
 /// What is in `deploy/`.
 mod deploy;
 /// Completions and the manual.

@@ -5,6 +5,7 @@ mod check;
 mod compact;
 mod completions;
 mod decode;
+mod demo;
 mod generate;
 mod ingest;
 mod inputs;
@@ -54,6 +55,7 @@ struct Cli {
 enum Command {
     Ingest(Box<ingest::Ingest>),
     Run(run::RunPipelines),
+    Demo(demo::Demo),
     Lambda(lambda::Lambda),
     Kcl(Box<kcl::Kcl>),
     Ship(Box<ship::Ship>),
@@ -103,6 +105,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Ingest(ingest) => ingest.run(),
         Command::Run(run) => run.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Lambda(lambda) => lambda.run(),
         Command::Kcl(kcl) => kcl.run(),
         Command::Ship(ship) => ship.run(),

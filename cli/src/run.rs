@@ -1,6 +1,6 @@
 //! `pixel-engine run`.
 
-mod page;
+pub(crate) mod page;
 
 use std::fs;
 use std::path::{Path, PathBuf};

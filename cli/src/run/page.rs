@@ -6,7 +6,7 @@ use pixel_engine::serve::admin::{DrawnReport, Page, Pages};
 use crate::report::page::body;
 
 /// All of them.
-pub(super) fn pages() -> Pages {
+pub(crate) fn pages() -> Pages {
     Pages {
         pipelines: Page {
             html: document(&Shell {

@@ -9,7 +9,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
-use aws_sdk_sts::config::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
@@ -17,7 +17,7 @@ use aws_smithy_types::body::SdkBody;
 
 use super::Error;
 use super::failure::{causes, no_credentials};
-use pixel_engine_core::config::{Connection, Stream};
+use pixel_engine_core::config::{self, Connection, Stream};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,6 +53,10 @@ pub(super) async fn configuration(connection: &Connection, target: impl Into<Tar
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(profile) = &connection.profile {
         loader = loader.profile_name(profile);
+    }
+    if let Some(config::Credentials { access_key_id, secret_access_key }) = &connection.credentials {
+        let keys = Credentials::new(access_key_id, secret_access_key.as_str(), None, None, "given");
+        loader = loader.credentials_provider(keys);
     }
     if let Some(region) = connection.region.as_deref().or(region) {
         loader = loader.region(Region::new(region.to_owned()));

@@ -2,6 +2,7 @@
 //! the file does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -154,6 +155,11 @@ impl Sidecar {
                 .map_err(|error| StartError::Tls { address: address(), error })?;
         }
         Ok(Some(listening))
+    }
+
+    /// Where the service of that address is on the network. Its port is another one if that is 0.
+    pub fn local_address(&self, address: &Address) -> Option<SocketAddr> {
+        self.sockets.get(address)?.local_address()
     }
 
     /// Whether every pipeline has ended by itself, as one of standard input does.

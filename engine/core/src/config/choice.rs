@@ -77,6 +77,8 @@ pub enum HashFunction {
 pub enum ContainerKind {
     /// Concatenated lines, for Firehose.
     Lines,
+    /// One line, as CloudFront's real-time logs have it.
+    Line,
     /// KPL aggregates, for Kinesis.
     Kpl,
 }
@@ -152,8 +154,11 @@ impl Choice for EncodingKind {
 }
 
 impl Choice for ContainerKind {
-    const CHOICES: &'static [(ContainerKind, &'static str, &'static str)] =
-        &[(ContainerKind::Lines, "lines", "Lines one after the other"), (ContainerKind::Kpl, "kpl", "KPL aggregates")];
+    const CHOICES: &'static [(ContainerKind, &'static str, &'static str)] = &[
+        (ContainerKind::Lines, "lines", "Lines one after the other"),
+        (ContainerKind::Line, "line", "A single line, as CloudFront writes it"),
+        (ContainerKind::Kpl, "kpl", "KPL aggregates"),
+    ];
 }
 
 impl Choice for OnBadLine {

@@ -36,6 +36,7 @@ impl Config {
             }),
             Key::To => quoted(&self.target.to_string()),
             Key::Container => match self.container {
+                Container::Lines { single: true, .. } => quoted(ContainerKind::Line.name()),
                 Container::Lines { .. } => quoted(ContainerKind::Lines.name()),
                 Container::Kpl { .. } => quoted(ContainerKind::Kpl.name()),
                 Container::Parquet { .. } => None,
@@ -45,12 +46,12 @@ impl Config {
                 Container::Parquet { .. } => None,
             },
             Key::Align => match self.container {
-                Container::Lines { align, .. } => number(align.get()),
-                Container::Kpl { .. } | Container::Parquet { .. } => None,
+                Container::Lines { align, single: false, .. } => number(align.get()),
+                Container::Lines { .. } | Container::Kpl { .. } | Container::Parquet { .. } => None,
             },
             Key::Reorder => match self.container {
-                Container::Lines { reorder, .. } => Some(reorder.to_string()),
-                Container::Kpl { .. } | Container::Parquet { .. } => None,
+                Container::Lines { reorder, single: false, .. } => Some(reorder.to_string()),
+                Container::Lines { .. } | Container::Kpl { .. } | Container::Parquet { .. } => None,
             },
             Key::Compress => match self.container {
                 Container::Lines { codec, .. } | Container::Parquet { codec, .. } => quoted(&codec.to_string()),

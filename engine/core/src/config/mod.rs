@@ -88,6 +88,8 @@ pub enum Container {
         align: NonZeroUsize,
         /// Whether lines may change their order within a block, to fill records better.
         reorder: bool,
+        /// Whether each record is a single line, as in CloudFront's real-time logs.
+        single: bool,
         /// How records are compressed.
         codec: Codec,
     },
@@ -244,6 +246,15 @@ impl Default for ObjectsConfig {
     }
 }
 
+/// Keys of an access to AWS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// What names the access.
+    pub access_key_id: String,
+    /// What proves it.
+    pub secret_access_key: Secret,
+}
+
 /// How to reach AWS. What is not given comes from the standard chain: environment, profile, web
 /// identity, container, instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,6 +263,9 @@ pub struct Connection {
     pub region: Option<String>,
     /// A profile of the AWS configuration files.
     pub profile: Option<String>,
+    /// Keys in place of those that the chain finds. No setting has them, so that they stand in no
+    /// file: a program that has some says them by [`Config::with_credentials`].
+    pub credentials: Option<Credentials>,
     /// An endpoint in place of the service's own, such as `http://127.0.0.1:4567`.
     pub endpoint_url: Option<String>,
     /// A role to assume through STS.
@@ -265,6 +279,7 @@ impl Default for Connection {
         Connection {
             region: None,
             profile: None,
+            credentials: None,
             endpoint_url: None,
             role_arn: None,
             request_timeout: Duration::from_secs(30),
@@ -448,6 +463,12 @@ impl Config {
     /// them go with the rest.
     pub fn with_schemas(self, schemas: Schemas) -> Config {
         Config { schemas, ..self }
+    }
+
+    /// The same with these keys for AWS, or for what stands in for it.
+    pub fn with_credentials(self, credentials: Credentials) -> Config {
+        let connection = Connection { credentials: Some(credentials), ..self.connection };
+        Config { connection, ..self }
     }
 }
 

@@ -20,6 +20,11 @@ impl Secret {
         Secret(text.into())
     }
 
+    /// The text, for whoever has to know it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The text, to compare it with what somebody presents.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()

@@ -276,11 +276,29 @@ impl Settings {
                 },
             )),
             (ContainerKind::Kpl, _) => self.kpl(),
-            (ContainerKind::Lines, _) => self.lines(),
+            (ContainerKind::Lines, _) => self.lines(false),
+            (ContainerKind::Line, _) => self.single_lines(),
         }
     }
 
-    fn lines(&self) -> Result<Container, ConfigError> {
+    /// A record is as long as its line: there is nothing to fill.
+    fn single_lines(&self) -> Result<Container, ConfigError> {
+        const ONE: &str = "a record is one line, as it is";
+        let is_compressed = self.compress.as_ref().is_some_and(|codec| codec != "none");
+        for (is_given, key) in [
+            (is_compressed, Key::Compress),
+            (self.align.is_some(), Key::Align),
+            (self.reorder == Some(true), Key::Reorder),
+        ] {
+            if is_given {
+                let value = Some(ContainerKind::Line.name());
+                return Err(ConfigError::new(key, None, Problem::Excluded { by: Key::Container, value, why: ONE }));
+            }
+        }
+        self.lines(true)
+    }
+
+    fn lines(&self, single: bool) -> Result<Container, ConfigError> {
         const { assert!(MIN_LINES_RECORD_SIZE <= lines::MAX_RECORD_SIZE) };
         if self.partition_by.is_some() {
             let needs_kpl = Problem::Alone {
@@ -296,7 +314,7 @@ impl Settings {
         let record_size = record_size.unwrap_or(max);
         let align = size(Key::Align, self.align, 1, record_size.max(lines::DEFAULT_ALIGN), "this record size")?;
         let align = NonZeroUsize::new(align.unwrap_or(lines::DEFAULT_ALIGN)).expect("0 was refused");
-        Ok(Container::Lines { record_size, align, reorder: self.reorder.unwrap_or_default(), codec })
+        Ok(Container::Lines { record_size, align, reorder: self.reorder.unwrap_or_default(), single, codec })
     }
 
     fn parquet(&self, target: &Target, table: Table) -> Result<Container, ConfigError> {
@@ -525,6 +543,7 @@ impl Settings {
         Ok(Connection {
             region: given(Key::Region, self.region.as_ref())?,
             profile: given(Key::Profile, self.profile.as_ref())?,
+            credentials: None,
             endpoint_url: given(Key::EndpointUrl, self.endpoint_url.as_ref())?,
             role_arn: given(Key::RoleArn, self.role_arn.as_ref())?,
             request_timeout: timeout.unwrap_or(Connection::default().request_timeout),

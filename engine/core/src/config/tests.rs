@@ -51,6 +51,7 @@ fn defaults() {
             record_size: 1_024_000,
             align: NonZeroUsize::new(5_120).unwrap(),
             reorder: false,
+            single: false,
             codec: Codec::None,
         }
     );
@@ -189,6 +190,15 @@ fn containers_exclude_what_they_cannot_do() {
          Kinesis stream",
         Settings { to: text("firehose://hits"), ..kpl() },
     );
+    let line = || Settings { container: Some(ContainerKind::Line), to: text("kinesis://hits"), ..settings() };
+    let one = "does not go with container = line: a record is one line, as it is";
+    refused(Key::Align, &format!("align {one}"), Settings { align: Some(1), ..line() });
+    refused(Key::Reorder, &format!("reorder {one}"), Settings { reorder: Some(true), ..line() });
+    refused(Key::Compress, &format!("compress {one}"), Settings { compress: text("zstd"), ..line() });
+    let config = Settings { reorder: Some(false), ..line() }.validate().unwrap();
+    assert_eq!(config.in_force(Key::Container).as_deref(), Some("\"line\""));
+    assert_eq!((config.in_force(Key::Align), config.in_force(Key::Reorder)), (None, None));
+    assert!(!config.delivery().aggregates);
 }
 
 #[test]

@@ -69,6 +69,14 @@ impl LinesPacker {
         }
     }
 
+    /// Makes a record of each of the block's lines.
+    pub fn add_each(&mut self, block: &Arc<EncodedBlock>, token: &AckToken, emit: &mut impl FnMut(Packed)) {
+        for line in 0..block.line_count() {
+            self.open.push(block, line..line + 1, token);
+            self.flush(emit);
+        }
+    }
+
     /// Closes the open record, if there is one.
     pub fn flush(&mut self, emit: &mut impl FnMut(Packed)) {
         self.len = 0;
@@ -235,6 +243,25 @@ mod tests {
         packer.flush(&mut |packed| counts.push(packed.lines.byte_len()));
         assert_eq!(counts, [50, 500, 50]);
         token.delivered();
+    }
+
+    #[test]
+    fn a_record_may_be_a_single_line() {
+        let all = Acknowledgements::default();
+        let mut packer = LinesPacker::new(MAX_RECORD_SIZE, 1);
+        let mut records: Vec<Packed> = Vec::new();
+        let lines: Vec<Vec<u8>> = [3, 1, 900, 2].map(|len| vec![b'x'; len]).to_vec();
+        for number in 0..2 {
+            let token = all.token(0, number..number + 1);
+            packer.add_each(&encoded(&lines), &token, &mut |packed| records.push(packed));
+            token.delivered();
+        }
+        packer.flush(&mut |_| panic!("nothing is open"));
+        let lengths: Vec<usize> = records.iter().map(|packed| packed.lines.byte_len()).collect();
+        assert_eq!(lengths, [3, 1, 900, 2, 3, 1, 900, 2]);
+        assert_eq!(all.position(0).offset, 0, "no block counts before its records");
+        records.into_iter().flat_map(|packed| packed.tokens).for_each(AckToken::delivered);
+        assert_eq!(all.position(0).offset, 2);
     }
 
     /// Bytes billed for each byte of a line of 870 B every `interval`, of which none waits for more

@@ -35,6 +35,8 @@ pub(super) struct Packer<'a> {
     cutter: Cutter,
     container: Arc<Container>,
     reorder: bool,
+    /// Whether each line is a record.
+    single_lines: bool,
     record_size: usize,
     /// What the sink would rather have for now.
     record_limit: RecordLimit,
@@ -106,6 +108,7 @@ impl<'a> Packer<'a> {
             cutter,
             container: Arc::new(container),
             reorder: config.container().reorder_for().is_some(),
+            single_lines: matches!(config.container(), config::Container::Lines { single: true, .. }),
             record_size: config.container().record_size(),
             record_limit: sink.record_limit(),
             on_bad_line: config.on_bad_line(),
@@ -266,7 +269,10 @@ impl<'a> Packer<'a> {
                     }
                     Container::Lines | Container::Kpl => record_size,
                 });
-                packer.add(block, token, &mut emit);
+                match self.single_lines {
+                    true => packer.add_each(block, token, &mut emit),
+                    false => packer.add(block, token, &mut emit),
+                }
             }
         }
         false

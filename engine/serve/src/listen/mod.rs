@@ -18,7 +18,7 @@ mod pixel;
 mod tls;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,14 @@ impl Socket {
             Socket::Unix(listener) => listener.set_nonblocking(true)?,
         }
         Ok(socket)
+    }
+
+    /// Where it is on the network, with the port that the system chose where none was given.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
     }
 
     /// The same socket once more, so that it stays open while nobody serves it.
