@@ -105,3 +105,56 @@ fn the_sdk_assumes_roles_and_understands_why_it_may_not() {
     assert_eq!((error(&answers[0]).0, error(&answers[0]).1), (403, "AccessDenied"));
     assert_eq!(aws.counters().violations, Vec::<String>::new());
 }
+
+#[test]
+fn the_sdk_receives_and_deletes_messages_by_the_rules() {
+    let aws = FakeAws::start();
+    let (queue, dead) = (aws.queue("notifications"), aws.queue("dead"));
+    queue.redrive(&dead, 2).send("one").send("two");
+    let url = queue.url();
+    let receive = json!({ "QueueUrl": url, "MaxNumberOfMessages": 10, "MessageSystemAttributeNames": ["All"] });
+    let with = |operation: &str, receipt: &str, seconds: Option<u32>| {
+        let mut parameters = json!({ "QueueUrl": url, "ReceiptHandle": receipt });
+        if let Some(seconds) = seconds {
+            parameters["VisibilityTimeout"] = seconds.into();
+        }
+        call("sqs", operation, parameters)
+    };
+    let answers = aws_calls(
+        &aws.environment(),
+        &[
+            call("sqs", "receive_message", receive.clone()),
+            call("sqs", "receive_message", receive.clone()),
+            with("change_message_visibility", "receipt-1-1", Some(0)),
+            with("change_message_visibility", "receipt-1-1", Some(10)),
+            call("sqs", "receive_message", receive.clone()),
+            with("delete_message", "receipt-1-1", None),
+            with("delete_message", "receipt-2-1", None),
+            with("change_message_visibility", "receipt-1-2", Some(43_201)),
+            with("delete_message", "hello", None),
+            call("sqs", "get_queue_attributes", json!({ "QueueUrl": url, "AttributeNames": ["All"] })),
+            call("sqs", "get_queue_attributes", json!({ "QueueUrl": format!("{url}s"), "AttributeNames": ["All"] })),
+        ],
+    );
+    let bodies = |answer: &Value| {
+        let messages = answer["reply"]["Messages"].as_array().cloned().unwrap_or_default();
+        messages.iter().map(|it| it["Body"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(bodies(&answers[0]), ["one", "two"]);
+    assert_eq!(bodies(&answers[1]), [""; 0], "both are in flight");
+    assert_eq!(error(&answers[3]).1, "AWS.SimpleQueueService.MessageNotInflight");
+    assert_eq!(bodies(&answers[4]), ["one"]);
+    assert_eq!((queue.stale_deletes(), queue.deleted()), (1, 1));
+    assert_eq!(error(&answers[7]).1, "InvalidParameterValue");
+    assert_eq!(error(&answers[8]).1, "ReceiptHandleIsInvalid");
+    let attributes = &answers[9]["reply"]["Attributes"];
+    assert_eq!(
+        (&attributes["VisibilityTimeout"], &attributes["ApproximateNumberOfMessages"]),
+        (&json!("30"), &json!("0"))
+    );
+    assert_eq!(error(&answers[10]).1, "AWS.SimpleQueueService.NonExistentQueue");
+    // Received twice, it goes to the queue of dead letters.
+    queue.make_visible();
+    assert_eq!(bodies(&aws_calls(&aws.environment(), &[call("sqs", "receive_message", receive)])[0]), [""; 0]);
+    assert_eq!((queue.messages().len(), dead.messages().len()), (0, 1));
+}

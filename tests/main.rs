@@ -124,6 +124,8 @@ mod simd;
 mod spool;
 /// The queries in `docs/sql`, against reports.
 mod sql;
+/// Objects that a queue tells of.
+mod sqs;
 /// Ctrl-C.
 mod stop;
 /// A folder for each test, the binary, and what it delivered.

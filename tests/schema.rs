@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::peers::{Row, moto, read_ddl, read_template, run_sql, validate_calls};
+use crate::peers::{Emulator, Row, moto, read_ddl, read_template, run_sql, validate_calls};
 use crate::support::*;
 
 const LINES: u64 = 3_000;
@@ -211,7 +211,122 @@ fn what_makes_no_table_is_refused() {
         (&["--duckdb", "--location", "lake", "--column", "query.e"], "--column needs --encode parquet"),
         (&["--duckdb", "--glue", "--location", "lake"], "cannot be used with"),
         (&["--location", "lake"], "--glue"),
+        (&["--apply", "--location", "s3://bucket/", "--since", "2026-01-01"], "--database"),
+        (&["--apply", "--database", "pixel", "--location", "s3://bucket/"], "--since"),
+        (&["--glue", "--replace", "--location", "s3://bucket/", "--since", "2026-01-01"], "--apply"),
     ] {
         run(&mut workspace.command(&[&["schema"], arguments].concat()), b"").exits(2).says(&[says]);
+    }
+}
+
+/// A catalogue of moto's, and the program that applies tables to it.
+struct Catalogue {
+    moto: Emulator,
+    workspace: Workspace,
+}
+
+impl Catalogue {
+    fn apply(&self, arguments: &[&str]) -> Run {
+        let fixed = ["schema", "--apply", "--database", "pixel", "--table", "hits", "--since", "2026-01-01"];
+        let mut command = self.workspace.command(&[&fixed[..], arguments].concat());
+        run(command.envs(self.moto.environment()).env_remove("AWS_PROFILE"), b"")
+    }
+
+    #[track_caller]
+    fn says(&self, arguments: &[&str], expected: &str) {
+        let said = self.apply(arguments).ok().stdout;
+        assert_eq!(String::from_utf8_lossy(&said), expected, "{arguments:?}");
+    }
+
+    fn call(&self, operation: &str, parameters: Value) -> Value {
+        self.moto.call("glue", &[(operation, parameters)]).remove(0)
+    }
+
+    /// As boto3 reads it.
+    fn table(&self) -> Value {
+        self.call("get_table", json!({ "DatabaseName": "pixel", "Name": "hits" }))["Table"].take()
+    }
+}
+
+const LAKE: [&str; 4] = ["--location", "s3://bucket/prefix", "--encode", "parquet"];
+
+#[test]
+fn a_table_is_made_in_glue_and_changed_only_where_it_must_be() {
+    let test = Catalogue { moto: moto(), workspace: Workspace::new() };
+    let with = |more: &[&'static str]| [&LAKE[..], more].concat();
+    test.apply(&LAKE).exits(1).says(&["pixel: no such database", "--create-database"]);
+    test.says(&with(&["--create-database"]), "pixel: created\npixel.hits: created\n");
+    // What `--glue` prints is what boto3 reads.
+    let mut printed = table_of(&["--encode", "parquet", "--table", "hits"]);
+    let table = test.table();
+    for (name, value) in printed.as_object_mut().expect("an object").iter_mut() {
+        match name.as_str() {
+            "StorageDescriptor" => {
+                for (name, value) in value.as_object_mut().expect("an object").iter_mut() {
+                    assert_eq!(table["StorageDescriptor"][name], *value, "{name}");
+                }
+            }
+            name => assert_eq!(table[name], *value, "{name}"),
+        }
+    }
+    test.says(&LAKE, "pixel.hits: nothing to do\n");
+    test.says(&with(&["--create-database"]), "pixel.hits: nothing to do\n");
+
+    // What others put on it.
+    let mut input = table.clone();
+    let members = ["Name", "TableType", "Parameters", "PartitionKeys", "StorageDescriptor"];
+    input.as_object_mut().expect("an object").retain(|name, _| members.contains(&name.as_str()));
+    input["Description"] = "beacons".into();
+    input["Parameters"]["team"] = "ads".into();
+    input["StorageDescriptor"]["Columns"][0]["Comment"] = "when".into();
+    test.call("update_table", json!({ "DatabaseName": "pixel", "TableInput": input }));
+    test.says(&LAKE, "pixel.hits: nothing to do\n");
+    let wider = with(&["--column", "query.uid"]);
+    test.says(&wider, "pixel.hits: updated\n  + column query_uid string\n");
+    let table = test.table();
+    assert_eq!((&table["Description"], &table["Parameters"]["team"]), (&json!("beacons"), &json!("ads")));
+    assert_eq!(table["StorageDescriptor"]["Columns"][0]["Comment"], "when");
+
+    // What breaks queries.
+    let before = test.table();
+    let gone = test.apply(&LAKE).exits(1);
+    gone.says(&["pixel.hits: left as it was: - column query_uid string would break queries", "--replace"]);
+    let elsewhere = ["--location", "s3://other/", "--encode", "parquet", "--column", "query.uid"];
+    test.apply(&elsewhere).exits(1).says(&["~ location s3://bucket/prefix/ -> s3://other/ would break queries"]);
+    assert_eq!(test.table(), before);
+    test.says(&with(&["--replace"]), "pixel.hits: updated\n  - column query_uid string\n");
+    test.says(&LAKE, "pixel.hits: nothing to do\n");
+
+    // A column of another type.
+    let mut input = input;
+    let columns = input["StorageDescriptor"]["Columns"].as_array_mut().expect("columns");
+    let bytes = columns.iter_mut().find(|column| column["Name"] == "sc_bytes").expect("it is there");
+    bytes["Type"] = "string".into();
+    test.call("update_table", json!({ "DatabaseName": "pixel", "TableInput": input }));
+    test.apply(&LAKE).exits(1).says(&["~ column sc_bytes string -> bigint would break queries"]);
+    test.says(&with(&["--replace"]), "pixel.hits: updated\n  ~ column sc_bytes string -> bigint\n");
+
+    // Something else of that name.
+    let mut iceberg = input;
+    iceberg["Parameters"]["table_type"] = "ICEBERG".into();
+    test.call("update_table", json!({ "DatabaseName": "pixel", "TableInput": iceberg }));
+    test.apply(&with(&["--replace"])).exits(1).says(&["pixel.hits: there is a table of Iceberg of that name"]);
+    let partitions = test.call("get_partitions", json!({ "DatabaseName": "pixel", "TableName": "hits" }));
+    assert_eq!(partitions["Partitions"], json!([]));
+}
+
+#[test]
+fn every_form_is_applied_once() {
+    let test = Catalogue { moto: moto(), workspace: Workspace::new() };
+    test.call("create_database", json!({ "DatabaseInput": { "Name": "pixel" } }));
+    for (at, form) in FORMS.iter().enumerate() {
+        let name = format!("form_{at}");
+        let fixed = ["schema", "--apply", "--database", "pixel", "--table", &name];
+        let apply = || {
+            let mut command = test.workspace.command(&[&fixed[..], &S3, form].concat());
+            run(command.envs(test.moto.environment()).env_remove("AWS_PROFILE"), b"").ok().stdout
+        };
+        assert_eq!(String::from_utf8_lossy(&apply()), format!("pixel.{name}: created\n"));
+        assert_eq!(String::from_utf8_lossy(&apply()), format!("pixel.{name}: nothing to do\n"));
     }
 }

@@ -59,7 +59,7 @@ pub(crate) struct Compact {
     #[arg(long)]
     dry_run: bool,
 
-    /// How new files are compressed: none, gzip[:1-9] or zstd[:1-22] [default: zstd:3]
+    /// How new files are compressed: none, gzip[:1-9] or zstd[:1-22] [default: zstd:1]
     #[arg(long, value_name = "CODEC[:LEVEL]")]
     compress: Option<String>,
 

@@ -10,10 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use pixel_engine::aws::check_queue;
 use pixel_engine::config::Key;
 use pixel_engine::serve::admin::{self, AdminConfig, Listener};
 use pixel_engine::serve::config::{
-    AdminFileConfig, FileConfig, From, Given, PipelineConfig, Service, SourceConfig, SourceKey,
+    AdminFileConfig, FileConfig, From, Given, PipelineConfig, QueueConfig, Service, SourceConfig, SourceKey,
 };
 use pixel_engine::serve::pipeline::Ended;
 use pixel_engine::serve::service_manager;
@@ -22,6 +23,7 @@ use pixel_engine::serve::watch::Watches;
 use pixel_engine::source::Start;
 use signal_hook::consts::SIGHUP;
 
+use crate::aws::of_aws;
 use crate::only_bad_lines::only_bad_lines;
 use crate::summary::Table;
 use crate::{Outcome, stop_on_signals};
@@ -39,7 +41,7 @@ pub(crate) struct RunPipelines {
     #[arg(long, value_name = "FILE", env = "PIXEL_ENGINE_CONFIG", default_value = "pixel-engine.toml")]
     config: PathBuf,
 
-    /// Check the configuration, print it, and do nothing else
+    /// Check the configuration, print it, ask its queues what they are set to, and do nothing else
     #[arg(long)]
     check: bool,
 }
@@ -58,7 +60,9 @@ impl RunPipelines {
         if self.check {
             file.admin.iter().for_each(print_admin);
             file.pipelines.iter().for_each(print);
-            return Outcome::Done;
+            let queues = file.pipelines.iter().flat_map(|pipeline| pipeline.queues().map(move |it| (pipeline, it)));
+            let reached: Vec<bool> = queues.map(|(pipeline, queue)| can_be_received(pipeline, queue)).collect();
+            return if reached.contains(&false) { Outcome::Failed } else { Outcome::Done };
         }
         let signals = stop_on_signals().and_then(|stop| {
             let reload = Arc::new(AtomicBool::new(false));
@@ -239,6 +243,7 @@ fn sources(pipeline: &PipelineConfig) -> String {
             Service::Lines => format!("lines on {}", listen.address),
         },
         SourceConfig::Journal { folder } => format!("the journal {}", folder.display()),
+        SourceConfig::Queue(queue) => format!("objects that {} tells of", queue.url),
         _ => "another source".to_owned(),
     };
     pipeline.sources.iter().map(source).collect::<Vec<_>>().join(", ")
@@ -258,6 +263,24 @@ fn print(pipeline: &PipelineConfig) {
             print_setting("    ", name, part.given.get(name), default);
         }
     }
+}
+
+/// Asks the queue of a pipeline what it is set to; whether it answers.
+fn can_be_received(pipeline: &PipelineConfig, queue: &QueueConfig) -> bool {
+    let findings = match check_queue(&queue.url, &queue.connection(pipeline.config.connection())) {
+        Ok(findings) => findings,
+        Err(error) => {
+            eprintln!("pixel-engine: {}", of_aws(&error));
+            return false;
+        }
+    };
+    println!("queue {}", queue.url);
+    findings.lines.iter().for_each(|(topic, found)| println!("  {topic:<12} {found}"));
+    findings.warnings.iter().for_each(|warning| eprintln!("warning: {}: {warning}", queue.url));
+    if let Some(problem) = &findings.problem {
+        eprintln!("pixel-engine: {}", of_aws(problem));
+    }
+    findings.problem.is_none()
 }
 
 /// Where to listen; the token is masked already.

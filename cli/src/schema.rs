@@ -2,24 +2,26 @@
 
 use clap::{ArgGroup, Args};
 use jiff::civil::Date;
+use pixel_engine::aws::glue::{self as aws, GlueError, Permissions};
 use pixel_engine::config::{Config, Container, EncodingKind, Settings};
-use pixel_engine::lake::schema::{Definition, Layout, Place, PlaceError, athena, check_name, duckdb, glue};
+use pixel_engine::lake::schema::{Definition, Layout, Place, PlaceError, TableInput, athena, check_name, duckdb, glue};
 use pixel_engine::log::encode::Encoding;
 use pixel_engine::source::Format;
 
+use crate::aws::{Reach, of_aws};
 use crate::settings::{Columns, choice, config};
 use crate::{Outcome, output, usage_error};
 
-/// Print what SQL must be told of delivered files: columns, types, folders
+/// Tell SQL of delivered files: columns, types, folders; as text, or right in Glue
 ///
 /// The flags that decide the columns are those of `ingest`: give them as you gave them there.
 /// Folders of days and hours follow from the query (partition projection), so that no crawler runs
 /// and no partition is registered.
 #[derive(Args)]
-#[command(group = ArgGroup::new("dialect").required(true).args(["glue", "athena", "duckdb"]), after_help = "Examples:
+#[command(group = ArgGroup::new("dialect").required(true).args(["glue", "athena", "duckdb", "apply"]), after_help = "Examples:
   pixel-engine schema --athena --encode parquet --location s3://bucket/lake/ --since 2026-01-01
   pixel-engine schema --glue --encode jsonl --location s3://bucket/json/ --since 2026-01-01 > table.json
-  aws glue create-table --database-name pixel --table-input file://table.json
+  pixel-engine schema --apply --database pixel --encode parquet --location s3://bucket/lake/ --since 2026-01-01
   pixel-engine schema --duckdb --encode parquet --location pixel-engine-out > lines.sql")]
 pub(crate) struct Schema {
     /// The TableInput of Glue's CreateTable and of CloudFormation's AWS::Glue::Table, as JSON
@@ -34,15 +36,28 @@ pub(crate) struct Schema {
     #[arg(long)]
     duckdb: bool,
 
+    /// Create the table in Glue, or bring the one that is there to what it should be
+    #[arg(long, requires = "database")]
+    apply: bool,
+
+    /// With --apply, create the database if there is none of that name
+    #[arg(long, requires = "apply")]
+    create_database: bool,
+
+    /// With --apply, also change what breaks queries: columns that go, or are of another type, and
+    /// where the files are
+    #[arg(long, requires = "apply")]
+    replace: bool,
+
     /// Where the files are: s3://BUCKET/PREFIX/, or a folder for DuckDB
     #[arg(long, value_name = "LOCATION")]
     location: String,
 
-    /// The first day that Athena sees; it goes on to the present. Needed with --glue and --athena
+    /// The first day that Athena sees; it goes on to the present. Needed but for --duckdb
     #[arg(long, value_name = "DATE", required_unless_present = "duckdb")]
     since: Option<Date>,
 
-    /// The database of --athena's table [default: the one that is used]
+    /// The database of the table: needed with --apply [default of --athena: the one that is used]
     #[arg(long, value_name = "NAME")]
     database: Option<String>,
 
@@ -66,6 +81,16 @@ pub(crate) struct Schema {
     /// With `--encode parquet`, the values that folders inside of the hours are named after
     #[arg(long, value_name = "FIELD|query.NAME")]
     partition_by: Option<String>,
+
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// What is told of the files, and to whom.
+enum Told<'a> {
+    Text(String),
+    /// A table of that database.
+    Glue(&'a str, TableInput),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -76,18 +101,22 @@ enum Folders {
 
 impl Schema {
     pub(crate) fn run(self) -> Outcome {
-        let text = self.text().unwrap_or_else(|message| usage_error("schema", &message));
+        let text = match self.told() {
+            Ok(Told::Text(text)) => text,
+            Ok(Told::Glue(database, table)) => return self.apply(database, &table),
+            Err(message) => usage_error("schema", &message),
+        };
         output::print(text.as_bytes())
     }
 
-    fn text(&self) -> Result<String, String> {
+    fn told(&self) -> Result<Told<'_>, String> {
         let definition = self.definition()?;
         // DuckDB sees every day.
         let since = self.since.unwrap_or(Date::MIN);
         let refused = |error: PlaceError| error.to_string();
         let place = Place::new(&self.table, &self.location, since).map_err(refused)?;
         if self.duckdb {
-            return Ok(duckdb(&definition, &place));
+            return Ok(Told::Text(duckdb(&definition, &place)));
         }
         if let Some(database) = &self.database {
             check_name(database).map_err(refused)?;
@@ -97,11 +126,49 @@ impl Schema {
             let names = definition.folders().join(", ");
             eprintln!("note: every query in Athena must say which {names} it wants: WHERE NAME = 'VALUE'");
         }
-        if self.athena {
-            return Ok(athena(&table, self.database.as_deref()));
+        match &self.database {
+            Some(database) if self.apply => Ok(Told::Glue(database, table)),
+            database if self.athena => Ok(Told::Text(athena(&table, database.as_deref()))),
+            _ => {
+                let json = serde_json::to_string_pretty(&table).expect("names and texts are JSON");
+                Ok(Told::Text(json + "\n"))
+            }
         }
-        let json = serde_json::to_string_pretty(&table).expect("names and texts are JSON");
-        Ok(json + "\n")
+    }
+
+    /// Has Glue hold the table, and says what was changed.
+    fn apply(&self, database: &str, table: &TableInput) -> Outcome {
+        let json = serde_json::to_value(table).expect("names and texts are JSON");
+        let table = serde_json::from_value(json).expect("it is the form of Glue's API");
+        let config = config("schema", &self.reach.settings(Settings::default()));
+        let permissions = Permissions { create_database: self.create_database, replace: self.replace };
+        let name = format!("{database}.{}", self.table);
+        let applied = match aws::apply(database, &table, permissions, config.connection()) {
+            Ok(applied) => applied,
+            Err(error) => {
+                let flags = match &error {
+                    GlueError::NoDatabase { .. } => " (--create-database)".to_owned(),
+                    GlueError::Breaks { .. } => " (--table, --replace)".to_owned(),
+                    _ => String::new(),
+                };
+                let message = if let GlueError::Aws(error) = &error { of_aws(error) } else { error.to_string() };
+                eprintln!("pixel-engine: {message}{flags}");
+                return Outcome::Failed;
+            }
+        };
+        let mut text = String::new();
+        if applied.database_is_new {
+            text += &format!("{database}: created\n");
+        }
+        text += &match (applied.table_is_new, &applied.changes[..]) {
+            (true, _) => format!("{name}: created\n"),
+            (false, []) => format!("{name}: nothing to do\n"),
+            (false, changes) => {
+                let each = changes.iter().map(|change| format!("  {change}\n"));
+                format!("{name}: updated\n{}", each.collect::<String>())
+            }
+        };
+        output::print(text.as_bytes())
     }
 
     fn definition(&self) -> Result<Definition, String> {

@@ -94,6 +94,10 @@ function show(pipeline, now) {
   set(parts.spool, spool ? `${bytes(spool.bytes)} of ${bytes(spool.size)}` : "no spool");
   const journal = pipeline.journal;
   set(parts.journal, journal ? `${bytes(journal.bytes)} of ${bytes(journal.size)}` : "no journal");
+  const queue = pipeline.queue;
+  set(parts.queue, queue
+    ? `${number(queue.messages)} worked on, the oldest ${age(queue.oldest_seconds)}; ${number(queue.failed)} failed`
+    : "no queue");
   set(parts.spool_age, spool ? age(spool.oldest_seconds) : "–");
   fill(parts.troubles, pipeline.troubles.join("\n"), () => pipeline.troubles.map((text) => element("li", text)));
   const failures = Object.entries(pipeline.failures);

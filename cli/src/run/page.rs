@@ -143,6 +143,7 @@ fn pipeline() -> Markup {
                 (number("in the spool", "spool"))
                 (number("oldest batch there", "spool_age"))
                 (number("in the journal", "journal"))
+                (number("messages of the queue", "queue"))
             }
             h3 { "Errors" }
             dl.tiles data-is="failures" {}

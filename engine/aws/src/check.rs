@@ -1,6 +1,7 @@
 //! What can be known of a stream or a bucket before the first record is sent.
 
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_sts::config::ProvideCredentials;
@@ -9,6 +10,7 @@ use tokio::runtime::Builder;
 use super::connection::{Target, configuration};
 use super::failure::{causes, no_credentials, of_request, status};
 use super::s3::Bucket;
+use super::sqs::{Attributes, Queue, QueueUrl};
 use super::{Connection, Error, StreamClient};
 use pixel_engine_core::config::{S3Uri, Stream};
 use pixel_engine_core::deliver::{Class, DeliverError, Failure, Service as _};
@@ -16,13 +18,21 @@ use pixel_engine_core::limits::kinesis::{SHARD_BYTES_PER_SECOND, SHARD_RECORDS_P
 use pixel_engine_core::sink::SinkError;
 use pixel_engine_core::sink::limits::MAX_RECORDS;
 
+/// Less than this leaves little time for a request to keep a message that fails.
+const SHORT_VISIBILITY: Duration = Duration::from_secs(60);
+/// Fewer receives than this may be used up by restarts.
+const MIN_RECEIVES: u64 = 3;
+
 /// What was found, a line for each topic, and what is wrong.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Findings {
     /// What was found, in the order in which it was asked for.
     pub lines: Vec<(Topic, String)>,
-    /// What keeps records from being delivered; nothing was asked for after it.
+    /// What works, and had better be otherwise.
+    pub warnings: Vec<String>,
+    /// What keeps records from being delivered, or messages from being received; nothing was asked
+    /// for after it.
     pub problem: Option<Error>,
 }
 
@@ -42,6 +52,8 @@ pub enum Topic {
     Shards,
     /// Whether the bucket is there.
     Bucket,
+    /// What the queue is set to, and how much is in it.
+    Queue,
     /// That the stream ignores partition keys, so that it must not get aggregates.
     Keys,
 }
@@ -55,6 +67,7 @@ impl Display for Topic {
             Topic::Limits => "limits",
             Topic::Shards => "shards",
             Topic::Bucket => "bucket",
+            Topic::Queue => "queue",
             Topic::Keys => "keys",
         })
     }
@@ -66,7 +79,7 @@ impl Display for Topic {
 /// # Errors
 /// The system gives no thread to work on. What is wrong with the stream is among the findings.
 pub fn check(stream: &Stream, connection: &Connection) -> Result<Findings, Error> {
-    findings(async |lines| look(stream, connection, lines).await)
+    findings(async |findings| look(stream, connection, &mut findings.lines).await)
 }
 
 /// As [`check`], for writing objects to a bucket.
@@ -74,16 +87,24 @@ pub fn check(stream: &Stream, connection: &Connection) -> Result<Findings, Error
 /// # Errors
 /// As for [`check`].
 pub fn check_bucket(uri: &S3Uri, connection: &Connection) -> Result<Findings, Error> {
-    findings(async |lines| look_at_bucket(uri, connection, lines).await)
+    findings(async |findings| look_at_bucket(uri, connection, &mut findings.lines).await)
+}
+
+/// As [`check`], for receiving the messages of a queue.
+///
+/// # Errors
+/// As for [`check`].
+pub fn check_queue(url: &QueueUrl, connection: &Connection) -> Result<Findings, Error> {
+    findings(async |findings| look_at_queue(url, connection, findings).await)
 }
 
 type Lines = Vec<(Topic, String)>;
 
-fn findings(look: impl AsyncFnOnce(&mut Lines) -> Result<(), Error>) -> Result<Findings, Error> {
+fn findings(look: impl AsyncFnOnce(&mut Findings) -> Result<(), Error>) -> Result<Findings, Error> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| SinkError::io("a thread for requests", error))?;
     let mut findings = Findings::default();
-    findings.problem = runtime.block_on(look(&mut findings.lines)).err();
+    findings.problem = runtime.block_on(look(&mut findings)).err();
     Ok(findings)
 }
 
@@ -110,6 +131,36 @@ async fn look_at_bucket(uri: &S3Uri, connection: &Connection, lines: &mut Lines)
             None => "not known: the role or user may not list it (s3:ListBucket)".to_owned(),
         },
     ));
+    Ok(())
+}
+
+async fn look_at_queue(url: &QueueUrl, connection: &Connection, findings: &mut Findings) -> Result<(), Error> {
+    let configuration = way(connection, url.into(), &mut findings.lines).await?;
+    let looked = Queue::new(&configuration, connection, url).attributes().await;
+    let attributes = looked.map_err(|failure| SinkError::stream(url.to_string(), DeliverError::Refused(failure)))?;
+    let Attributes { visibility_timeout, max_receives, waiting, in_flight } = attributes;
+    let seconds = visibility_timeout.as_secs();
+    let found = format!("{waiting} messages wait, {in_flight} in flight; visibility timeout {seconds} s");
+    findings.lines.push((Topic::Queue, found));
+    if visibility_timeout < SHORT_VISIBILITY {
+        findings.warnings.push(format!(
+            "its visibility timeout is {seconds} s: each message is kept from others by a request every {} s, and one \
+             that fails lets its lines come twice; set it to 300 s",
+            seconds / 3
+        ));
+    }
+    match max_receives {
+        None => findings.warnings.push(
+            "it has no redrive policy: a message that cannot be worked on comes again until it expires, and is lost \
+             then; add a dead-letter queue with a maxReceiveCount of 5 or more"
+                .to_owned(),
+        ),
+        Some(count) if count < MIN_RECEIVES => findings.warnings.push(format!(
+            "its redrive policy gives a message up after {count} receives, and a restart counts as one: set \
+             maxReceiveCount to 5 or more"
+        )),
+        Some(_) => {}
+    }
     Ok(())
 }
 

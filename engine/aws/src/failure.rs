@@ -23,6 +23,8 @@ const CLASSES: &[(&str, Class)] = &[
     ("LimitExceededException", Class::Throttled),
     ("KMSThrottlingException", Class::Throttled),
     ("SlowDown", Class::Throttled),
+    // Of SQS, for a KMS key too.
+    ("RequestThrottled", Class::Throttled),
     ("InternalFailure", Class::Transient),
     ("InternalFailureException", Class::Transient),
     ("InternalServerError", Class::Transient),
@@ -47,6 +49,8 @@ const CLASSES: &[(&str, Class)] = &[
 /// What may help, for failures that only a person can mend, and for a connection.
 const ADVICE: &[(&str, &str)] = &[
     ("ResourceNotFoundException", "check the stream's name, the region and the account"),
+    ("AWS.SimpleQueueService.NonExistentQueue", "check the queue's URL, the region and the account"),
+    ("QueueDoesNotExist", "check the queue's URL, the region and the account"),
     ("AccessDeniedException", "the role or user needs that permission"),
     ("AccessDenied", "the role or user needs that permission"),
     ("KMSAccessDeniedException", "the role or user needs kms:GenerateDataKey on the stream's key"),

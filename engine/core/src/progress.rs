@@ -213,7 +213,8 @@ impl CountByCode {
         lock(&self.0).clone()
     }
 
-    pub(crate) fn add(&self, code: &str) {
+    /// Counts one more of that code.
+    pub fn add(&self, code: &str) {
         *lock(&self.0).entry(code.to_owned()).or_default() += 1;
     }
 }

@@ -18,6 +18,7 @@ use pixel_engine_core::source::{Closed, Feed, Files, Follow, Input, Source};
 use pixel_engine_core::spool::{self, Outline};
 
 use crate::config::{PipelineConfig, SourceConfig};
+use crate::queue::QueueSource;
 use crate::watch::{State, Watch};
 use crate::{drain, sink};
 
@@ -43,23 +44,23 @@ pub enum Ended {
     NeverRan,
 }
 
-/// Stops a pipeline: what it reads from journals first, and then the rest.
+/// Stops a pipeline: what it reads from journals and queues first, and then the rest.
 #[derive(Clone, Default)]
 pub struct Stop {
     stop: Arc<AtomicBool>,
-    journals_are_closed: Arc<AtomicBool>,
-    /// How many journals are being read.
+    is_closed: Arc<AtomicBool>,
+    /// How many journals and queues are being read.
     reading: Arc<AtomicUsize>,
 }
 
 impl Stop {
-    /// Says that nothing more is written to the journals: they are read to their ends.
-    pub fn close_journals(&self) {
-        self.journals_are_closed.store(true, Ordering::Release);
+    /// Says that nothing more comes: journals, and objects that were begun, are read to their ends.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Whether something in a journal may not have been read yet.
-    pub fn reads_journals(&self) -> bool {
+    /// Whether something in a journal, or of an object, may not have been read yet.
+    pub fn is_reading(&self) -> bool {
         self.reading.load(Ordering::Acquire) > 0
     }
 
@@ -70,9 +71,13 @@ impl Stop {
 
     /// The journal as a source.
     fn journal(&self, journal: &Journal, config: &Config) -> JournalSource {
+        let follow = Follow::of_journal(journal.folder(), config.treatment_id(), Arc::clone(&self.is_closed));
+        JournalSource { follow, _reading: self.reading() }
+    }
+
+    fn reading(&self) -> Reading {
         self.reading.fetch_add(1, Ordering::AcqRel);
-        let follow = Follow::of_journal(journal.folder(), config.treatment_id(), Arc::clone(&self.journals_are_closed));
-        JournalSource { follow, _reading: Reading(Arc::clone(&self.reading)) }
+        Reading(Arc::clone(&self.reading))
     }
 }
 
@@ -160,6 +165,9 @@ fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, sign
     let checkpoint = config.checkpoint().map(open_checkpoint).transpose()?.map(Arc::new);
     let mut sink = sink::open(config, false, Arc::clone(&watch.progress), Arc::clone(stop), checkpoint.as_ref())
         .map_err(|error| error.to_string())?;
+    let open = |queue| QueueSource::open(queue, config.connection(), Arc::clone(&watch.queue));
+    let queues: Result<Vec<_>, _> = pipeline.queues().map(open).collect();
+    let queues = queues.map_err(|error| error.to_string())?;
     let mut run =
         Run::new(config).stop(Arc::clone(stop)).checkpoint(checkpoint.as_deref()).progress(Arc::clone(&watch.progress));
     if let Some(report) = &watch.report {
@@ -171,9 +179,12 @@ fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, sign
             SourceConfig::Follow { files, start } => {
                 run.source(Follow::new(files.as_slice(), *start).map_err(|error| error.to_string())?)
             }
-            // Through the journals, below.
-            SourceConfig::Listen(_) | SourceConfig::Journal { .. } => run,
+            // Through the journals and queues, below.
+            SourceConfig::Listen(_) | SourceConfig::Journal { .. } | SourceConfig::Queue(_) => run,
         };
+    }
+    for queue in &queues {
+        run = run.source(queue.source(Arc::clone(&signal.is_closed), signal.reading()));
     }
     for journal in journals {
         run = run.source(signal.journal(journal, config));
@@ -182,14 +193,16 @@ fn run(pipeline: &PipelineConfig, journals: &[Arc<Journal>], watch: &Watch, sign
     let mut quarantine = quarantine.map_err(|error| format!("quarantine: {error}"))?;
     watch.starts.add(1);
     watch.set(State::Running);
-    Ok(thread::scope(|scope| {
+    let report = thread::scope(|scope| {
         // Dropped when the run has ended.
         let (_running, ended) = mpsc::channel();
         if let (Some(checkpoint), [_, ..]) = (&checkpoint, journals) {
             scope.spawn(move || release(&pipeline.name, journals, checkpoint, ended));
         }
         run.to(&mut *sink, &mut quarantine)
-    }))
+    });
+    queues.into_iter().for_each(QueueSource::settle);
+    Ok(report)
 }
 
 /// Opens the checkpoint. Its folder is made, as those of a spool and a journal are: a sidecar is

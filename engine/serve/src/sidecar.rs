@@ -15,9 +15,10 @@ use crate::listen::{Listening, Socket, TlsError};
 use crate::pipeline::{Ended, Stop, keep_up};
 use crate::watch::Watches;
 
-/// Between two looks at whether the journals are read.
+/// Between two looks at whether journals and objects are read.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// How long a pipeline may take to read what is left in journals before it is stopped.
+/// How long a pipeline may take to read what is left in journals, and of objects that were begun,
+/// before it is stopped.
 const MAX_READING: Duration = Duration::from_secs(2);
 
 /// Why a sidecar, or a part of it, cannot be started.
@@ -167,7 +168,7 @@ impl Sidecar {
         self.pipelines.values().all(|running| running.thread.is_finished())
     }
 
-    /// Stops everything: services first, then what is left in journals is read, and what was read
+    /// Stops everything: services first, then what is left in journals and of objects is read, and what was read
     /// is delivered or spooled. How each pipeline ended, in the order in which they did.
     pub fn stop(mut self) -> Vec<(String, Ended)> {
         let all = self.pipelines.keys().cloned().collect();
@@ -181,9 +182,9 @@ impl Sidecar {
         let closing =
             ending.iter_mut().filter_map(|running| running.listening.take()).map(|it| thread::spawn(|| it.close()));
         closing.collect::<Vec<_>>().into_iter().for_each(join);
-        ending.iter().for_each(|running| running.stop.close_journals());
+        ending.iter().for_each(|running| running.stop.close());
         let begun = Instant::now();
-        while ending.iter().any(|running| running.stop.reads_journals()) && begun.elapsed() < MAX_READING {
+        while ending.iter().any(|running| running.stop.is_reading()) && begun.elapsed() < MAX_READING {
             thread::sleep(INTERVAL);
         }
         ending.iter().for_each(|running| running.stop.now());

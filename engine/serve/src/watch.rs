@@ -14,6 +14,7 @@ use pixel_engine_core::spool::{self, Usage};
 use serde::Serialize;
 
 use crate::config::PipelineConfig;
+use crate::queue::QueueCounts;
 use crate::report::LiveReport;
 use crate::savings::Rates;
 
@@ -43,6 +44,8 @@ pub struct Watch {
     pub starts: Count,
     /// Lines that were kept in the spool and have arrived since.
     pub spool_lines_shipped: Count,
+    pub(crate) queue: Arc<QueueCounts>,
+    has_queue: bool,
     /// What its lines say, if that is counted. It goes on when the pipeline begins again, unless it is
     /// to count something else.
     pub(crate) report: Option<Arc<LiveReport>>,
@@ -134,6 +137,8 @@ impl Watch {
             progress,
             starts: before.map(|before| Count::from(before.starts.get())).unwrap_or_default(),
             spool_lines_shipped: before.map(|before| Count::from(before.spool_lines_shipped.get())).unwrap_or_default(),
+            queue: before.map(|before| Arc::clone(&before.queue)).unwrap_or_default(),
+            has_queue: pipeline.queues().next().is_some(),
             report,
             rates: Rates::of(config),
             spool: config.spool().cloned(),
@@ -161,6 +166,11 @@ impl Watch {
         Some(JournalUse { bytes: journal.bytes(), size: journal.limit() })
     }
 
+    /// What became of the messages of its queues, if it has any.
+    pub fn queue(&self) -> Option<&QueueCounts> {
+        self.has_queue.then_some(&*self.queue)
+    }
+
     /// What the lines that have arrived would have been billed as records of their own: each as the
     /// mean of those that were packed.
     pub fn billed_unpacked(&self) -> Billed {
@@ -183,7 +193,9 @@ impl Watch {
         };
         let of_spool = self.spool().and_then(|spool| full("spool", spool.usage.bytes, spool.size));
         let of_journal = self.journal().and_then(|journal| full("journal", journal.bytes, journal.size));
-        by_state.into_iter().chain(self.progress.requests.failure()).chain(of_spool).chain(of_journal).collect()
+        let of_queue = self.queue().and_then(QueueCounts::failure);
+        let of_delivery = self.progress.requests.failure();
+        by_state.into_iter().chain(of_delivery).chain(of_spool).chain(of_journal).chain(of_queue).collect()
     }
 
     /// Whether lines are on their way to a stream and nothing has happened for so long that nothing

@@ -39,6 +39,14 @@ pub enum Action {
     PutRecordBatch,
     /// Kinesis Data Streams.
     PutRecords,
+    /// Simple Queue Service.
+    ChangeMessageVisibility,
+    /// Simple Queue Service.
+    DeleteMessage,
+    /// Simple Queue Service.
+    GetQueueAttributes,
+    /// Simple Queue Service.
+    ReceiveMessage,
 }
 
 impl Action {
@@ -64,6 +72,10 @@ impl Action {
             Action::ListShards => "kinesis:ListShards",
             Action::PutRecordBatch => "firehose:PutRecordBatch",
             Action::PutRecords => "kinesis:PutRecords",
+            Action::ChangeMessageVisibility => "sqs:ChangeMessageVisibility",
+            Action::DeleteMessage => "sqs:DeleteMessage",
+            Action::GetQueueAttributes => "sqs:GetQueueAttributes",
+            Action::ReceiveMessage => "sqs:ReceiveMessage",
         }
     }
 
@@ -76,6 +88,10 @@ impl Action {
             "Kinesis_20131202.DescribeStreamSummary" => Some(Action::DescribeStreamSummary),
             "Kinesis_20131202.ListShards" => Some(Action::ListShards),
             "Kinesis_20131202.PutRecords" => Some(Action::PutRecords),
+            "AmazonSQS.ChangeMessageVisibility" => Some(Action::ChangeMessageVisibility),
+            "AmazonSQS.DeleteMessage" => Some(Action::DeleteMessage),
+            "AmazonSQS.GetQueueAttributes" => Some(Action::GetQueueAttributes),
+            "AmazonSQS.ReceiveMessage" => Some(Action::ReceiveMessage),
             _ => None,
         }
     }

@@ -74,6 +74,17 @@ impl Connection {
         Connection { stream, buffer: Vec::with_capacity(16 << 10) }
     }
 
+    /// Whether the client has closed it.
+    pub(crate) fn is_gone(&self) -> bool {
+        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        let blocking = self.stream.set_nonblocking(false);
+        let is_open = match peeked {
+            Ok(len) => len > 0,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        };
+        !is_open || blocking.is_err()
+    }
+
     /// The next request's head; none when the client is done. [`ErrorKind::InvalidData`] is the
     /// client's fault.
     pub(crate) fn read_head(&mut self) -> io::Result<Option<Head>> {

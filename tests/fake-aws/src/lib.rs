@@ -1,4 +1,4 @@
-//! A strict fake of Amazon Data Firehose, Kinesis Data Streams, S3 and STS over real HTTP, for tests
+//! A strict fake of Amazon Data Firehose, Kinesis Data Streams, S3, SQS and STS over real HTTP, for tests
 //! and benchmarks.
 //!
 //! It enforces AWS's limits with AWS's error codes and messages, checks signatures, keeps quotas
@@ -38,6 +38,7 @@ mod reply;
 pub mod s3;
 mod server;
 mod shards;
+pub mod sqs;
 mod sts;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -52,6 +53,7 @@ pub use crate::records::{Arrival, Delivered, StreamCounts};
 pub use crate::s3::{Bucket, StoredObject};
 pub use crate::server::{Builder, FakeAws};
 pub use crate::shards::{Shard, ShardQuota};
+pub use crate::sqs::{Queue, QueuedMessage};
 
 /// Locks, also after a panic of another holder: each of them leaves whole what it changes.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

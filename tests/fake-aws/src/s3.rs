@@ -119,6 +119,34 @@ impl Bucket {
         self
     }
 
+    /// The record in which S3 notifies of the object, which is there.
+    ///
+    /// # Panics
+    /// There is no such object.
+    pub fn created(&self, key: &str) -> serde_json::Value {
+        let content = lock(&self.inner.content);
+        let object = content.objects.get(key).unwrap_or_else(|| panic!("no object {key}"));
+        let key: String = form_urlencoded::byte_serialize(key.as_bytes()).collect();
+        serde_json::json!({
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "awsRegion": self.shared.region,
+            "eventTime": "2026-01-01T00:00:00.000Z",
+            "eventName": "ObjectCreated:Put",
+            "s3": {
+                "s3SchemaVersion": "1.0",
+                "configurationId": "logs",
+                "bucket": { "name": self.inner.name, "arn": format!("arn:aws:s3:::{}", self.inner.name) },
+                "object": {
+                    "key": key,
+                    "size": object.bytes.len(),
+                    "eTag": etag(&object.bytes).trim_matches('"'),
+                    "sequencer": format!("{:016X}", self.shared.next_sequencer()),
+                },
+            },
+        })
+    }
+
     /// Lists come in pages of so many keys, 1,000 unless set.
     pub fn page_size(&self, keys: usize) -> &Bucket {
         lock(&self.inner.content).page_size = keys;

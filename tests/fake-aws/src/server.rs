@@ -23,6 +23,7 @@ use crate::parse::Blobs;
 use crate::refusal::Refusal;
 use crate::reply::{Ending, Protocol, Reply};
 use crate::s3::{self, Bucket};
+use crate::sqs::{self, Queue};
 use crate::sts::{self, Form};
 
 /// A running server. It stops when this is dropped, and its connections end.
@@ -81,10 +82,12 @@ impl Builder {
             clock_offset: AtomicI64::new(0),
             latency: Mutex::default(),
             requests: AtomicU64::new(0),
+            events: AtomicU64::new(0),
             authority,
             delivery_streams: Mutex::default(),
             streams: Mutex::default(),
             buckets: Mutex::default(),
+            queues: Mutex::default(),
             faults: Faults::default(),
             head_faults: Faults::default(),
             tally: Tally::default(),
@@ -173,6 +176,13 @@ impl FakeAws {
         let mut buckets = lock(&self.shared.buckets);
         let inner = buckets.entry(name.to_owned()).or_insert_with(|| Arc::new(s3::Inner::new(name)));
         Bucket::new(Arc::clone(inner), Arc::clone(&self.shared))
+    }
+
+    /// The queue of that name, made unless it is there.
+    pub fn queue(&self, name: &str) -> Queue {
+        let mut queues = lock(&self.shared.queues);
+        let inner = queues.entry(name.to_owned()).or_insert_with(|| Arc::new(sqs::Inner::new(name)));
+        Queue::new(Arc::clone(inner), Arc::clone(&self.shared), &self.endpoint_url())
     }
 
     /// Denies an action to an access key, or to all sessions of a role, named by its ARN.
@@ -264,6 +274,7 @@ pub(crate) struct Shared {
     pub(crate) delivery_streams: Mutex<HashMap<String, Arc<firehose::Inner>>>,
     pub(crate) streams: Mutex<HashMap<String, Arc<kinesis::Inner>>>,
     pub(crate) buckets: Mutex<HashMap<String, Arc<s3::Inner>>>,
+    pub(crate) queues: Mutex<HashMap<String, Arc<sqs::Inner>>>,
     /// Of calls that name no stream.
     pub(crate) faults: Faults,
     pub(crate) tally: Tally,
@@ -273,6 +284,7 @@ pub(crate) struct Shared {
     clock_offset: AtomicI64,
     latency: Mutex<Duration>,
     requests: AtomicU64,
+    events: AtomicU64,
     connections: Connections,
 }
 
@@ -281,6 +293,8 @@ pub(crate) struct Call<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) principal: &'a Principal,
     pub(crate) body: &'a [u8],
+    /// What it came over.
+    pub(crate) connection: &'a Connection,
     /// Counts the server's requests.
     pub(crate) number: u64,
     pub(crate) now: Timestamp,
@@ -299,6 +313,15 @@ impl Shared {
             Fault::ResetBeforeBody => self.head_faults.push(action, fault),
             fault => faults.push(action, fault),
         }
+    }
+
+    /// A number that grows with each event of S3.
+    pub(crate) fn next_sequencer(&self) -> u64 {
+        self.events.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn are_down(&self) -> bool {
+        self.connections.are_down()
     }
 
     fn now(&self) -> Timestamp {
@@ -331,7 +354,7 @@ impl Shared {
                 Err(error) => return self.refuse_bytes(connection, &error),
             }
             let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-            let reply = self.reply(number, &head, &body, &mut blobs);
+            let reply = self.reply(number, &head, &body, &mut blobs, &connection);
             let latency = *lock(&self.latency);
             self.connections.pause(latency + reply.delay);
             if self.connections.are_down() {
@@ -379,7 +402,7 @@ impl Shared {
         }
     }
 
-    fn reply(&self, number: u64, head: &Head, body: &[u8], blobs: &mut Blobs) -> Reply {
+    fn reply(&self, number: u64, head: &Head, body: &[u8], blobs: &mut Blobs, connection: &Connection) -> Reply {
         let is_form = head.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-url"));
         let request = s3::Request::of(head);
         let protocol = match request {
@@ -388,9 +411,9 @@ impl Shared {
             None => Protocol::Json,
         };
         let answer = match protocol {
-            Protocol::S3 => self.answer_s3(number, head, body, request),
-            Protocol::Json => self.answer_json(number, head, body, blobs),
-            Protocol::Query => self.answer_form(number, head, body),
+            Protocol::S3 => self.answer_s3(number, head, body, request, connection),
+            Protocol::Json => self.answer_json(number, head, body, blobs, connection),
+            Protocol::Query => self.answer_form(number, head, body, connection),
         };
         let reply = answer.unwrap_or_else(|refusal| {
             if refusal.violation {
@@ -405,20 +428,35 @@ impl Shared {
         if let Some(code) = &reply.error {
             self.tally.request_error(code);
         }
-        reply
+        match head.header("x-amz-target") {
+            Some(target) if target.starts_with("AmazonSQS.") => {
+                let error =
+                    reply.error.as_deref().map(|code| ("x-amzn-query-error".to_owned(), sqs::query_error(code)));
+                Reply { content_type: "application/x-amz-json-1.0", headers: error.into_iter().collect(), ..reply }
+            }
+            _ => reply,
+        }
     }
 
-    fn answer_json(&self, number: u64, head: &Head, body: &[u8], blobs: &mut Blobs) -> Result<Reply, Refusal> {
+    fn answer_json(
+        &self,
+        number: u64,
+        head: &Head,
+        body: &[u8],
+        blobs: &mut Blobs,
+        connection: &Connection,
+    ) -> Result<Reply, Refusal> {
         let action = head.header("x-amz-target").and_then(Action::from_target);
-        let typed = head.header("content-type") == Some("application/x-amz-json-1.1");
+        let version = if action.is_some_and(|action| action.service() == "sqs") { "1.0" } else { "1.1" };
+        let typed = head.header("content-type") == Some(&format!("application/x-amz-json-{version}"));
         let Some(action) = action.filter(|_| typed && head.method == "POST") else {
-            let message = "this needs POST, a target and application/x-amz-json-1.1";
+            let message = "this needs POST, a target and application/x-amz-json of the service's version";
             return Err(Refusal::violation("UnknownOperationException", message).status(404));
         };
         self.tally.request(action);
         let now = self.now();
         let principal = self.authority.verify(head, body, action.service(), self.scope(now))?;
-        let call = Call { shared: self, principal: &principal, body, number, now };
+        let call = Call { shared: self, principal: &principal, body, connection, number, now };
         match action {
             Action::DescribeDeliveryStream => firehose::describe_delivery_stream(&call),
             Action::DescribeLimits => kinesis::describe_limits(&call),
@@ -426,25 +464,36 @@ impl Shared {
             Action::ListShards => kinesis::list_shards(&call),
             Action::PutRecordBatch => firehose::put_record_batch(&call, blobs),
             Action::PutRecords => kinesis::put_records(&call, blobs),
+            Action::ChangeMessageVisibility
+            | Action::DeleteMessage
+            | Action::GetQueueAttributes
+            | Action::ReceiveMessage => sqs::answer(&call, action),
             _ => unreachable!("no target names the others"),
         }
     }
 
-    fn answer_s3(&self, number: u64, head: &Head, body: &[u8], request: Option<s3::Request>) -> Result<Reply, Refusal> {
+    fn answer_s3(
+        &self,
+        number: u64,
+        head: &Head,
+        body: &[u8],
+        request: Option<s3::Request>,
+        connection: &Connection,
+    ) -> Result<Reply, Refusal> {
         let request = request.expect("the protocol is that of such a request");
         self.tally.request(request.action);
         let now = self.now();
         let principal = self.authority.verify(head, body, "s3", self.scope(now))?;
-        s3::answer(&Call { shared: self, principal: &principal, body, number, now }, head, &request)
+        s3::answer(&Call { shared: self, principal: &principal, body, connection, number, now }, head, &request)
     }
 
-    fn answer_form(&self, number: u64, head: &Head, body: &[u8]) -> Result<Reply, Refusal> {
+    fn answer_form(&self, number: u64, head: &Head, body: &[u8], connection: &Connection) -> Result<Reply, Refusal> {
         let form = Form::parse(body);
         let action = form.action()?;
         self.tally.request(action);
         let now = self.now();
         let principal = self.authority.verify(head, body, action.service(), self.scope(now))?;
-        let call = Call { shared: self, principal: &principal, body, number, now };
+        let call = Call { shared: self, principal: &principal, body, connection, number, now };
         match action {
             Action::AssumeRole => sts::assume_role(&call, &form),
             _ => Ok(sts::caller_identity(&call)),

@@ -246,6 +246,21 @@ impl Bucket {
         page.map_err(|error| of_request(&error).during("s3:ListBucket"))
     }
 
+    /// Size and ETag of an object as it is now.
+    pub(super) async fn head(&self, key: &str) -> Result<(u64, String), Failure> {
+        const CALL: &str = "s3:GetObject";
+        let found = match self.client.head_object().bucket(&self.name).key(key).send().await {
+            Ok(found) => found,
+            // The reply to HEAD has no body that would tell.
+            Err(error) if status(&error) == Some(404) => {
+                return Err(failure("NoSuchKey", "", Some(404)).during(CALL));
+            }
+            Err(error) => return Err(of_request(&error).during(CALL)),
+        };
+        let size = found.content_length().and_then(|len| len.try_into().ok()).unwrap_or_default();
+        Ok((size, answered("ETag", found.e_tag().unwrap_or_default()).map_err(|failure| failure.during(CALL))?))
+    }
+
     /// The body of a range of an object that still has that ETag.
     pub(super) async fn get(&self, key: &str, etag: &str, range: Range<u64>) -> Result<ByteStream, Failure> {
         let bytes = format!("bytes={}-{}", range.start, range.end - 1);

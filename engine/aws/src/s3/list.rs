@@ -16,20 +16,20 @@ use super::read::S3Object;
 use crate::Error;
 use crate::connection::configuration;
 
-/// As for files: a `*` does not pass a slash.
-const GLOB: MatchOptions =
+/// How a key matches a glob, as the name of a file does: a `*` does not pass a slash.
+pub const GLOB: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 
 /// A bucket that is read from.
 pub struct Reader {
     pub(super) calls: Arc<Calls>,
-    pub(super) runtime: Runtime,
+    pub(super) runtime: Arc<Runtime>,
 }
 
 /// What requests need, some of which may outlive their reader.
 pub(super) struct Calls {
     pub(super) bucket: Bucket,
-    pub(super) tries: Tries,
+    pub(super) tries: Arc<Tries>,
 }
 
 impl Reader {
@@ -42,13 +42,9 @@ impl Reader {
         let runtime = runtime.map_err(|error| SinkError::io("threads for S3", error))?;
         let calls = runtime.block_on(async {
             let bucket = Bucket::new(&configuration(connection, uri).await?, connection, uri.bucket());
-            // A read is given up by whoever reads, and not repeated for ever: the lines stay where
-            // they are.
-            let mut options = Options::new(Api::PutRecordBatch);
-            options.config.give_up_after = Some(super::read::PATIENCE);
-            Ok::<_, Error>(Calls { bucket, tries: Tries::new(options) })
+            Ok::<_, Error>(Calls { bucket, tries: Arc::new(tries()) })
         })?;
-        Ok(Arc::new(Reader { calls: Arc::new(calls), runtime }))
+        Ok(Arc::new(Reader { calls: Arc::new(calls), runtime: Arc::new(runtime) }))
     }
 
     /// The objects that the URI stands for, in the order of their keys: the one of that key, else
@@ -110,6 +106,14 @@ impl Reader {
 /// Its bytes, as the list says.
 pub(super) fn size(object: &Object) -> u64 {
     object.size().and_then(|size| size.try_into().ok()).unwrap_or_default()
+}
+
+/// How reads are tried: one is given up by whoever reads, and not repeated for ever, as the lines
+/// stay where they are. Must be called on a tokio runtime.
+pub(super) fn tries() -> Tries {
+    let mut options = Options::new(Api::PutRecordBatch);
+    options.config.give_up_after = Some(super::read::PATIENCE);
+    Tries::new(options)
 }
 
 /// A page of a list.

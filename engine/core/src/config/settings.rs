@@ -122,7 +122,7 @@ pub struct Settings {
     #[serde(deserialize_with = "read::switch")]
     pub reorder: Option<bool>,
     /// How records or the pages of Parquet files are compressed: `none`, `gzip[:LEVEL]` or
-    /// `zstd[:LEVEL]`. For `lines` and `parquet`. Default: `none`, and for `parquet` `zstd:3`.
+    /// `zstd[:LEVEL]`. For `lines` and `parquet`. Default: `none`, and for `parquet` `zstd:1`.
     pub compress: Option<String>,
     /// How long a line may wait for its record to be filled. Default: 1 s for a pipe, no limit for
     /// files.

@@ -12,7 +12,7 @@ use pixel_engine_log::schema::Schema;
 
 use super::evidence::QueryEncodingDetector;
 use super::json::JsonLines;
-use super::{BlockReader, Format, InputError, ReadError};
+use super::{BlockReader, Format, Input, InputError, ReadError};
 use crate::ack::{Acknowledged, Acknowledgements, Completion};
 use crate::block::{BLOCK_SIZE, Block, BufferPool, Cut, Layout, Origin};
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -100,6 +100,8 @@ pub(crate) struct Reading {
     pub(crate) offset: u64,
     /// Whether that is all there was.
     pub(crate) to_end: bool,
+    /// Whether a checkpoint follows how far it is acknowledged.
+    is_saved: bool,
 }
 
 impl Origins {
@@ -111,7 +113,8 @@ impl Origins {
     fn open(&self, name: String, source: usize) -> Arc<Origin> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let origin = Arc::new(Origin { number, name, source });
-        self.lock().insert(number, Reading { origin: Arc::clone(&origin), offset: 0, to_end: false });
+        let reading = Reading { origin: Arc::clone(&origin), offset: 0, to_end: false, is_saved: false };
+        self.lock().insert(number, reading);
         origin
     }
 
@@ -121,20 +124,26 @@ impl Origins {
         }
     }
 
+    fn is_saved(&self, number: usize) {
+        if let Some(reading) = self.lock().get_mut(&number) {
+            reading.is_saved = true;
+        }
+    }
+
     fn offset(&self, number: usize) -> u64 {
         self.lock().get(&number).map_or(0, |reading| reading.offset)
     }
 
     /// Marks an origin as read to its end, and forgets those that are also acknowledged to theirs:
-    /// a run that never ends may see any number of them.
-    fn ended(&self, number: usize, acknowledgements: &Acknowledgements, forget: bool) {
+    /// a run that never ends may see any number of them. A checkpoint still has to write down how far
+    /// its files are, and forgets them itself.
+    fn ended(&self, number: usize, acknowledgements: &Acknowledgements) {
         let mut open = self.lock();
         if let Some(reading) = open.get_mut(&number) {
             reading.to_end = true;
         }
-        if forget {
-            open.retain(|&number, reading| !(reading.to_end && acknowledgements.forget(number, reading.offset)));
-        }
+        let is_done = |reading: &Reading| reading.to_end && !reading.is_saved;
+        open.retain(|&number, reading| !(is_done(reading) && acknowledgements.forget(number, reading.offset)));
     }
 
     /// Those that are left, in the order in which they were opened.
@@ -241,6 +250,21 @@ impl<'run> Feed<'run> {
     }
 }
 
+/// How far an input was read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Reached {
+    /// To its end.
+    End,
+    /// The run is being stopped: it has to be read again.
+    Stop,
+    /// It holds no text.
+    Nothing(InputError),
+    /// It broke off, as a truncated gzip file does, or stands before something else. Every whole line
+    /// before that was handed over, and the one that is cut marked as such.
+    Break(ReadError),
+}
+
 /// One origin of lines within a source. Dropped without [`Inlet::end`], it counts as not read to
 /// its end.
 pub struct Inlet<'run> {
@@ -300,6 +324,26 @@ impl Inlet<'_> {
         read
     }
 
+    /// Opens an input that can be read again from its start, and hands over all of its lines. What is
+    /// wrong with it is the caller's to tell, and does not go into the run's report. A line that a
+    /// stop cuts is left for the next time.
+    ///
+    /// # Errors
+    /// The run takes no more.
+    pub fn read_input(&mut self, input: &Input) -> Result<Reached, Closed> {
+        let Feeds { progress, stop, hold, format, .. } = self.feeds;
+        let text = match input.open_waiting(Arc::clone(&progress.bytes_read), Arc::clone(stop), *hold) {
+            Ok(text) => text,
+            Err(error) => return Ok(Reached::Nothing(error)),
+        };
+        let mut blocks = self.reader(text, true, *format);
+        Ok(match self.hand_over(&mut blocks)? {
+            Err(error) => Reached::Break(error),
+            Ok(()) if blocks.is_at_end() => Reached::End,
+            Ok(()) => Reached::Stop,
+        })
+    }
+
     /// Everything was handed over. The completion tells when it is safe; who does not need to know
     /// drops it.
     ///
@@ -331,12 +375,23 @@ impl Inlet<'_> {
 
     /// Begins with what was acknowledged in an earlier run.
     pub(super) fn begin_at(&self, acknowledged: Acknowledged) {
+        if self.feeds.checkpoint.is_some() {
+            self.feeds.origins.is_saved(self.origin.number);
+        }
         self.feeds.origins.read_up_to(self.origin.number, acknowledged.position.offset);
         self.feeds.acknowledgements.begin(self.origin.number, acknowledged);
     }
 
     /// Hands over the blocks up to the reader's end.
     pub(super) fn read_blocks(&self, blocks: &mut BlockReader) -> Result<(), Closed> {
+        match self.hand_over(blocks)? {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// The same; an error of the input is the caller's to tell.
+    fn hand_over(&self, blocks: &mut BlockReader) -> Result<Result<(), ReadError>, Closed> {
         loop {
             self.feeds.origins.read_up_to(self.origin.number, blocks.offset());
             match blocks.next_block() {
@@ -345,8 +400,8 @@ impl Inlet<'_> {
                     block.is_treated = self.is_treated;
                     self.feeds.output.block(block)?;
                 }
-                Ok(None) => return Ok(()),
-                Err(error) => return self.fail(error),
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
             }
         }
     }
@@ -387,9 +442,7 @@ impl Drop for Inlet<'_> {
             self.feeds.query_encodings.count_undecided();
         }
         if self.ended {
-            // A checkpoint still has to write down how far its files are, and forgets them itself.
-            let forget = self.feeds.checkpoint.is_none();
-            self.feeds.origins.ended(self.origin.number, &self.feeds.acknowledgements, forget);
+            self.feeds.origins.ended(self.origin.number, &self.feeds.acknowledgements);
         }
     }
 }

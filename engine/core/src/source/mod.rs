@@ -27,7 +27,7 @@ pub use crate::ack::{Completion, Outcome};
 pub use content::{Compression, Unsupported, is_plain};
 pub use evidence::QueryEncodings;
 pub(crate) use evidence::{Evidence, QueryEncodingDetector};
-pub use feed::{Closed, Feed, Inlet};
+pub use feed::{Closed, Feed, Inlet, Reached};
 pub(crate) use feed::{Feeds, InputFailure, Origins, Output, Reading};
 pub use files::Files;
 pub use follow::{Follow, Start};

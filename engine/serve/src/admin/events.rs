@@ -103,6 +103,7 @@ struct Look<'a> {
     failures: BTreeMap<String, u64>,
     spool: Option<SpoolLook>,
     journal: Option<JournalUse>,
+    queue: Option<QueueLook>,
     savings: Vec<Saving>,
     has_report: bool,
     bad_lines: Vec<BadLineLook>,
@@ -114,6 +115,13 @@ struct SpoolLook {
     size: u64,
     batches: u64,
     oldest_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct QueueLook {
+    messages: u64,
+    oldest_seconds: u64,
+    failed: u64,
 }
 
 #[derive(Serialize)]
@@ -163,6 +171,11 @@ impl<'a> Look<'a> {
                 oldest_seconds: spool.usage.oldest.map(|age| age.as_secs()),
             }),
             journal: watch.journal(),
+            queue: watch.queue().map(|queue| QueueLook {
+                messages: queue.messages_held(),
+                oldest_seconds: queue.oldest().as_secs(),
+                failed: queue.messages_failed.get(),
+            }),
             savings: watch.rates.savings(progress.billed.get(), watch.billed_unpacked()),
             has_report: watch.report.is_some(),
             bad_lines: progress.recent_bad_lines().iter().map(|line| BadLineLook::of(line, bad_line_text)).collect(),

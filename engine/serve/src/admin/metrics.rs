@@ -16,6 +16,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::queue::QueueCounts;
 use crate::watch::{JournalUse, SpoolUse, Watch, Watches};
 
 /// What the text is.
@@ -38,19 +39,24 @@ enum Values {
     OfSpool(fn(&SpoolUse) -> u64),
     ByCode(fn(&Progress) -> BTreeMap<String, u64>),
     OfJournal(fn(&JournalUse) -> u64),
+    OfQueue(fn(&QueueCounts) -> u64),
+    OfQueueNow(fn(&QueueCounts) -> u64),
+    OfObjects(fn(&QueueCounts) -> BTreeMap<String, u64>),
     ByBilling(fn(&Progress) -> Billed),
     Saved,
     Seconds(fn(&Progress) -> &Histogram),
 }
 
-use Values::{ByBilling, ByCode, Counter, Gauge, OfJournal, OfSpool, OfWatch, Saved, Seconds};
+use Values::{
+    ByBilling, ByCode, Counter, Gauge, OfJournal, OfObjects, OfQueue, OfQueueNow, OfSpool, OfWatch, Saved, Seconds,
+};
 
 const fn metric(name: &'static str, values: Values, help: &'static str) -> Metric {
     Metric { name, help, values }
 }
 
 /// Every metric, in the order of the documentation.
-pub static METRICS: [Metric; 31] = [
+pub static METRICS: [Metric; 40] = [
     metric("lines_in", Counter(|it| it.lines_in.get()), "Log lines read"),
     metric("lines_shipped", Counter(|it| it.lines_shipped.get()), "Lines in delivered records"),
     metric("lines_spooled", Counter(|it| it.lines_spooled.get()), "Lines that were put into the spool"),
@@ -88,6 +94,19 @@ pub static METRICS: [Metric; 31] = [
     ),
     metric("journal_bytes", OfJournal(|it| it.bytes), "Bytes in the journal of lines from the network"),
     metric("journal_size_bytes", OfJournal(|it| it.size), "The most bytes that may be in the journal"),
+    metric("queue_messages_received", OfQueue(|it| it.messages_received.get()), "Messages received, each time again"),
+    metric("queue_messages_deleted", OfQueue(|it| it.messages_deleted.get()), "Messages deleted: all in them is safe"),
+    metric("queue_messages_failed", OfQueue(|it| it.messages_failed.get()), "Messages left to the queue's own policy"),
+    metric("queue_messages_released", OfQueue(|it| it.messages_released.get()), "Messages made visible at a stop"),
+    metric("queue_messages_held", OfQueueNow(|it| it.messages_held()), "Messages that are worked on"),
+    metric(
+        "queue_oldest_message_seconds",
+        OfQueueNow(|it| it.oldest().as_secs()),
+        "Since the oldest message that is worked on was sent; 0 when there is none",
+    ),
+    metric("objects_read", OfQueue(|it| it.objects_read.get()), "Objects read to their ends"),
+    metric("objects_failed", OfObjects(|it| it.objects_failed.get()), "Objects that could not be read, or not wholly"),
+    metric("objects_skipped", OfQueue(|it| it.objects_skipped.get()), "Objects not wanted, or read before"),
     metric("pipeline_starts", OfWatch(|it| it.starts.get()), "How often the pipeline began"),
     metric("pipeline_ready", Gauge(|it| it.troubles().is_empty().into()), "1 when the pipeline can deliver"),
 ];
@@ -96,8 +115,8 @@ impl Metric {
     /// The names under which it is found, with the suffixes of its kind.
     pub fn names(&self) -> Vec<String> {
         let suffixes: &[&str] = match self.values {
-            Counter(_) | OfWatch(_) | ByCode(_) | ByBilling(_) => &["_total"],
-            Gauge(_) | OfSpool(_) | OfJournal(_) | Saved => &[""],
+            Counter(_) | OfWatch(_) | OfQueue(_) | OfObjects(_) | ByCode(_) | ByBilling(_) => &["_total"],
+            Gauge(_) | OfSpool(_) | OfJournal(_) | OfQueueNow(_) | Saved => &[""],
             Seconds(_) => &["_bucket", "_sum", "_count"],
         };
         suffixes.iter().map(|suffix| format!("pixel_engine_{}{suffix}", self.name)).collect()
@@ -105,8 +124,8 @@ impl Metric {
 
     fn kind(&self) -> MetricType {
         match self.values {
-            Counter(_) | OfWatch(_) | ByCode(_) | ByBilling(_) => MetricType::Counter,
-            Gauge(_) | OfSpool(_) | OfJournal(_) | Saved => MetricType::Gauge,
+            Counter(_) | OfWatch(_) | OfQueue(_) | OfObjects(_) | ByCode(_) | ByBilling(_) => MetricType::Counter,
+            Gauge(_) | OfSpool(_) | OfJournal(_) | OfQueueNow(_) | Saved => MetricType::Gauge,
             Seconds(_) => MetricType::Histogram,
         }
     }
@@ -116,6 +135,10 @@ impl Metric {
         let of_pipeline = [("pipeline", watch.name.as_str())];
         let of_pipeline = &of_pipeline[..];
         let labels = |name: &'static str, value: &str| [("pipeline", watch.name.clone()), (name, value.to_owned())];
+        let mut by_code = |counts: BTreeMap<String, u64>| {
+            let mut each = counts.iter();
+            each.try_for_each(|(code, count)| counter(&mut to.encode_family(&labels("code", code))?, *count))
+        };
         match self.values {
             Counter(value) => counter(&mut to.encode_family(&of_pipeline)?, value(progress)),
             OfWatch(value) => counter(&mut to.encode_family(&of_pipeline)?, value(watch)),
@@ -128,9 +151,16 @@ impl Metric {
                 Some(journal) => to.encode_family(&of_pipeline)?.encode_gauge(&value(journal)),
                 None => Ok(()),
             },
-            ByCode(values) => values(progress)
-                .iter()
-                .try_for_each(|(code, count)| counter(&mut to.encode_family(&labels("code", code))?, *count)),
+            OfQueue(value) => match watch.queue() {
+                Some(queue) => counter(&mut to.encode_family(&of_pipeline)?, value(queue)),
+                None => Ok(()),
+            },
+            OfQueueNow(value) => match watch.queue() {
+                Some(queue) => to.encode_family(&of_pipeline)?.encode_gauge(&value(queue)),
+                None => Ok(()),
+            },
+            OfObjects(values) => by_code(watch.queue().map(values).unwrap_or_default()),
+            ByCode(values) => by_code(values(progress)),
             ByBilling(value) => by_billing(watch.api, &value(progress))
                 .iter()
                 .try_for_each(|(billing, bytes)| counter(&mut to.encode_family(&labels("billing", billing))?, *bytes)),

@@ -22,6 +22,7 @@
 mod admin;
 mod error;
 mod network;
+mod queue;
 mod read;
 mod report;
 
@@ -38,6 +39,7 @@ pub use network::{
     Address, FOLLOW_KEYS, HTTP_KEYS, HttpConfig, JOURNAL_KEYS, JournalConfig, ListenConfig, PixelReply,
     READ_JOURNAL_KEYS, Service, SourceKey, TCP_KEYS, UNIX_KEYS,
 };
+pub use queue::{QueueConfig, S3_KEYS};
 pub use read::{VARIABLE, nearest};
 pub use report::{REPORT_KEYS, ReportConfig};
 
@@ -118,6 +120,8 @@ pub enum SourceConfig {
         /// Its folder.
         folder: PathBuf,
     },
+    /// Objects of S3 that a queue tells of.
+    Queue(QueueConfig),
 }
 
 impl PipelineConfig {
@@ -138,6 +142,14 @@ impl PipelineConfig {
         })
     }
 
+    /// The queues that tell it of objects.
+    pub fn queues(&self) -> impl Iterator<Item = &QueueConfig> {
+        self.sources.iter().filter_map(|source| match source {
+            SourceConfig::Queue(queue) => Some(queue),
+            _ => None,
+        })
+    }
+
     /// Whether it was given as that one was.
     fn is_same(&self, other: &PipelineConfig) -> bool {
         let given = |pipeline: &PipelineConfig| {
@@ -152,7 +164,7 @@ impl PipelineConfig {
 impl SourceConfig {
     /// Whether only a checkpoint knows where to go on after a restart.
     fn wants_checkpoint(&self) -> bool {
-        !matches!(self, SourceConfig::Stdin)
+        !matches!(self, SourceConfig::Stdin | SourceConfig::Queue(_))
     }
 }
 

@@ -200,7 +200,9 @@ const JOURNAL_SIZE: u64 = 1 << 30;
 const MIN_JOURNAL_SIZE: u64 = 1 << 20;
 const DEFAULT_CONNECTIONS: usize = 4_096;
 
-fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(|error| de::Error::custom(format!("{text:?}: {error}")))
 }

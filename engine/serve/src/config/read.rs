@@ -17,6 +17,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::network::{HttpSettings, JournalSettings, ReadJournalSettings, TcpSettings, UnixSettings};
+use super::queue::{QueueSettings, S3_KEYS};
 use super::report::REPORT;
 use super::{
     Address, FOLLOW_KEYS, FileConfig, FileError, FileErrors, From, Given, HTTP_KEYS, JOURNAL_KEYS, JournalConfig, Part,
@@ -33,7 +34,7 @@ const MASK: &str = "\"***\"";
 /// What the name of every variable begins with that is a setting.
 pub const VARIABLE: &str = "PIXEL_ENGINE_";
 /// Those of sources.
-const TYPES: &str = "follow, http, journal, stdin, tcp, unix";
+const TYPES: &str = "follow, http, journal, s3, stdin, tcp, unix";
 
 pub(super) type Variables = BTreeMap<String, String>;
 
@@ -323,6 +324,9 @@ impl Reader<'_> {
                 let missing = "the source reads no journal: add folder = \"FOLDER\", that of another pipeline";
                 journal.folder.map(|folder| SourceConfig::Journal { folder }).ok_or(missing.to_owned())
             }),
+            Some("s3") => self
+                .typed(table, S3_KEYS, &mut part)
+                .map(|queue: QueueSettings| queue.validate().map(SourceConfig::Queue)),
             _ => {
                 self.error(Some(kind.span()), &format!("not a type of source: one of {TYPES}"));
                 return None;
@@ -457,7 +461,7 @@ enum Globs {
     Some(Vec<String>),
 }
 
-fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+pub(super) fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     match Globs::deserialize(deserializer)? {
         Globs::One(glob) => Ok(vec![glob]),
         Globs::Some(globs) if globs.is_empty() => Err(de::Error::custom("a glob, or a list of them")),

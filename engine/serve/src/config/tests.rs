@@ -74,7 +74,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("[pipeline.a]\nsource = { files = [] }", "run.toml:2:10: the source has no type"),
         (
             "[pipeline.a]\nsource = { type = \"tail\" }",
-            "run.toml:2:19: not a type of source: one of follow, http, journal, stdin, tcp, unix",
+            "run.toml:2:19: not a type of source: one of follow, http, journal, s3, stdin, tcp, unix",
         ),
         ("[pipeline.a]\nsource = { type = \"follow\" }", "run.toml:2:10: the source follows no files"),
         (
@@ -195,10 +195,55 @@ fn what_is_wrong_with_a_service_is_said_with_its_place() {
     assert!(errors.contains("pipeline site listens on the network: add journal"), "{errors}");
 }
 
+const LOGS: &str = r#"
+region = "us-east-1"
+
+[pipeline.logs]
+to = "firehose://beacons"
+
+[[pipeline.logs.source]]
+type = "s3"
+queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/logs"
+keys = ["cdn/E1.*.gz", "**/*.log"]
+objects = 8
+"#;
+
+#[test]
+fn a_queue_needs_no_checkpoint_and_is_where_its_url_says() {
+    let file = read(LOGS, &[]).unwrap();
+    let [queue] = file.pipelines[0].queues().collect::<Vec<_>>()[..] else { panic!("one") };
+    assert_eq!((queue.keys.len(), queue.objects, queue.messages), (2, 8, 1_000));
+    let region = |text: &str| {
+        let pipeline = read(text, &[]).unwrap().pipelines.remove(0);
+        let queue = pipeline.queues().next().unwrap();
+        queue.connection(pipeline.config.connection()).region
+    };
+    assert_eq!(region(LOGS).as_deref(), Some("eu-west-1"));
+    assert_eq!(region(&LOGS.replace("objects", "region = \"eu-west-2\"\nobjects")).as_deref(), Some("eu-west-2"));
+    let elsewhere = LOGS.replace("https://sqs.eu-west-1.amazonaws.com", "http://127.0.0.1:5000");
+    assert_eq!(region(&elsewhere).as_deref(), Some("us-east-1"));
+    for (from, to, expected) in [
+        ("queue = \"https:", "queue = \"arn:", "is not the URL of a queue: https://sqs.REGION"),
+        ("queue =", "queues =", "unknown key `queues` of a source; did you mean `queue`?"),
+        (
+            "queue = \"https://sqs.eu-west-1.amazonaws.com/123456789012/logs\"",
+            "",
+            "run.toml:7:1: the source has no queue",
+        ),
+        ("**/*.log", "a***", "keys: a***: not a glob"),
+        ("objects = 8", "objects = 0", "objects: from 1 to 256"),
+        ("objects = 8", "messages = 0", "messages: from 1 to 120000"),
+    ] {
+        assert!(LOGS.contains(from), "{from}");
+        let errors = read(&LOGS.replacen(from, to, 1), &[]).unwrap_err().to_string();
+        assert!(errors.contains(expected), "{to}: {errors}");
+    }
+}
+
 #[test]
 fn every_key_of_a_source_is_documented() {
     let page = include_str!("../../../../docs/sidecar.md");
-    for keys in [FOLLOW_KEYS, JOURNAL_KEYS, HTTP_KEYS, TCP_KEYS, UNIX_KEYS, READ_JOURNAL_KEYS, REPORT_KEYS] {
+    for keys in [FOLLOW_KEYS, JOURNAL_KEYS, HTTP_KEYS, TCP_KEYS, UNIX_KEYS, READ_JOURNAL_KEYS, S3_KEYS, REPORT_KEYS] {
         for SourceKey { name, default, about } in keys {
             let row = format!("| `{name}` | {default} | {about} |\n");
             assert!(page.contains(&row), "docs/sidecar.md has no row {row}");
