@@ -1,6 +1,6 @@
 use crate::support::*;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "ingest",
     "run",
     "demo",
