@@ -9,13 +9,16 @@
 //! Rows never leave their folder, and no folder is half done: see [`journal`].
 
 mod columns;
+mod files;
 mod ids;
 mod input;
 mod journal;
 mod merge;
+mod report;
+mod survey;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -25,7 +28,6 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use parquet::file::metadata::{ColumnChunkMetaData, KeyValue};
 use parquet::schema::types::SchemaDescPtr;
 use pixel_engine_core::config::{Config, Container, QuarantinePlace};
 use pixel_engine_core::sink::SinkError;
@@ -33,14 +35,17 @@ use pixel_engine_core::sink::inventory::{Inventory, Item};
 use pixel_engine_core::sink::store::object_name;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use serde::Serialize;
 
 use columns::Columns;
+use files::{Chosen, Excluded, folders};
 use ids::{Look, Seen};
 use input::{Place, Section, Trouble};
 use journal::{Outcome, Ready, Recovered};
 use merge::{Failure, Layout, NewFile, Rows, Source};
+use survey::{Survey, hashes, surveys};
 use text::Converted;
+
+pub use report::{Error, Left, Plan, Report, Summary};
 
 /// Bytes of files that are read at a time, if there are more than one.
 const BATCH_LEN: u64 = 8 << 20;
@@ -82,151 +87,6 @@ pub struct Progress {
     pub folders_done: AtomicU64,
 }
 
-/// What was done, in numbers. `files_found = files_in + files_kept + files_recent + files_left +
-/// files_not_reached` and `rows_in = rows_out + duplicates`.
-#[derive(Clone, Debug, Default, Serialize)]
-#[non_exhaustive]
-pub struct Summary {
-    /// Whether nothing was changed: the numbers of what would be done, as far as listing tells.
-    pub dry_run: bool,
-    /// Folders with files.
-    pub folders_found: u64,
-    /// Folders with new files.
-    pub folders_compacted: u64,
-    /// Folders in which an earlier compaction had been killed.
-    pub folders_recovered: u64,
-    /// Data files, after recovery.
-    pub files_found: u64,
-    /// Files that were replaced.
-    pub files_in: u64,
-    /// Files that replaced them.
-    pub files_out: u64,
-    /// Files that are large enough, or alone.
-    pub files_kept: u64,
-    /// Files that may still be written to, or beside such.
-    pub files_recent: u64,
-    /// Files that cannot be compacted: see [`Report::left`].
-    pub files_left: u64,
-    /// Files of folders that were not reached, for an error or a stop.
-    pub files_not_reached: u64,
-    /// Rows of Parquet files and good lines of text that were read.
-    pub rows_in: u64,
-    /// Rows that were written.
-    pub rows_out: u64,
-    /// Rows that repeat the request of another.
-    pub duplicates: u64,
-    /// Lines of text that are in the quarantine.
-    pub lines_quarantined: u64,
-    /// Bytes of the data files before.
-    pub bytes_before: u64,
-    /// And after.
-    pub bytes_after: u64,
-    /// Bytes of the files that were replaced.
-    pub bytes_in: u64,
-    /// Bytes of the files that replaced them.
-    pub bytes_out: u64,
-    /// Bytes of text, decompressed.
-    pub text_bytes_in: u64,
-    /// Whether it was stopped before the end.
-    pub interrupted: bool,
-    /// Wall time in seconds.
-    pub elapsed_seconds: f64,
-}
-
-/// A file, or a folder, that was left as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Left {
-    /// Its name below the place.
-    pub name: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// What would become of a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// The folder, below the place.
-    pub folder: String,
-    /// Files that would be replaced.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-/// How a compaction ended.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Report {
-    /// The numbers.
-    pub summary: Summary,
-    /// What could not be compacted.
-    pub left: Vec<Left>,
-    /// Of a dry run: what would be done.
-    pub plans: Vec<Plan>,
-    /// What ended it early.
-    pub error: Option<Error>,
-}
-
-/// A compaction cannot go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The folder or the bucket cannot be read or written.
-    #[error(transparent)]
-    Sink(Box<SinkError>),
-    /// Lines cannot be read as rows: no threads, no memory.
-    #[error("{0}")]
-    Run(String),
-    /// Bad lines cannot be kept.
-    #[error("quarantine {path}: {error}")]
-    Quarantine {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        error: io::Error,
-    },
-    /// There are not as many rows as there should be: a fault of this program, or of the disk.
-    #[error(
-        "{folder}: {found} rows were read, and {written} written and {duplicates} left out as duplicates; nothing was changed"
-    )]
-    Count {
-        /// The folder.
-        folder: String,
-        /// Rows of the old files.
-        found: u64,
-        /// Rows of the new files.
-        written: u64,
-        /// Rows that repeat another.
-        duplicates: u64,
-    },
-    /// A new file, read back, does not have its rows. It was removed; all old ones are there.
-    #[error(
-        "{folder}: a new file does not have its rows when it is read back: the new files were removed, and no old one was"
-    )]
-    Rows {
-        /// The folder.
-        folder: String,
-    },
-    /// Another process took this one for gone.
-    #[error("{folder}: another compaction has taken over while this one was held up: run it again")]
-    Lost {
-        /// The folder.
-        folder: String,
-    },
-    /// A journal cannot be read.
-    #[error("{name}: the journal of a compaction cannot be read: {reason}: nothing was changed in its folder")]
-    Journal {
-        /// The file.
-        name: String,
-        /// Why.
-        reason: String,
-    },
-    /// It was stopped.
-    #[error("stopped")]
-    Stopped,
-}
-
 /// A compaction of everything below a place.
 pub struct Compaction<'a> {
     store: Arc<dyn Inventory>,
@@ -235,38 +95,6 @@ pub struct Compaction<'a> {
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
 }
-
-/// The data files of one folder.
-#[derive(Default)]
-struct Folder {
-    journal: Option<Item>,
-    items: Vec<Item>,
-}
-
-/// What is to be done about a folder.
-#[derive(Default)]
-struct Chosen {
-    parquet: Vec<Item>,
-    text: Vec<Item>,
-    left: Vec<Left>,
-    kept: u64,
-    recent: u64,
-}
-
-/// What is to be known of a Parquet file before it is merged.
-struct Survey {
-    place: Place,
-    schema: SchemaDescPtr,
-    rows: u64,
-    /// The column chunks of the ids.
-    ids: Vec<(ColumnChunkMetaData, usize)>,
-    /// The leaves that have a Bloom filter.
-    filtered: Vec<bool>,
-    key_values: Option<Vec<KeyValue>>,
-}
-
-/// Files that cannot be merged after all, by their place among the files of the folder.
-type Excluded = BTreeMap<usize, String>;
 
 impl<'a> Compaction<'a> {
     /// Of everything below that place. The configuration says what lines of text are and become,
@@ -462,7 +290,7 @@ impl<'a> Compaction<'a> {
             }
             Ok(Done::Without(excluded))
         };
-        let surveys = match surveys(places, pools) {
+        let surveys = match surveys(places, &pools.readers) {
             Ok(surveys) => surveys,
             Err(troubles) => return excluded(troubles),
         };
@@ -687,135 +515,6 @@ impl Pools {
         };
         Ok(Pools { readers: pool("readers", READERS)?, columns: pool("columns", threads)? })
     }
-}
-
-impl Chosen {
-    fn count(&self) -> u64 {
-        (self.parquet.len() + self.text.len()) as u64
-    }
-
-    /// One small file is no smaller when it is written again.
-    fn is_worth_it(&self) -> bool {
-        !self.text.is_empty() || self.parquet.len() > 1
-    }
-
-    fn clear(&mut self) {
-        self.parquet.clear();
-        self.text.clear();
-    }
-
-    fn exclude(&mut self, excluded: Excluded) {
-        let parquet = self.parquet.len();
-        for (place, reason) in excluded.into_iter().rev() {
-            let item = match place.checked_sub(parquet) {
-                None => self.parquet.remove(place),
-                Some(place) => self.text.remove(place),
-            };
-            self.left.push(Left { name: item.name, reason });
-        }
-    }
-
-    /// Files whose columns are not those of the others. What text becomes has the same columns,
-    /// whichever file it is of.
-    fn conflicts(&self, conflicts: Excluded) -> Excluded {
-        let parquet = self.parquet.len();
-        let of_text = conflicts.iter().find(|(place, _)| **place >= parquet).map(|(_, reason)| reason.clone());
-        let mut excluded: Excluded = conflicts.into_iter().filter(|(place, _)| *place < parquet).collect();
-        if let Some(reason) = of_text {
-            excluded.extend((parquet..parquet + self.text.len()).map(|place| (place, reason.clone())));
-        }
-        excluded
-    }
-}
-
-impl Survey {
-    fn ids_len(&self) -> u64 {
-        self.ids.iter().map(|(chunk, _)| chunk.byte_range().1).sum()
-    }
-}
-
-/// Data files by folder, a path that ends in `/`, or is empty for the place itself. What has a name
-/// with `_` or `.` first, or is below such a folder, is no data, as readers know.
-fn folders(items: Vec<Item>) -> BTreeMap<String, Folder> {
-    let mut folders: BTreeMap<String, Folder> = BTreeMap::new();
-    for item in items {
-        let (folder, name) = item.name.split_at(item.name.rfind('/').map_or(0, |slash| slash + 1));
-        let is_hidden = |part: &str| part.starts_with(['_', '.']);
-        let is_journal = name == journal::NAME;
-        if name.is_empty() || folder.split('/').any(is_hidden) || (is_hidden(name) && !is_journal) {
-            continue;
-        }
-        let folder = folders.entry(folder.to_owned()).or_default();
-        if is_journal {
-            folder.journal = Some(item);
-        } else {
-            folder.items.push(item);
-        }
-    }
-    folders
-}
-
-/// The footers of files; or what is wrong with those that have none.
-fn surveys(places: Vec<Place>, pools: &Pools) -> Result<Vec<Survey>, Vec<(usize, Trouble)>> {
-    let surveys: Vec<Result<Survey, Trouble>> = pools.readers.install(|| places.into_par_iter().map(survey).collect());
-    let mut good: Vec<Survey> = Vec::new();
-    let mut troubles = Vec::new();
-    for (place, survey) in surveys.into_iter().enumerate() {
-        match survey {
-            // Most have the same columns: kept once.
-            Ok(survey) => match good.iter().rev().take(8).find(|other| other.schema == survey.schema) {
-                Some(other) => {
-                    let schema = Arc::clone(&other.schema);
-                    good.push(Survey { schema, ..survey });
-                }
-                None => good.push(survey),
-            },
-            Err(trouble) => troubles.push((place, trouble)),
-        }
-    }
-    if troubles.is_empty() { Ok(good) } else { Err(troubles) }
-}
-
-fn survey(place: Place) -> Result<Survey, Trouble> {
-    let footer = place.footer()?;
-    let file = footer.file_metadata();
-    let schema = file.schema_descr_ptr();
-    let groups = footer.row_groups();
-    let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
-    if rows != file.num_rows() {
-        return Err(Trouble::File(format!("it has {rows} rows, and says that there are {}", file.num_rows())));
-    }
-    let mut names = BTreeSet::new();
-    if let Some(twice) = columns::fields_of(&schema).find(|field| !names.insert(field.name())) {
-        return Err(Trouble::File(format!("two of its columns are called {}", twice.name())));
-    }
-    drop(names);
-    let leaf = ids::leaf(&schema);
-    let ids = leaf
-        .into_iter()
-        .flat_map(|leaf| groups.iter().map(move |group| (group.column(leaf).clone(), group.num_rows() as usize)));
-    let ids: Vec<_> = ids.collect();
-    let has_filter = |leaf: usize| groups.iter().any(|group| group.column(leaf).bloom_filter_offset().is_some());
-    Ok(Survey {
-        rows: rows as u64,
-        ids,
-        filtered: (0..schema.num_columns()).map(has_filter).collect(),
-        key_values: file.key_value_metadata().cloned(),
-        schema,
-        place,
-    })
-}
-
-/// The hashes of the ids of a file.
-fn hashes(survey: &Survey) -> Result<Vec<u64>, Trouble> {
-    let mut hashes = Vec::with_capacity(survey.rows as usize);
-    let Some(leaf) = ids::leaf(&survey.schema) else { return Ok(hashes) };
-    for (chunk, rows) in &survey.ids {
-        let section = Section::of_chunk(&survey.place, chunk)?;
-        let each = |id: Option<&[u8]>| hashes.extend(id.map(ids::hash));
-        ids::read(section, chunk, &survey.schema.column(leaf), *rows, each).map_err(Trouble::of_file)?;
-    }
-    Ok(hashes)
 }
 
 /// Ranges of files that are read at a time.
