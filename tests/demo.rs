@@ -1,9 +1,9 @@
 //! `demo`: a page, the pixel, two streams, the data lake and a report in one process, looked at by a
 //! browser, AWS's SDK for Python, other people's unpacking of aggregates, and DuckDB.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -75,8 +75,9 @@ fn get(url: &str) -> String {
     let (host, path) = url.strip_prefix("http://").expect("a URL").split_once('/').expect("a path");
     let mut stream = TcpStream::connect(host).expect("it listens");
     write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("it is sent");
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).expect("UTF-8");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("a reply");
+    let reply = String::from_utf8_lossy(&reply);
     assert!(reply.starts_with("HTTP/1.1 20"), "{url}: {reply}");
     reply.split_once("\r\n\r\n").expect("a head").1.to_owned()
 }
@@ -147,9 +148,9 @@ fn every_beacon_of_browsers_and_visits_is_in_every_place_once() {
     let mut by_hand = 0;
     if is_installed("a browser on the page of the demonstration", &["chromium"], "chromium") {
         for path in ["/", "/products/t-shirt?utm_source=newsletter&utm_campaign=autumn"] {
-            let before = get_local(&page, &kinesis);
+            let before = from_here(&kinesis);
             let _browser = Browser::open(&format!("{page}{path}"), &workspace.path("profile"));
-            wait_until("the view of the page", || get_local(&page, &kinesis) > before);
+            wait_until("the view of the page", || from_here(&kinesis) > before);
             by_hand += 1;
         }
     }
@@ -219,7 +220,7 @@ fn every_beacon_of_browsers_and_visits_is_in_every_place_once() {
     assert_eq!(set(&in_lake).len() as u64, of_visits + by_hand, "each id is another one");
     // What the visits were.
     let events = Workspace::as_json(&log);
-    let mut wanted: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+    let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
     for event in &events {
         *wanted.entry(event["query"]["e"].as_str().expect("an event").to_owned()).or_default() += 1;
     }
@@ -239,7 +240,7 @@ fn every_beacon_of_browsers_and_visits_is_in_every_place_once() {
 }
 
 /// How many beacons have come that were not made up: those of browsers, from this machine.
-fn get_local(_page: &str, kinesis: &str) -> usize {
+fn from_here(kinesis: &str) -> usize {
     let entries = read_stream(kinesis, "lines");
     let is_local = |line: &&str| {
         let entry: Value = serde_json::from_str(line).expect("an entry");
@@ -274,7 +275,7 @@ fn the_page_is_for_everyone() {
 #[test]
 fn a_port_that_is_taken_and_a_configuration_of_its_own() {
     let workspace = Workspace::new();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("it is bound").port();
     let mut command = workspace.command(&["demo", "--port", &(port - 1).to_string(), "--for", "1s"]);
     run(&mut command, b"").exits(1).says(&[&format!("127.0.0.1:{port}")]);

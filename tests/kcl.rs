@@ -563,7 +563,7 @@ impl Worker {
 /// For the tests: failures and changes of the stream are noticed in seconds, and leases of shards
 /// that have ended stay to be looked at. A busy machine must be able to renew its leases in time,
 /// and a worker that was killed must not be given any.
-const HASTE: &str = "
+pub(crate) const HASTE: &str = "
 failoverTimeMillis = 6000
 leaseAssignmentIntervalMillis = 2000
 workerMetricsReporterFreqInMillis = 2000
@@ -666,7 +666,7 @@ fn children(parent: u32) -> Vec<u32> {
 
 /// Waits for what daemons do: the KCL sleeps up to half a minute before it makes the first leases.
 #[track_caller]
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < Duration::from_secs(120), "after 120 s, not yet: {what}");

@@ -6,6 +6,8 @@ mod admin;
 mod admin_report;
 /// User agents, read as the code of the lists reads them.
 mod agents;
+/// AWS's pictures with real parts of others: a browser, streams, Lambda, the Kinesis Client Library, SQL.
+mod architecture;
 /// A real browser as the client of the pixel.
 mod browser;
 /// Faults of every kind and a producer that is killed again and again.
@@ -70,6 +72,8 @@ mod lines;
 mod linger;
 /// Every request id through the whole path: none lost, none twice.
 mod loss;
+/// What hands the records of a stream to Lambda functions.
+mod mapping;
 /// Peak memory, whatever the input's size.
 mod memory;
 /// `run` with sources on the network.
@@ -114,6 +118,8 @@ mod second_picture;
 mod secrets;
 /// `--select` and `--match`.
 mod select_match;
+/// A network that breaks connections.
+mod shaky_way;
 /// A log shipper that others wrote, as a client.
 mod shipper;
 /// `run`: pipelines of a file that stay up.

@@ -8,153 +8,18 @@
 //! error, and batches that come again though they were done.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::emulators::{ShardContent, make_stream, read_back};
-use crate::fake_lambda::{Answer, FakeLambda};
-use crate::lambda_aggregate::{different, duplicates, event_of, named_sequence_number};
-use crate::peers::{Emulator, kcl_deaggregate, kinesis_local};
-use crate::support::{Guarded, Workspace, lines, log, soak};
-
-/// A way to a service on which connections break: some before a request has come through, some when
-/// it has and nobody says so.
-struct ShakyWay {
-    address: SocketAddr,
-    is_broken: Arc<AtomicBool>,
-    broken: Arc<AtomicU64>,
-}
-
-impl ShakyWay {
-    fn to(port: u16, seed: u64) -> ShakyWay {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let (is_broken, broken) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let (flag, count) = (Arc::clone(&is_broken), Arc::clone(&broken));
-        thread::spawn(move || {
-            let mut rng = Rng::with_seed(seed);
-            for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
-                // One connection carries many requests.
-                let limit = flag.load(Ordering::Relaxed).then(|| rng.usize(1_000..1_500_000));
-                if limit.is_some() {
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-                let (back, forth) = (server.try_clone(), client.try_clone());
-                if let (Ok(back), Ok(forth)) = (back, forth) {
-                    let replies = limit.filter(|limit| limit % 2 == 0).map(|limit| limit % 500);
-                    let requests = limit.filter(|limit| limit % 2 == 1);
-                    thread::spawn(move || copy(client, server, requests));
-                    thread::spawn(move || copy(back, forth, replies));
-                }
-            }
-        });
-        ShakyWay { address, is_broken, broken }
-    }
-}
-
-/// Copies until the end, or until so many bytes have come, and closes both.
-fn copy(mut from: TcpStream, mut to: TcpStream, limit: Option<usize>) {
-    let (mut left, mut buffer) = (limit.unwrap_or(usize::MAX), vec![0; 1 << 16]);
-    while left > 0 {
-        let most = buffer.len().min(left);
-        match from.read(&mut buffer[..most]) {
-            Ok(count @ 1..) if to.write_all(&buffer[..count]).is_ok() => left -= count,
-            _ => break,
-        }
-    }
-    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-}
-
-/// An event source mapping for one shard, with `ReportBatchItemFailures` and
-/// `BisectBatchOnFunctionError`.
-struct Mapping<'a> {
-    shard: &'a ShardContent,
-    kinesis: &'a Emulator,
-    way: &'a ShakyWay,
-    batch_size: usize,
-    rng: Rng,
-    /// What happened.
-    killed: u64,
-    retried: u64,
-    repeated: u64,
-    halved: u64,
-}
-
-impl Mapping<'_> {
-    /// Hands all of the shard to the function.
-    fn run(&mut self) {
-        let data = |record: &Value, name: &str| record[name].as_str().expect("text").to_owned();
-        let records = self.shard.records.iter();
-        let records: Vec<(String, String)> =
-            records.map(|record| (data(record, "SequenceNumber"), data(record, "Data"))).collect();
-        let workspace = Workspace::new();
-        let mut function = self.start(&workspace);
-        let (mut at, mut size) = (0, self.batch_size);
-        for invocation in 1.. {
-            if at == records.len() {
-                break;
-            }
-            let batch = &records[at..records.len().min(at + size)];
-            function.0.offer(event_of(&self.shard.id, batch));
-            if invocation % 9 == 5 {
-                // The environment is lost in the middle of the invocation.
-                thread::sleep(Duration::from_millis(self.rng.u64(0..60)));
-                self.killed += 1;
-                function = self.start(&workspace);
-                continue;
-            }
-            match function.0.answer() {
-                Answer::Reply(reply) => {
-                    let reply: Value = serde_json::from_slice(&reply).expect("JSON");
-                    match named_sequence_number(&reply) {
-                        None if invocation % 7 == 3 => self.repeated += 1,
-                        None => (at, size) = (at + batch.len(), self.batch_size),
-                        Some(name) => {
-                            let first = batch.iter().position(|record| record.0 == name);
-                            at += first.expect("a record of the batch");
-                            self.retried += 1;
-                        }
-                    }
-                }
-                Answer::Error(_) => {
-                    self.halved += 1;
-                    size = (batch.len() / 2).max(1);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    fn start(&self, workspace: &Workspace) -> (FakeLambda, Guarded) {
-        let lambda = FakeLambda::start();
-        // A deadline that a connection which stalls can miss.
-        lambda.timeout(Duration::from_secs(5));
-        let mut command = lambda.function(
-            workspace,
-            &[
-                ("PIXEL_ENGINE_LAMBDA", "aggregate"),
-                ("PIXEL_ENGINE_TO", "kinesis://packed"),
-                ("PIXEL_ENGINE_RECORD_SIZE", "5120"),
-                ("PIXEL_ENGINE_REQUEST_TIMEOUT", "2s"),
-            ],
-        );
-        command.envs(self.kinesis.environment()).env_remove("AWS_PROFILE");
-        command.env("PIXEL_ENGINE_ENDPOINT_URL", format!("http://{}", self.way.address));
-        let child = Guarded::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
-        (lambda, child)
-    }
-}
+use crate::emulators::{make_stream, read_back};
+use crate::lambda_aggregate::{different, duplicates};
+use crate::mapping::Mapping;
+use crate::peers::{kcl_deaggregate, kinesis_local};
+use crate::shaky_way::ShakyWay;
+use crate::support::{lines, log, soak};
 
 #[test]
 fn every_line_comes_through_two_streams_and_a_function() {
@@ -177,19 +42,7 @@ fn every_line_comes_through_two_streams_and_a_function() {
 
     let way = ShakyWay::to(kinesis.port(), 11);
     way.is_broken.store(true, Ordering::Relaxed);
-    let mappings: Vec<Mapping> = thread::scope(|scope| {
-        let mappings = hits.iter().zip(1..).map(|(shard, seed)| {
-            let (kinesis, way, rng) = (&kinesis, &way, Rng::with_seed(seed));
-            let (killed, retried, repeated, halved) = (0, 0, 0, 0);
-            let mut mapping = Mapping { shard, kinesis, way, batch_size: 150, rng, killed, retried, repeated, halved };
-            scope.spawn(move || {
-                mapping.run();
-                mapping
-            })
-        });
-        let mappings: Vec<_> = mappings.collect();
-        mappings.into_iter().map(|mapping| mapping.join().expect("no panic")).collect()
-    });
+    let mappings = Mapping::run_all(&hits, &kinesis, &way);
     let sum = |of: fn(&Mapping) -> u64| mappings.iter().map(of).sum::<u64>();
     let (killed, repeated) = (sum(|it| it.killed), sum(|it| it.repeated));
     assert!(killed > 0 && repeated > 0 && way.broken.load(Ordering::Relaxed) > 0);

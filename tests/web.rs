@@ -17,20 +17,20 @@ use crate::support::{Workspace, run, wait_until};
 /// What the files name, and a test replaces.
 const HOST: &str = "https://d111111abcdef8.cloudfront.net";
 
-fn read(name: &str) -> String {
+pub(crate) fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join("web").join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The first page: `cart` twice, which is two events.
-const FIRST: &str = r#"pixel("cart", { sku: "T-shirt, M & L", price: "19.90" });
+pub(crate) const FIRST: &str = r#"pixel("cart", { sku: "T-shirt, M & L", price: "19.90" });
 pixel("cart", { sku: "T-shirt, M & L", price: "19.90" });
 await answered(3);"#;
 const CONSENT: &str = r#"pixel.consent(true); pixel("consent"); await answered(2);"#;
 const AGAIN: &str = r#"await answered(1); pixel.consent(false); pixel("withdrawn"); await answered(2);"#;
 
 /// A page with the snippet, which does that and goes on to the next one.
-fn page(snippet: &str, act: &str, next: &str) -> String {
+pub(crate) fn page(snippet: &str, act: &str, next: &str) -> String {
     format!(
         r#"<!doctype html><meta charset="utf-8"><head>{snippet}</head><script>
 const answered = async (count) => {{
@@ -43,7 +43,7 @@ addEventListener("load", async () => {{ {act} location.href = "{next}"; }});
 }
 
 /// Serves what is found for the path and query of a request; the port.
-fn serve(find: impl Fn(&str) -> Option<(&'static str, String)> + Clone + Send + 'static) -> u16 {
+pub(crate) fn serve(find: impl Fn(&str) -> Option<(&'static str, String)> + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("it is bound").port();
     thread::spawn(move || {
@@ -68,7 +68,7 @@ fn answer(mut stream: TcpStream, find: impl Fn(&str) -> Option<(&'static str, St
 }
 
 /// The snippet, with the pixel of the test in it.
-fn snippet(pixel: &str, script: &str) -> String {
+pub(crate) fn snippet(pixel: &str, script: &str) -> String {
     let snippet = read("snippet.html").replace(&format!("{HOST}/pixel.js"), script);
     snippet.replace(&format!("{HOST}/pixel.gif"), pixel).replace(&format!("{HOST}/beacon"), pixel)
 }

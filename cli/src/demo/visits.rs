@@ -25,6 +25,8 @@ use super::tally::FIELDS;
 
 /// Connections. A visitor stays on one, so that his beacons come in their order.
 const CONNECTIONS: usize = 8;
+/// Beacons that wait for one: where the pixel is slower than it should be, fewer are sent.
+const QUEUE: usize = 16;
 /// A beacon that the pixel does not answer for so long has no answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -49,7 +51,7 @@ pub(super) async fn send(wanted: Wanted, pixel: SocketAddr, stop: &AtomicBool, s
     let mut lanes = Vec::new();
     let mut sending = tokio::task::JoinSet::new();
     for _ in 0..CONNECTIONS {
-        let (lane, beacons) = channel(1_000);
+        let (lane, beacons) = channel(QUEUE);
         lanes.push(lane);
         sending.spawn(deliver(pixel, beacons, Arc::clone(&sent)));
     }
