@@ -139,10 +139,13 @@ fn a_stop_makes_messages_visible_and_nothing_comes_twice() {
     for object in 0..objects {
         test.put(&format!("{object}.gz"), object * lines, lines);
     }
+    // So that there is a middle to stop it in.
+    test.aws.latency(Duration::from_millis(20));
     let mut stops = 0;
-    for part in 1..=5 {
+    while arrivals.count() < objects * lines && stops < 5 {
+        let before = arrivals.count();
         let child = test.start();
-        wait_until("it is time", || arrivals.count() >= part * objects * lines / 8);
+        wait_until("it is time", || arrivals.count() > before);
         test.stop(child).ok();
         let left = test.queue.messages();
         stops += u64::from(!left.is_empty());
@@ -279,13 +282,15 @@ fn what_cannot_be_read_neither_blocks_the_queue_nor_is_lost() {
     arrivals.wait_for(400..500);
     test.is_empty();
     let run = test.stop(child).ok();
-    run.says(&[
+    for part in [
         "s3://logs/gone.gz: s3:GetObject: NoSuchKey",
         "s3://logs/replaced.gz: s3:GetObject: PreconditionFailed",
         "s3://logs/denied.gz: s3:GetObject: AccessDenied",
         "s3://logs/cut.gz: reading stopped at byte",
         "received 1 times: not a notification of S3: expected value at line 1 column 1; it is left to the queue",
-    ]);
+    ] {
+        run.says(&[part]);
+    }
     assert_eq!(arrivals.duplicates(), 0);
     let quarantine = test.workspace.quarantine();
     let of = |key: &str| quarantine.iter().filter(|line| line.source == format!("s3://logs/{key}")).collect::<Vec<_>>();
@@ -363,7 +368,8 @@ fn check_asks_the_queue_and_warns() {
     let checked = check().ok();
     let said = String::from_utf8_lossy(&checked.stdout);
     assert!(said.contains("1 messages wait, 0 in flight; visibility timeout 30 s"), "{said}");
-    checked.says(&["its visibility timeout is 30 s", "it has no redrive policy"]);
+    checked.says(&["its visibility timeout is 30 s"]);
+    checked.says(&["it has no redrive policy"]);
     test.queue.visibility_timeout(Duration::from_secs(300)).redrive(&test.aws.queue("dead"), 5);
     assert_eq!(check().ok().stderr, "");
     test.queue.redrive(&test.aws.queue("dead"), 1);

@@ -56,7 +56,9 @@ fn read_object(
         Err(error) => return Ok(Some(unread(uri, &error, counts))),
     };
     let mut inlet = feed.open(uri.to_string());
-    let damaged = |inlet: Inlet<'_>, why: &str| {
+    let damaged = |inlet: Inlet<'_>, why: String| {
+        let name = format!("{uri}: ");
+        let why = why.strip_prefix(&name).unwrap_or(&why);
         tracing::error!("{uri}: {why}; what could be read is delivered, and its notification is in the quarantine");
         counts.objects_failed.add("damaged");
         Ok(Some(Read::HandedOver(vec![inlet.end()?, feed.unreadable(uri.to_string(), object.json.as_bytes(), why)?])))
@@ -66,10 +68,10 @@ fn read_object(
             counts.objects_read.add(1);
             Ok(Some(Read::HandedOver(vec![inlet.end()?])))
         }
-        Reached::Nothing(error) => damaged(inlet, &error.to_string()),
+        Reached::Nothing(error) => damaged(inlet, error.to_string()),
         Reached::Break(error) => match request_error(&error.error) {
-            None => damaged(inlet, &error.to_string()),
-            Some(failed) if error.offset > 0 && is_gone(failed) => damaged(inlet, &error.to_string()),
+            None => damaged(inlet, error.to_string()),
+            Some(failed) if error.offset > 0 && is_gone(failed) => damaged(inlet, error.to_string()),
             Some(failed) => {
                 let read = unread(uri, failed, counts);
                 // It is read again as another.
