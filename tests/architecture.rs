@@ -213,8 +213,16 @@ fn every_beacon_comes_from_the_page_to_the_metrics() {
     let sent: BTreeSet<String> =
         (0..visitors).flat_map(|visitor| events(visitor).map(move |event| format!("{visitor}-{event}"))).collect();
     assert_eq!(answered.load(Ordering::Relaxed), sent.len() as u64);
+    // Until the next hop, connections hold: a pipeline that waits to begin again would end with 1, and
+    // leave lines to the next start.
+    to_kinesis.is_broken.store(false, Ordering::Relaxed);
+    let in_a = || read_back(&kinesis, "hits").iter().map(|shard| shard.records.len()).sum::<usize>();
+    wait_until("every beacon is in stream A", || in_a() >= sent.len() + of_browser.values().sum::<u64>() as usize);
     signal(&running, "TERM");
-    pixel.workspace.wait(running.take()).ok();
+    let stopped = pixel.workspace.wait(running.take());
+    let said = fs::read_to_string(pixel.workspace.path("stderr")).unwrap_or_default();
+    assert_eq!(stopped.code, Some(0), "{said}");
+    to_kinesis.is_broken.store(true, Ordering::Relaxed);
 
     // Stream A: a line a record.
     let hits = read_back(&kinesis, "hits");
@@ -238,7 +246,8 @@ fn every_beacon_comes_from_the_page_to_the_metrics() {
     signal(&daemon, "TERM");
     let ended = daemon.take().wait().expect("its end");
     lake.fetch();
-    assert_eq!(lake.beacons(), sent, "the daemon ended with {ended}");
+    let said = fs::read_to_string(consumer.path("daemon.log")).unwrap_or_default();
+    assert_eq!(lake.beacons(), sent, "the daemon ended with {ended}: {said}");
 
     let queries = ["event_counts.sql", "visitors.sql", "sessions.sql", "funnel.sql"].map(sql);
     let queries: Vec<&str> = queries.iter().map(String::as_str).collect();
