@@ -135,8 +135,8 @@ fn read_stream(endpoint: &str, stream: &str) -> String {
 fn id(line: &[u8]) -> String {
     let columns: Vec<&[u8]> = line.trim_ascii_end().split(|&byte| byte == b'\t').collect();
     assert_eq!(columns.len(), 46, "{}", String::from_utf8_lossy(line));
-    let ids = columns.iter().filter(|column| column.len() == 56 && column.ends_with(b"=="));
-    String::from_utf8_lossy(ids.last().expect("an id")).into_owned()
+    let mut ids = columns.iter().filter(|column| column.len() == 56 && column.ends_with(b"=="));
+    String::from_utf8_lossy(ids.next_back().expect("an id")).into_owned()
 }
 
 #[test]
