@@ -350,7 +350,9 @@ impl InBucket {
         for key in self.bucket.objects().keys() {
             self.bucket.delete(key);
         }
-        self.objects.iter().for_each(|(key, bytes)| drop(self.bucket.put(key, bytes.clone())));
+        for (key, bytes) in &self.objects {
+            self.bucket.put(key, bytes.clone());
+        }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
