@@ -234,7 +234,7 @@ fn every_beacon_comes_from_the_page_to_the_metrics() {
     }
 
     // The function, which is killed too, and stream B.
-    let mappings = Mapping::run_all(&hits, &kinesis, &to_kinesis);
+    let mappings = Mapping::run_all(&hits, 30, &kinesis, &to_kinesis);
     let killed: u64 = mappings.iter().map(|mapping| mapping.killed).sum();
     assert!(killed > 0);
     let packed: usize = read_back(&kinesis, "packed").iter().map(|shard| shard.records.len()).sum();

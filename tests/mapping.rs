@@ -31,15 +31,16 @@ pub(crate) struct Mapping<'a> {
 
 impl Mapping<'_> {
     /// Hands all of these shards to functions that pack their records into the stream `packed`, each
-    /// to one of its own, at the same time.
+    /// to one of its own, at the same time; every ninth invocation, from the fifth on, is killed.
     pub(crate) fn run_all<'a>(
         shards: &'a [ShardContent],
+        batch_size: usize,
         kinesis: &'a Emulator,
         way: &'a ShakyWay,
     ) -> Vec<Mapping<'a>> {
         thread::scope(|scope| {
             let mappings = shards.iter().zip(1..).map(|(shard, seed)| {
-                let (rng, batch_size) = (Rng::with_seed(seed), 150);
+                let rng = Rng::with_seed(seed);
                 let (killed, retried, repeated, halved) = (0, 0, 0, 0);
                 let mut mapping = Mapping { shard, kinesis, way, batch_size, rng, killed, retried, repeated, halved };
                 scope.spawn(move || {

@@ -298,7 +298,6 @@ fn a_table_is_made_in_glue_and_changed_only_where_it_must_be() {
     test.says(&LAKE, "pixel.hits: nothing to do\n");
 
     // A column of another type.
-    let mut input = input;
     let columns = input["StorageDescriptor"]["Columns"].as_array_mut().expect("columns");
     let bytes = columns.iter_mut().find(|column| column["Name"] == "sc_bytes").expect("it is there");
     bytes["Type"] = "string".into();

@@ -42,7 +42,7 @@ fn every_line_comes_through_two_streams_and_a_function() {
 
     let way = ShakyWay::to(kinesis.port(), 11);
     way.is_broken.store(true, Ordering::Relaxed);
-    let mappings = Mapping::run_all(&hits, &kinesis, &way);
+    let mappings = Mapping::run_all(&hits, 150, &kinesis, &way);
     let sum = |of: fn(&Mapping) -> u64| mappings.iter().map(of).sum::<u64>();
     let (killed, repeated) = (sum(|it| it.killed), sum(|it| it.repeated));
     assert!(killed > 0 && repeated > 0 && way.broken.load(Ordering::Relaxed) > 0);

@@ -156,39 +156,47 @@ impl Inventory for Mortal {
 }
 
 fn fill(folder: &Path) {
-    std::fs::create_dir_all(folder).unwrap();
+    std::fs::create_dir_all(folder).expect("a folder");
     let schema = "message line { optional binary x_edge_request_id (STRING); required int64 n; }";
-    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let schema = Arc::new(parse_message_type(schema).expect("a schema"));
     for file in 0..FILES {
-        let out = File::create(folder.join(format!("{file}.parquet"))).unwrap();
+        let out = File::create(folder.join(format!("{file}.parquet"))).expect("a file");
         let mut writer =
-            SerializedFileWriter::new(out, Arc::clone(&schema), Arc::new(WriterProperties::builder().build())).unwrap();
-        let mut group = writer.next_row_group().unwrap();
+            SerializedFileWriter::new(out, Arc::clone(&schema), Arc::new(WriterProperties::builder().build()))
+                .expect("a schema that can be written");
+        let mut group = writer.next_row_group().expect("a row group");
         let numbers: Vec<i64> = (0..ROWS).map(|row| file * ROWS + row).collect();
         let ids: Vec<ByteArray> = numbers.iter().map(|number| ByteArray::from(&*format!("id-{number}"))).collect();
-        let mut column = group.next_column().unwrap().unwrap();
-        column.typed::<ByteArrayType>().write_batch(&ids, Some(&[1; ROWS as usize]), None).unwrap();
-        column.close().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
-        column.typed::<Int64Type>().write_batch(&numbers, None, None).unwrap();
-        column.close().unwrap();
-        group.close().unwrap();
-        writer.close().unwrap();
+        let mut column = group.next_column().expect("a row group").expect("a column");
+        column
+            .typed::<ByteArrayType>()
+            .write_batch(&ids, Some(&[1; ROWS as usize]), None)
+            .expect("values of the column");
+        column.close().expect("a column");
+        let mut column = group.next_column().expect("a row group").expect("a column");
+        column.typed::<Int64Type>().write_batch(&numbers, None, None).expect("values of the column");
+        column.close().expect("a column");
+        group.close().expect("a row group");
+        writer.close().expect("a file");
     }
 }
 
 /// The numbers in all files that readers see, in order.
 fn numbers(folder: &Path) -> Vec<i64> {
     let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().unwrap().to_str().unwrap().starts_with(['.', '_']) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("a name").path();
+        if path.file_name().and_then(|name| name.to_str()).expect("a name").starts_with(['.', '_']) {
             continue;
         }
-        for row in SerializedFileReader::new(File::open(path).unwrap()).unwrap().get_row_iter(None).unwrap() {
-            let row = row.unwrap();
-            let (_, number) = row.get_column_iter().nth(1).unwrap();
-            numbers.push(number.to_string().parse().unwrap());
+        for row in SerializedFileReader::new(File::open(path).expect("a file"))
+            .expect("Parquet")
+            .get_row_iter(None)
+            .expect("rows")
+        {
+            let row = row.expect("a row");
+            let (_, number) = row.get_column_iter().nth(1).expect("two columns");
+            numbers.push(number.to_string().parse().expect("a number"));
         }
     }
     numbers.sort_unstable();
@@ -197,11 +205,14 @@ fn numbers(folder: &Path) -> Vec<i64> {
 
 fn config(folder: &Path) -> Config {
     let to = Some(format!("dir:{}", folder.display()));
-    Settings { encode: Some(EncodingKind::Parquet), to, threads: Some(2), ..Settings::default() }.validate().unwrap()
+    Settings { encode: Some(EncodingKind::Parquet), to, threads: Some(2), ..Settings::default() }
+        .validate()
+        .expect("settings that go together")
 }
 
 fn compact(root: &Path, steps: usize, spoils_new: bool) -> Report {
-    let store = Mortal { folder: Folder::new(root).unwrap(), left: Arc::new(AtomicUsize::new(steps)), spoils_new };
+    let store =
+        Mortal { folder: Folder::new(root).expect("a folder"), left: Arc::new(AtomicUsize::new(steps)), spoils_new };
     let options = Options { older_than: Duration::ZERO, ..Options::default() };
     Compaction::new(Arc::new(store), &config(root), options).run()
 }
