@@ -126,7 +126,7 @@ fn many_files_become_one_with_every_value_and_the_second_time_nothing_happens() 
     assert_eq!(left.len(), 2, "{left:?}");
     assert_eq!(same_rows(&before, &workspace.path("lake"), Some(ID)), 2_300);
     let uids = rows_by(&workspace.path("lake"), &["query_uid"]);
-    assert!(uids["query_uid=None"] >= 2_000 && uids.len() > 100, "{uids:?}");
+    assert!(uids["query_uid=None"] >= 1_300 && uids.len() > 100, "{uids:?}");
 
     let compacted = state(&workspace.path("lake"));
     let (run, summary) = compact(&workspace, &[]);
@@ -301,10 +301,14 @@ fn some_files() -> (Workspace, u64) {
 fn killed_at_any_moment_in_a_folder_and_run_again_it_has_every_line_once() {
     let (workspace, lines) = some_files();
     let renew = || copy(&workspace.path("template"), &workspace.path("lake"));
-    renew();
-    let begun = Instant::now();
-    compact(&workspace, &[]).0.ok();
-    let whole = begun.elapsed();
+    // The first run is slower than those after it.
+    let times = (0..3).map(|_| {
+        renew();
+        let begun = Instant::now();
+        compact(&workspace, &[]).0.ok();
+        begun.elapsed()
+    });
+    let whole = times.min().expect("three runs");
     let rounds = soak(24, 400);
     let mut interrupted = 0;
     for round in 0..rounds {

@@ -6,7 +6,7 @@
 //!                                                                                         │
 //!                        old files removed ◄── footers read back ◄── published ◄── journal ┘
 //! ```
-//! Rows never leave their folder, and no folder is half done: see [`journal`].
+//! Rows never leave their folder, and no folder is half done: see `journal`.
 
 mod columns;
 mod files;
@@ -376,11 +376,13 @@ impl<'a> Compaction<'a> {
         let mut seen = self.repeated(surveys, pools)?;
         let mut written = Written::default();
         let mut open: Option<NewFile<'_>> = None;
+        // A file ends only after a batch.
+        let batch_len = BATCH_LEN.min(self.options.file_size);
         std::thread::scope(|scope| {
             // The next rows are read while these are written.
             let (to_writer, batches) = sync_channel(1);
             scope.spawn(move || {
-                for batch in batches_of(surveys, |survey| survey.place.item.size) {
+                for batch in batches_of(surveys, batch_len, |survey| survey.place.item.size) {
                     let read = read_batch(surveys, batch, pools, &mut |rows| to_writer.send(Ok(rows)).is_ok());
                     if let Err(interrupted) = read {
                         let _ = to_writer.send(Err(interrupted));
@@ -438,7 +440,7 @@ impl<'a> Compaction<'a> {
         let mut repeated = Vec::new();
         let with_ids: u64 = surveys.iter().filter(|survey| !survey.ids.is_empty()).map(|survey| survey.rows).sum();
         for mut look in Look::all(with_ids) {
-            for batch in batches_of(surveys, Survey::ids_len) {
+            for batch in batches_of(surveys, BATCH_LEN, Survey::ids_len) {
                 self.check_stop().map_err(Interrupted::Error)?;
                 let hashes = pools.readers.install(|| {
                     let of_file = |file: usize| hashes(&surveys[file]).map_err(|it| Interrupted::Trouble(file, it));
@@ -518,12 +520,12 @@ impl Pools {
 }
 
 /// Ranges of files that are read at a time.
-fn batches_of(surveys: &[Survey], len: impl Fn(&Survey) -> u64) -> Vec<std::ops::Range<usize>> {
+fn batches_of(surveys: &[Survey], batch_len: u64, len: impl Fn(&Survey) -> u64) -> Vec<std::ops::Range<usize>> {
     let mut batches = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (place, survey) in surveys.iter().enumerate() {
         let more = len(survey);
-        if place > start && (bytes + more > BATCH_LEN || place - start >= BATCH_FILES) {
+        if place > start && (bytes + more > batch_len || place - start >= BATCH_FILES) {
             batches.push(start..place);
             (start, bytes) = (place, 0);
         }
