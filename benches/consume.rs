@@ -68,19 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(OpenRun::into(config, sink, Quarantine::log(io::sink()), progress, Arc::default()))
         })?;
         let mut row = |what: &str, unit: &str, ours: f64, rival: Option<(&str, f64)>, target, checked: &str| {
-            stage.row(Row {
-                what: what.to_owned(),
-                path: "every".to_owned(),
-                unit: unit.to_owned(),
-                ours,
-                rival: rival.map(|rival| rival.0.to_owned()),
-                rival_value: rival.map(|rival| rival.1),
-                ratio: rival.map(|rival| ours / rival.1),
-                median_ratio: None,
-                target: Some(target),
-                correct: true,
-                checked: checked.to_owned(),
-            });
+            stage.row(Row::of(what, unit, ours, rival, Some(target), checked.to_owned()));
         };
         let milliseconds = ours.cpu_seconds * 1e3;
         row("aggregate, a batch", "ms of CPU", milliseconds, None, Target::AtMost(20.0), "every line is packed");

@@ -9,8 +9,7 @@
 //! `benches/peers/arrow`, is built first. Who is not there is left out.
 
 use std::error::Error;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -22,9 +21,8 @@ use pixel_engine::quarantine::Quarantine;
 use pixel_engine::run::Run;
 use pixel_engine::serve::sink;
 use pixel_engine::source::{Files, Input};
-use pixel_engine_bench_data::{Generator, Options};
 use pixel_engine_benches::process::{Took, run};
-use pixel_engine_benches::{Row, Stage, Target, is_quick};
+use pixel_engine_benches::{Row, Stage, Target, data, is_quick};
 use serde_json::{Value, json};
 
 /// As in the program `pixel-engine`.
@@ -49,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if stage.is_measuring() {
         let folder = tempfile::tempdir()?;
         let (megabytes, rounds) = if is_quick() { (20, 1) } else { (500, 5) };
-        let log = generate(&folder.path().join("access.log"), megabytes)?;
+        let log = generate(folder.path().join("access.log"), megabytes)?;
         files(&mut stage, &log, folder.path(), rounds)?;
         s3(&mut stage, &log)?;
     }
@@ -63,18 +61,11 @@ struct Log {
     lines: u64,
 }
 
-fn generate(path: &Path, megabytes: u64) -> Result<Log, Box<dyn Error>> {
-    let (mut file, mut generator) =
-        (BufWriter::new(File::create(path)?), Generator::new(Options::new(SHAPE.parse()?, 7)));
-    let (mut bytes, mut lines, mut chunk) = (0, 0, Vec::new());
-    while bytes < megabytes * 1_000_000 {
-        chunk.clear();
-        lines += generator.append_bytes(&mut chunk, 1 << 20);
-        file.write_all(&chunk)?;
-        bytes += chunk.len() as u64;
-    }
-    file.flush()?;
-    Ok(Log { path: path.to_owned(), bytes, lines })
+fn generate(path: PathBuf, megabytes: usize) -> Result<Log, Box<dyn Error>> {
+    let log = data::log(SHAPE, megabytes * 1_000_000);
+    fs::write(&path, &log)?;
+    let lines = log.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    Ok(Log { path, bytes: log.len() as u64, lines })
 }
 
 /// The fields of the log, in its order.
@@ -106,6 +97,9 @@ fn child(target: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// A contestant: its name, and how it is started.
+type Contestant<'a> = (&'a str, Box<dyn Fn() -> Command + 'a>);
+
 /// What a contestant did: its rows, the bytes of its files, and its seconds.
 struct Written {
     rows: u64,
@@ -125,25 +119,35 @@ impl Written {
 
 fn files(stage: &mut Stage, log: &Log, folder: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
     let place = |name: &str| folder.join(name);
-    let mut contestants = vec![("ours", ours(log, &format!("dir:{}", place("lake").display()))?)];
+    let program = std::env::current_exe()?;
+    let to_folder = format!("dir:{}", place("lake").display());
+    let mut contestants: Vec<Contestant<'_>> = vec![("ours", Box::new(move || ours(&program, log, &to_folder)))];
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/venv/bin/python");
     if python.exists() {
-        let mut duckdb = Command::new(python);
-        duckdb.arg(peers.join("lake.py")).arg(&log.path).arg(place("duckdb.parquet")).args(fields());
-        contestants.push((DUCKDB, duckdb));
+        let (script, file) = (peers.join("lake.py"), place("duckdb.parquet"));
+        let duckdb = move || {
+            let mut command = Command::new(&python);
+            command.arg(&script).arg(&log.path).arg(&file).args(fields());
+            command
+        };
+        contestants.push((DUCKDB, Box::new(duckdb)));
     }
     if let Some(program) = arrow(&peers.join("arrow")) {
-        let mut arrow = Command::new(program);
-        arrow.arg(&log.path).arg(place("arrow.parquet")).args(fields());
-        contestants.push((ARROW, arrow));
+        let file = place("arrow.parquet");
+        let arrow = move || {
+            let mut command = Command::new(&program);
+            command.arg(&log.path).arg(&file).args(fields());
+            command
+        };
+        contestants.push((ARROW, Box::new(arrow)));
     }
     let mut best: Vec<Option<Written>> = contestants.iter().map(|_| None).collect();
     for _ in 0..rounds {
-        for ((_, command), best) in contestants.iter().zip(&mut best) {
+        for ((name, command), best) in contestants.iter().zip(&mut best) {
             let _ = fs::remove_dir_all(place("lake"));
-            let written = Written::of(&run(again(command))?)?;
-            assert_eq!(written.rows, log.lines, "{command:?}: every line is a row");
+            let written = Written::of(&run(command())?)?;
+            assert_eq!(written.rows, log.lines, "{name}: every line is a row");
             if best.as_ref().is_none_or(|best| written.seconds < best.seconds) {
                 *best = Some(written);
             }
@@ -163,20 +167,10 @@ fn files(stage: &mut Stage, log: &Log, folder: &Path, rounds: usize) -> Result<(
     Ok(())
 }
 
-/// The same command once more.
-fn again(command: &Command) -> Command {
-    let mut again = Command::new(command.get_program());
-    again.args(command.get_args());
-    for (name, value) in command.get_envs() {
-        again.env(name, value.unwrap_or_default());
-    }
-    again
-}
-
-fn ours(log: &Log, target: &str) -> Result<Command, Box<dyn Error>> {
-    let mut command = Command::new(std::env::current_exe()?);
+fn ours(program: &Path, log: &Log, target: &str) -> Command {
+    let mut command = Command::new(program);
     command.arg(&log.path).env(CHILD, target);
-    Ok(command)
+    command
 }
 
 /// The program of arrow-rs, where it can be built.
@@ -193,7 +187,7 @@ fn arrow(folder: &Path) -> Option<PathBuf> {
 fn s3(stage: &mut Stage, log: &Log) -> Result<(), Box<dyn Error>> {
     let aws = FakeAws::builder().verify_signatures(false).start();
     let bucket = aws.bucket("lake");
-    let mut command = ours(log, "s3://lake/pixel/")?;
+    let mut command = ours(&std::env::current_exe()?, log, "s3://lake/pixel/");
     command.envs(aws.environment()).env_remove("AWS_PROFILE");
     let took = run(command)?;
     assert_eq!(Written::of(&took)?.rows, log.lines, "every line is a row");

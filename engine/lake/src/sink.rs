@@ -22,11 +22,11 @@ use crate::file::{ChunkWriter, Finished, Layout, ParquetFile};
 use crate::folders::Folders;
 
 /// Bytes of a row group, compressed, at which it ends: a few hundred thousand rows.
-const GROUP_LEN: usize = 32 << 20;
+pub(crate) const GROUP_LEN: usize = 32 << 20;
 /// Bytes of rows at which a row group ends that is sorted: until then they are in memory as they are.
 const SORTED_LEN: usize = 64 << 20;
 /// Rows of a row group at most, where they compress very well.
-const GROUP_ROWS: usize = 1 << 20;
+pub(crate) const GROUP_ROWS: usize = 1 << 20;
 /// Folders whose names are kept: a month of hours, or values that should have been no folders.
 const MAX_FOLDERS: usize = 10_000;
 /// Between two looks at how much memory files take.

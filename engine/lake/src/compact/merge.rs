@@ -29,13 +29,10 @@ use super::input::{Place, Section, Trouble, pages};
 use crate::file::{
     BOUND_LEN, DICTIONARY_LEN, FALSE_POSITIVES, FILTER_VALUES, MAX_HEADER, PAGE_LEN, PAGE_ROWS, Pages, created_by,
 };
-use crate::sink::at;
+use crate::sink::{GROUP_LEN, GROUP_ROWS, at};
 
-/// Bytes of a row group at which it ends: compressed, and as they were read.
-const GROUP_LEN: u64 = 32 << 20;
+/// Bytes of a row group, as they were read, at which it ends.
 const GROUP_UNCOMPRESSED: u64 = 256 << 20;
-/// Rows of a row group at most.
-const GROUP_ROWS: usize = 1 << 20;
 /// Rows that are decoded at a time.
 const RECORDS: usize = 4_096;
 
@@ -206,7 +203,9 @@ impl<'a> NewFile<'a> {
             let columns = rows.metadata.row_group(rows.group).columns();
             self.uncompressed += columns.iter().map(|chunk| chunk.uncompressed_size().max(0) as u64).sum::<u64>();
         }
-        if self.group_len() >= GROUP_LEN || self.uncompressed >= GROUP_UNCOMPRESSED || self.rows_in_group >= GROUP_ROWS
+        if self.group_len() >= GROUP_LEN as u64
+            || self.uncompressed >= GROUP_UNCOMPRESSED
+            || self.rows_in_group >= GROUP_ROWS
         {
             self.end_row_group().map_err(Failure::Sink)?;
         }
