@@ -10,6 +10,13 @@ const seen = new Map();
 const grouped = new Intl.NumberFormat("en");
 const number = (value) => grouped.format(Math.round(value));
 
+// With four digits where there are no whole units. What rounds to nothing has no sign.
+function money(amount) {
+  const digits = Math.abs(amount) < 1 ? 4 : 2;
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" };
+  return new Intl.NumberFormat("en", options).format(amount);
+}
+
 function bytes(value) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
@@ -109,7 +116,7 @@ function show(pipeline, now) {
     pipeline.savings.length === 0
       ? [element("p", "nothing is billed for this target", "formula")]
       : pipeline.savings.flatMap(({ name, amount, currency, formula }) => [
-          element("p", `${amount.toFixed(amount < 1 ? 4 : 2)} ${currency} (${name})`, "money"),
+          element("p", `${money(amount)} ${currency} (${name})`, "money"),
           element("p", formula, "formula"),
         ]));
   set(parts.bad_line_count, number(pipeline.bad_lines.length));

@@ -33,7 +33,7 @@ rules! {
     Error "error" "sc-status is 400 or above",
     Aborted "aborted" "sc-status is 000: the viewer went away before the answer",
     EdgeFault "edge_fault" "x-edge-result-type is Error, LimitExceeded or CapacityExceeded, and sc-status below 400",
-    Method "method" "cs-method is neither GET nor HEAD",
+    Method "method" "cs-method is none of GET, HEAD and POST: an image sends GET, and sendBeacon POST",
     WithoutQuery "without_query" "cs-uri-query is -: a pixel that says nothing",
     UnknownEvent "unknown_event" "the event's name is not among the known ones",
     WithoutId "without_id" "x-edge-request-id is -",
@@ -82,7 +82,7 @@ pub(crate) fn of_line(line: &Line<'_>, status: Option<u16>) -> Broken {
         !is_error && matches!(result, Some(b"Error" | b"LimitExceeded" | b"CapacityExceeded")),
     );
     let method = line.get(Field::CsMethod);
-    broken.add_if(Rule::Method, method.is_some_and(|method| !matches!(method, b"GET" | b"HEAD")));
+    broken.add_if(Rule::Method, method.is_some_and(|method| !matches!(method, b"GET" | b"HEAD" | b"POST")));
     broken.add_if(Rule::WithoutId, lacks(line, Field::XEdgeRequestId));
     broken.add_if(Rule::WithoutQuery, lacks(line, Field::CsUriQuery));
     broken
@@ -92,4 +92,27 @@ pub(crate) fn of_line(line: &Line<'_>, status: Option<u16>) -> Broken {
 #[inline]
 pub(crate) fn lacks(line: &Line<'_>, field: Field) -> bool {
     line.schema().position(field).is_some() && line.get(field).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use pixel_engine_log::scan::{Positions, scan};
+    use pixel_engine_log::schema::{LogKind, Schema};
+
+    use super::*;
+
+    #[test]
+    fn what_pages_send_is_not_abnormal() {
+        let schema = Schema::parse(LogKind::RealTime, "cs-method,cs-uri-query").unwrap();
+        for (method, is_usual) in
+            [("GET", true), ("HEAD", true), ("POST", true), ("OPTIONS", false), ("PUT", false), ("get", false)]
+        {
+            let text = format!("{method}\te=view\n");
+            let mut positions = Positions::default();
+            scan(text.as_bytes(), &mut positions);
+            let (start, ends) = positions.lines().next().unwrap();
+            let line = Line::new(text.as_bytes(), start, ends, &schema);
+            assert_eq!(of_line(&line, Some(200)).is_empty(), is_usual, "{method}");
+        }
+    }
 }
