@@ -373,6 +373,26 @@ fn bad_samples_are_told_of() {
 }
 
 #[test]
+fn levels_of_codecs_are_compared_when_asked_for() {
+    let workspace = Workspace::new();
+    workspace.write("sample.log", &log("realtime-46", 2_000));
+    let firehose = |levels: &str, id: &str| {
+        let plan = plan_json(&workspace, &["sample.log", "--rate", "1000/s", "--threads", "1", "--compress", levels]);
+        assert!(plan.to_string().contains(levels.split(',').next().unwrap()));
+        cost(&plan, id, "firehose")
+    };
+    assert!(firehose("zstd:9,gzip:9", "4a") < firehose("zstd:-5", "4a"));
+    assert!(firehose("gzip:9", "4b") < firehose("gzip:1", "4b"));
+    // Only what was asked for.
+    let text = text_of(&workspace, &["sample.log", "--rate", "1000/s", "--compress", "gzip:6"]);
+    assert!(text.contains("4b engine > Firehose, gzip:6") && !text.contains("4a"), "{text}");
+    let refused = |levels: &str| plan(&workspace, &["sample.log", "--rate", "1/s", "--compress", levels]).exits(2);
+    refused("none").says(&["--compress none", "3"]);
+    refused("zstd:1,zstd:3").says(&["one level of zstd (design 4a)"]);
+    refused("zip").says(&["zip", "gzip:0 to gzip:9"]);
+}
+
+#[test]
 fn command_lines_that_cannot_be_planned_exit_with_2() {
     let workspace = Workspace::new();
     let sized = |more: &[&'static str]| [&["--line-bytes", "800"], more].concat();
@@ -397,6 +417,7 @@ fn command_lines_that_cannot_be_planned_exit_with_2() {
         vec!["--line-bytes", "60000", "--rate", "1/s"],
         vec!["--rate", "1/s"],
         vec!["sample.log", "--line-bytes", "800", "--rate", "1/s"],
+        sized(&["--rate", "1/s", "--compress", "zstd:3"]),
     ] {
         let run = plan(&workspace, &arguments).exits(2);
         assert!(!run.stderr.is_empty() && !run.stderr.contains("panicked"), "{arguments:?}: {}", run.stderr);

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use pixel_engine::compress::Codec;
 use pixel_engine::config::{ContainerKind, Settings, parse_duration, parse_size};
 use pixel_engine::log::schema::Schemas;
 use pixel_engine::plan::Plan as Comparison;
@@ -86,6 +87,17 @@ pub(crate) struct Plan {
     /// The most bytes of a KPL aggregate, as `ingest --record-size` has it [default: 51200]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     aggregate_size: Option<u64>,
+
+    /// How designs 4a and 4b compress Firehose records, as `ingest --compress` has it: at most one
+    /// level of zstd and one of gzip
+    #[arg(
+        long,
+        value_name = "CODEC,...",
+        default_value = "zstd:1,gzip:1",
+        value_delimiter = ',',
+        conflicts_with = "line_bytes"
+    )]
+    compress: Vec<Codec>,
 
     /// How long a record waits to be filled
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
@@ -282,6 +294,21 @@ impl Plan {
         file.region(&self.region)
     }
 
+    /// At most one of each kind: designs are named after it.
+    fn codecs(&self) -> Vec<Codec> {
+        let count = |kind: fn(&Codec) -> bool| self.compress.iter().filter(|codec| kind(codec)).count();
+        if self.compress.contains(&Codec::None) {
+            usage_error("plan", "--compress none: records as they are have a design of their own, 3");
+        }
+        let twice = [count(|codec| matches!(codec, Codec::Zstd(_))), count(|codec| matches!(codec, Codec::Gzip(_)))];
+        if twice.into_iter().any(|count| count > 1) {
+            let message = "--compress: give one level of zstd (design 4a) and one of gzip (4b); others are for plans of \
+                           their own";
+            usage_error("plan", message);
+        }
+        self.compress.clone()
+    }
+
     /// The most bytes of an aggregate.
     fn aggregate_size(&self) -> usize {
         let aggregates =
@@ -307,6 +334,7 @@ impl Plan {
             schemas,
             threads: self.threads.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
             aggregate_size,
+            codecs: self.codecs(),
         };
         sample.measure().map_err(|error| error.to_string())
     }

@@ -19,8 +19,6 @@ use pixel_engine_core::source::{Files, Input};
 use pixel_engine_log::line::Line;
 use pixel_engine_log::schema::Schemas;
 
-/// The codecs that a plan compares: the fastest of each that compresses well.
-const CODECS: [Codec; 2] = [Codec::Zstd(1), Codec::Gzip(1)];
 /// Bytes of the sample that its lines are counted in.
 const SAMPLE_BYTES: u64 = 256 << 20;
 /// Bytes of the sample that a ratio is measured on.
@@ -41,6 +39,8 @@ pub struct Sample {
     pub threads: NonZeroUsize,
     /// The most bytes of an aggregate, with its key.
     pub aggregate_size: usize,
+    /// How Firehose records are compressed: a design for each.
+    pub codecs: Vec<Codec>,
 }
 
 /// Why a sample tells nothing.
@@ -95,7 +95,7 @@ impl Sample {
         let lines_of_aggregates = Packing::lines(self.aggregate_size, Amount::SpeedTime);
         let aggregates = Packing { container: ContainerKind::Kpl, ..lines_of_aggregates };
         let aggregated = self.pack(aggregates)?.summary;
-        let compressed = CODECS.map(|codec| self.compressed(codec, line_bytes, sample_bytes));
+        let compressed = self.codecs.iter().map(|&codec| self.compressed(codec, line_bytes, sample_bytes));
         Ok(Workload {
             line_bytes,
             unpacked: PerRecord {
@@ -106,7 +106,7 @@ impl Sample {
             },
             raw: measured(PackedLines::raw(line_bytes, mean_record(&raw)), &raw),
             kpl: measured(PackedLines::kpl(line_bytes, self.aggregate_size), &aggregated),
-            compressed: compressed.into_iter().collect::<Result<_, _>>()?,
+            compressed: compressed.collect::<Result<_, _>>()?,
             origin: Origin::Sample {
                 lines: summary.lines_shipped,
                 bytes: summary.payload_bytes,
@@ -311,6 +311,7 @@ mod tests {
             schemas: Schemas::all_presets(),
             threads: NonZeroUsize::MIN,
             aggregate_size: kpl::DEFAULT_RECORD_SIZE,
+            codecs: vec![Codec::Zstd(1), Codec::Gzip(1)],
         }
     }
 
