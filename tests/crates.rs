@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// The crates of the product in layers, lowest first. A crate depends only on crates of lower
 /// layers.
 const LAYERS: [&[&str]; 9] = [
-    &["pixel-engine-agents", "pixel-engine-simd"],
+    &["pixel-engine-agents", "pixel-engine-gzip", "pixel-engine-simd"],
     &["pixel-engine-log", "pixel-engine-kpl"],
     &["pixel-engine-core"],
     &["pixel-engine-aws", "pixel-engine-lake", "pixel-engine-plan", "pixel-engine-report"],
@@ -23,7 +23,8 @@ const LAYERS: [&[&str]; 9] = [
 const TEST_HELPERS: [&str; 1] = ["pixel-engine-fake-aws"];
 
 /// Crates that work alone and on every target: without I/O, threads, async or a C compiler.
-const PORTABLE: [&str; 4] = ["pixel-engine-agents", "pixel-engine-simd", "pixel-engine-log", "pixel-engine-kpl"];
+const PORTABLE: [&str; 5] =
+    ["pixel-engine-agents", "pixel-engine-gzip", "pixel-engine-simd", "pixel-engine-log", "pixel-engine-kpl"];
 
 /// What no portable crate may bring along, however deep in its tree.
 const NOT_PORTABLE: [&str; 12] = [

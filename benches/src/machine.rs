@@ -23,11 +23,12 @@ pub(crate) struct Machine {
     pub(crate) versions: Vec<String>,
 }
 
-const RIVALS: [&str; 11] = [
+const RIVALS: [&str; 12] = [
     "criterion",
     "csv",
     "flate2",
     "form_urlencoded",
+    "libdeflate-sys",
     "md-5",
     "memchr",
     "percent-encoding",

@@ -1,20 +1,17 @@
 //! Compresses a record into one complete zstd frame or gzip member, so that the objects that
 //! Firehose makes by joining records are valid streams.
 //!
-//! Athena's zstd reader refuses windows over 8 MiB, so every level is held to that, and a frame
-//! states its content size. Source: ZstdFrameDecompressor of airlift/aircompressor, with which
-//! Trino and Athena read.
+//! Contexts and buffers are large, so each thread keeps those that it used last.
+
+mod gzip_member;
+mod zstd_frame;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::str::FromStr;
 
-use zstd::bulk::Compressor;
-use zstd::zstd_safe::{CParameter, compress_bound};
-
-/// The largest zstd window that Athena reads: 8 MiB.
-const MAX_WINDOW_LOG: u32 = 23;
+use zstd_frame::Search;
 
 /// How records are compressed. Levels are those of the library: text is checked when it is parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +39,8 @@ impl Codec {
     pub fn bound(self, len: usize) -> usize {
         match self {
             Codec::None => len,
-            // Level 1 writes fixed codes of up to 9 bits a byte rather than stored blocks.
-            Codec::Gzip(_) => len + len / 8 + len / 64 + 64,
-            Codec::Zstd(_) => compress_bound(len),
+            Codec::Gzip(level) => gzip_member::bound(level, len),
+            Codec::Zstd(_) => zstd_frame::bound(len),
         }
     }
 
@@ -56,21 +52,24 @@ impl Codec {
 
     /// Compresses the pieces, `len` bytes in all, as one stream.
     ///
+    /// The pieces are copied together first: handing them to a streaming encoder one by one was 4 to
+    /// 10 % slower.
+    ///
     /// # Errors
     /// What the library reports: in practice that there is no memory left.
     pub fn compress<'a>(self, pieces: impl Iterator<Item = &'a [u8]>, len: usize) -> io::Result<Vec<u8>> {
-        match self {
-            Codec::None => Ok(pieces.collect::<Vec<_>>().concat()),
-            Codec::Gzip(level) => {
-                let output = Vec::with_capacity(len / 4 + 64);
-                let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::new(level));
-                for piece in pieces {
-                    encoder.write_all(piece)?;
-                }
-                encoder.finish()
-            }
-            Codec::Zstd(level) => with_zstd(Search::of_records(level), |zstd| zstd.compress(pieces, len)),
+        thread_local! {
+            static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
+        if self == Codec::None {
+            return Ok(pieces.collect::<Vec<_>>().concat());
+        }
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            text.reserve(len);
+            pieces.for_each(|piece| text.extend_from_slice(piece));
+            self.compress_with(text, Search::of_records)
+        })
     }
 
     /// Compresses a page of a file, which holds one column of many lines.
@@ -78,83 +77,15 @@ impl Codec {
     /// # Errors
     /// As [`Codec::compress`].
     pub fn compress_page(self, page: &[u8]) -> io::Result<Vec<u8>> {
-        let pieces = std::iter::once(page);
+        self.compress_with(page, Search::of_pages)
+    }
+
+    fn compress_with(self, text: &[u8], search: fn(i32) -> Search) -> io::Result<Vec<u8>> {
         match self {
-            Codec::Zstd(level) => with_zstd(Search::of_pages(level), |zstd| zstd.compress(pieces, page.len())),
-            codec => codec.compress(pieces, page.len()),
+            Codec::None => Ok(text.to_vec()),
+            Codec::Gzip(level) => gzip_member::compress(level, text),
+            Codec::Zstd(level) => zstd_frame::compress(search(level), text),
         }
-    }
-}
-
-/// How far back zstd looks for what it has seen before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Search {
-    level: i32,
-    /// The logarithm of the window's bytes; the level's own without.
-    window_log: Option<u32>,
-    /// The logarithm of how many places are remembered; the level's own without.
-    hash_log: Option<u32>,
-}
-
-impl Search {
-    fn of_records(level: i32) -> Search {
-        // Levels from 20 on would take a larger window by themselves.
-        Search { level, window_log: (level >= 20).then_some(MAX_WINDOW_LOG), hash_log: None }
-    }
-
-    /// What repeats in a column is farther away than in a log. With 2 MiB and four times the places,
-    /// pages of URLs take 4 % less than at the library's level 1, within 1 % of what they take at
-    /// level 3, in three quarters of that one's time.
-    fn of_pages(level: i32) -> Search {
-        match level {
-            1 => Search { level, window_log: Some(21), hash_log: Some(16) },
-            level => Search::of_records(level),
-        }
-    }
-}
-
-/// A zstd context with its buffers; each thread keeps one.
-///
-/// The pieces are copied together first: handing them to a streaming encoder one by one was 4 to 10
-/// % slower.
-struct Zstd {
-    search: Search,
-    compressor: Compressor<'static>,
-    input: Vec<u8>,
-    output: Vec<u8>,
-}
-
-fn with_zstd<T>(search: Search, work: impl FnOnce(&mut Zstd) -> io::Result<T>) -> io::Result<T> {
-    thread_local! {
-        static ZSTD: RefCell<Option<Zstd>> = const { RefCell::new(None) };
-    }
-    ZSTD.with_borrow_mut(|kept| {
-        if kept.as_ref().is_none_or(|zstd| zstd.search != search) {
-            *kept = Some(Zstd::new(search)?);
-        }
-        work(kept.as_mut().expect("it was set above"))
-    })
-}
-
-impl Zstd {
-    fn new(search: Search) -> io::Result<Zstd> {
-        let mut compressor = Compressor::new(search.level)?;
-        let parameters = [search.window_log.map(CParameter::WindowLog), search.hash_log.map(CParameter::HashLog)];
-        for parameter in parameters.into_iter().flatten() {
-            compressor.set_parameter(parameter)?;
-        }
-        Ok(Zstd { search, compressor, input: Vec::new(), output: Vec::new() })
-    }
-
-    fn compress<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>, len: usize) -> io::Result<Vec<u8>> {
-        self.input.clear();
-        self.input.reserve(len);
-        pieces.for_each(|piece| self.input.extend_from_slice(piece));
-        // Room for the worst case is reserved, but only what is written to takes memory.
-        self.output.clear();
-        self.output.reserve(compress_bound(len));
-        self.compressor.compress_to_buffer(&self.input, &mut self.output)?;
-        Ok(self.output.clone())
     }
 }
 
@@ -198,7 +129,16 @@ mod tests {
 
     use super::*;
 
-    const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip(1), Codec::Gzip(0), Codec::Zstd(1), Codec::Zstd(-7)];
+    const CODECS: [Codec; 8] = [
+        Codec::None,
+        Codec::Gzip(0),
+        Codec::Gzip(1),
+        Codec::Gzip(2),
+        Codec::Gzip(6),
+        Codec::Gzip(9),
+        Codec::Zstd(1),
+        Codec::Zstd(-7),
+    ];
 
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 1u64;
@@ -247,7 +187,7 @@ mod tests {
         for level in [19, 20, 22] {
             let compressed = Codec::Zstd(level).compress(std::iter::once(&text[..]), text.len()).unwrap();
             let mut decoder = zstd::Decoder::new(&compressed[..]).unwrap();
-            decoder.window_log_max(MAX_WINDOW_LOG).unwrap();
+            decoder.window_log_max(zstd_frame::MAX_WINDOW_LOG).unwrap();
             let mut output = Vec::new();
             decoder.read_to_end(&mut output).unwrap();
             assert!(output == text, "level {level}");
