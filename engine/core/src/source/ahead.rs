@@ -16,6 +16,7 @@
 //! taking it from a queue. What can be read only once is left to the reader altogether: standard
 //! input must not be touched before its turn.
 
+use std::cell::Cell;
 use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
@@ -151,12 +152,13 @@ fn decompress(
         Pieces { number, memory: Arc::clone(memory), pieces, piece: Cursor::default(), held: None, ended: false };
     give(Opened { file, text: Text::Decompressed(text.compression(), pieces), _held: None })?;
     loop {
-        let held = std::cell::Cell::new(None);
+        let held = Cell::new(None);
         let piece = text.next_piece(|len| {
             // What a try that failed took is let go of.
             held.take();
-            held.set(Some(memory.reserve(number, len).ok_or_else(ended)?));
-            Ok(())
+            let (buffer, of_buffer) = memory.buffer(number, len).ok_or_else(ended)?;
+            held.set(Some(of_buffer));
+            Ok(buffer)
         });
         let is_last = !matches!(&piece, Ok(piece) if !piece.is_empty());
         to_reader.send((piece, held.take())).map_err(|_| Unwanted)?;
@@ -200,8 +202,9 @@ pub(super) struct Pieces {
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.ended && self.piece.position() == self.piece.get_ref().len() as u64 {
-            self.piece = Cursor::default();
-            self.held = None;
+            if self.held.take().is_some() {
+                self.memory.keep(std::mem::take(&mut self.piece).into_inner());
+            }
             // Where the thread broke off, there is no last piece.
             let next = self.memory.await_for(self.number, || self.pieces.recv().ok());
             let (piece, held) = next.ok_or_else(ended)?;
@@ -222,6 +225,8 @@ struct Memory {
 #[derive(Default)]
 struct State {
     held: usize,
+    /// Buffers that were read: the system takes as long to make a new one as it takes to fill it.
+    spare: Vec<Vec<u8>>,
     /// The input that the reader waits for.
     awaited: Option<usize>,
     is_closed: bool,
@@ -250,7 +255,31 @@ impl Memory {
             return None;
         }
         state.held += bytes;
+        while state.held + state.spare.iter().map(Vec::capacity).sum::<usize>() > MEMORY && state.spare.pop().is_some()
+        {
+        }
         Some(Held { memory: Arc::clone(self), bytes })
+    }
+
+    /// A buffer of that length, with its memory.
+    fn buffer(self: &Arc<Memory>, number: usize, len: usize) -> Option<(Vec<u8>, Held)> {
+        let fits = |buffer: &Vec<u8>| (len..=2 * len).contains(&buffer.capacity());
+        let found = {
+            let mut state = self.lock();
+            state.spare.iter().position(fits).map(|place| state.spare.swap_remove(place))
+        };
+        let held = self.reserve(number, found.as_ref().map_or(len, Vec::capacity))?;
+        let mut buffer = found.unwrap_or_default();
+        buffer.resize(len, 0);
+        Some((buffer, held))
+    }
+
+    /// Keeps a buffer for later.
+    fn keep(&self, buffer: Vec<u8>) {
+        let mut state = self.lock();
+        if state.held + state.spare.iter().map(Vec::capacity).sum::<usize>() + buffer.capacity() <= MEMORY {
+            state.spare.push(buffer);
+        }
     }
 
     /// Waits for something of that input, which needs not wait for memory meanwhile.

@@ -108,32 +108,31 @@ impl Decompressed {
         self.compression
     }
 
-    /// The next piece of the text, none at the end; to be called instead of reading. The memory for
-    /// it is asked for before, in bytes.
+    /// The next piece of the text, none at the end; to be called instead of reading. It is in a
+    /// buffer of that length that `buffer` gives.
     ///
     /// # Errors
-    /// As those of reading, and those of `reserve`.
-    pub(super) fn next_piece(&mut self, reserve: impl Fn(usize) -> io::Result<()>) -> io::Result<Vec<u8>> {
-        if !self.begin_member(&reserve)? {
+    /// As those of reading, and those of `buffer`.
+    pub(super) fn next_piece(&mut self, buffer: impl Fn(usize) -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+        if !self.begin_member(&buffer)? {
             return Ok(Vec::new());
         }
         if !self.text.get_ref().is_empty() {
             return Ok(std::mem::take(&mut self.text).into_inner());
         }
-        reserve(PIECE_LEN)?;
-        let mut piece = vec![0; PIECE_LEN];
+        let mut piece = buffer(PIECE_LEN)?;
         let len = self.read(&mut piece)?;
         piece.truncate(len);
         Ok(piece)
     }
 
     /// Begins the next member, unless there is still text of the one before; `false` at the end.
-    fn begin_member(&mut self, reserve: impl Fn(usize) -> io::Result<()>) -> io::Result<bool> {
+    fn begin_member(&mut self, buffer: impl Fn(usize) -> io::Result<Vec<u8>>) -> io::Result<bool> {
         while self.member.is_none() && self.text.get_ref().len() as u64 == self.text.position() {
             if !self.is_at_member()? {
                 return Ok(false);
             }
-            match self.whole_member(&reserve)? {
+            match self.whole_member(&buffer)? {
                 Some(text) => self.text = Cursor::new(text),
                 None => {
                     self.window = 0;
@@ -145,7 +144,7 @@ impl Decompressed {
     }
 
     /// The text of the next member, if it can be decompressed as a whole.
-    fn whole_member(&mut self, reserve: impl Fn(usize) -> io::Result<()>) -> io::Result<Option<Vec<u8>>> {
+    fn whole_member(&mut self, buffer: impl Fn(usize) -> io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
         if self.window == 0 {
             return Ok(None);
         }
@@ -155,13 +154,14 @@ impl Decompressed {
         }
         let bytes = self.input.buffered();
         let Some(member) = Member::first(bytes, bytes.len() < self.window) else { return Ok(None) };
-        reserve(member.text_len())?;
-        let (len, text) = (member.len(), member.text());
-        if text.is_some() {
-            self.input.consume(len);
-            self.end = self.input.position();
+        let mut text = buffer(member.text_len())?;
+        if !member.write_text(&mut text) {
+            return Ok(None);
         }
-        Ok(text)
+        let len = member.len();
+        self.input.consume(len);
+        self.end = self.input.position();
+        Ok(Some(text))
     }
 
     /// Whether another member begins, and the input has not ended. Zeros between and behind members
@@ -210,7 +210,7 @@ impl Read for Decompressed {
             if let Some(failure) = self.failure.take() {
                 return Err(failure.into());
             }
-            if !self.begin_member(|_| Ok(()))? {
+            if !self.begin_member(|len| Ok(vec![0; len]))? {
                 return Ok(0);
             }
             let Some(decoder) = &mut self.member else { return self.text.read(output) };

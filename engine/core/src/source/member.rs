@@ -14,8 +14,8 @@ use memchr::memmem;
 
 /// Compressed bytes that are looked at for a member.
 pub(super) const MAX_MEMBER_LEN: usize = 16 << 20;
-/// Bytes of text that a member may have: more than the 50 MB at which CloudFront ends a file. What
-/// is longer, such as a decompression bomb, is not given the memory.
+/// Bytes of text that a member may have. What is longer, such as a decompression bomb, is not given
+/// the memory.
 pub(super) const MAX_TEXT_LEN: usize = 64 << 20;
 
 /// CRC-32 and length of the text, behind the compressed data.
@@ -54,15 +54,15 @@ impl<'a> Member<'a> {
         self.text_len
     }
 
-    /// The text; `None` when it is no member from its first byte to its last, or that is not sure.
-    pub(super) fn text(&self) -> Option<Vec<u8>> {
+    /// Writes the text, for which there is just the room; `false` when it is no member from its first
+    /// byte to its last, or that is not sure.
+    pub(super) fn write_text(&self, text: &mut [u8]) -> bool {
         let data = &self.bytes[self.start..];
-        let (_, len) = data.split_last_chunk::<4>()?;
-        let mut text = vec![0; self.text_len];
-        let is_whole = Decompressor::new().gzip_decompress(self.bytes, &mut text) == Ok(text.len());
+        let is_whole = Decompressor::new().gzip_decompress(self.bytes, text) == Ok(self.text_len);
+        let (_, len) = data.split_at(data.len() - 4);
         // Those that overlap with the length at the end count as well.
         let is_elsewhere = || memmem::find(&data[..data.len() - 1], len).is_some();
-        (is_whole && !is_elsewhere()).then_some(text)
+        is_whole && !is_elsewhere()
     }
 }
 

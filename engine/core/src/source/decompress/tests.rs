@@ -54,7 +54,8 @@ fn pieces(bytes: &[u8]) -> (Outcome, Vec<usize>) {
     let error = loop {
         match input.next_piece(|len| {
             asked.borrow_mut().push(len);
-            Ok(())
+            // As a buffer that was used before.
+            Ok(vec![b'x'; len])
         }) {
             Ok(piece) if piece.is_empty() => break None,
             Ok(piece) => text.extend_from_slice(&piece),
