@@ -232,6 +232,13 @@ struct State {
     is_closed: bool,
 }
 
+impl State {
+    /// Bytes that are held, and those of spare buffers.
+    fn bytes(&self) -> usize {
+        self.held + self.spare.iter().map(Vec::capacity).sum::<usize>()
+    }
+}
+
 /// Some of the memory, until it is dropped.
 struct Held {
     memory: Arc<Memory>,
@@ -255,9 +262,7 @@ impl Memory {
             return None;
         }
         state.held += bytes;
-        while state.held + state.spare.iter().map(Vec::capacity).sum::<usize>() > MEMORY && state.spare.pop().is_some()
-        {
-        }
+        while state.bytes() > MEMORY && state.spare.pop().is_some() {}
         Some(Held { memory: Arc::clone(self), bytes })
     }
 
@@ -277,7 +282,7 @@ impl Memory {
     /// Keeps a buffer for later.
     fn keep(&self, buffer: Vec<u8>) {
         let mut state = self.lock();
-        if state.held + state.spare.iter().map(Vec::capacity).sum::<usize>() + buffer.capacity() <= MEMORY {
+        if state.bytes() + buffer.capacity() <= MEMORY {
             state.spare.push(buffer);
         }
     }
