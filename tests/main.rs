@@ -98,6 +98,8 @@ mod privacy;
 mod quarantine;
 /// Logs whose queries are encoded once.
 mod query_encoding;
+/// Compressed files that are decompressed before their turn.
+mod read_ahead;
 /// Reports against the truth, and against DuckDB.
 mod report;
 /// `report --html` and `--csv`: every number, escaped, readable by everyone.

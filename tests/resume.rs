@@ -185,6 +185,53 @@ fn compressed_files_survive_both() {
     survives("TERM", &text, 30_000, &[gzip(first), gzip(second)].concat(), &[]);
 }
 
+/// Ships a folder of small files in runs that are stopped by the signal.
+#[track_caller]
+fn folder_survives(with: &str) {
+    const FILES: u64 = 16;
+    const LINES: u64 = 4_000;
+    let workspace = Workspace::new();
+    for number in 0..FILES {
+        // A file that is stored is 3 MB long, and others a fifth of that.
+        let text = log_from("realtime-46", number * LINES, LINES);
+        let pack = [gzip as fn(&[u8]) -> Vec<u8>, <[u8]>::to_vec, zstd][number as usize % 5 % 3];
+        workspace.write(&format!("in/{number:02}"), &pack(&text));
+    }
+    let all = ["in", "--resume", CHECKPOINT, "--to", "stdout:", "--threads", "2"];
+    let mut came = vec![0; (FILES * LINES) as usize];
+    let mut note = |output: &[u8]| {
+        let text = shipped(&workspace, output, &[]);
+        let ids: Vec<usize> =
+            lines(&text).map(|line| number_of(id_in(line).expect("an id")).expect("one of ours") as usize).collect();
+        // In a run, lines come in the order of the files.
+        assert!(ids.is_sorted(), "{with}");
+        ids.into_iter().for_each(|id| came[id] += 1);
+    };
+    let mut stopped = 0;
+    for _ in 0..4 {
+        let before: u64 = checkpoint(&workspace).iter().map(|entry| entry.offset).sum();
+        let moved = || checkpoint(&workspace).iter().map(|entry| entry.offset).sum::<u64>() > before;
+        let mut child = workspace.ingest_command(&all).spawn().expect("it starts");
+        let output = stopped_after(&mut child, 8_000_000, moved, with);
+        stopped += usize::from(workspace.wait(child).code != Some(0));
+        note(&output);
+    }
+    assert!(stopped > 1, "most runs ended before their signal");
+    note(&workspace.ingest(&all).ok().stdout);
+    let times = if with == "TERM" { 1..=1 } else { 1..=5 };
+    let wrong = came.iter().position(|came| !times.contains(came));
+    assert_eq!(wrong, None, "{with}: {} times", wrong.map_or(0, |wrong| came[wrong]));
+    let again = workspace.ingest(&all).ok();
+    again.says(&["16 of 16 inputs were delivered before"]);
+    assert_eq!(again.summary().lines_in, 0);
+}
+
+#[test]
+fn folders_of_compressed_files_survive_both() {
+    folder_survives("KILL");
+    folder_survives("TERM");
+}
+
 /// Standard logs whose columns change their order again and again, each part with its own header.
 fn changing_headers(count: u64, final_newlines: bool) -> Vec<u8> {
     const PART: u64 = 700;

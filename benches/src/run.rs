@@ -10,7 +10,7 @@ use pixel_engine::run::{Run, Summary};
 use pixel_engine::sink::Sink;
 use pixel_engine::sink::limits::Api;
 use pixel_engine::sink::null::Null;
-use pixel_engine::source::{Files, Input};
+use pixel_engine::source::{Files, Input, Source};
 use pixel_engine_core::pack::lines;
 
 /// What varies between runs.
@@ -75,6 +75,18 @@ impl Variant {
     /// # Panics
     /// When anything goes wrong, a bad line included.
     pub fn run_to(&self, input: Input, threads: usize, sink: &mut dyn Sink) -> Summary {
+        self.run_source_to(Files::new([input]), threads, sink)
+    }
+
+    /// Runs over a source, to nowhere.
+    ///
+    /// # Panics
+    /// When anything goes wrong, a bad line included.
+    pub fn run_source(&self, source: impl Source, threads: usize) -> Summary {
+        self.run_source_to(source, threads, &mut Null::new(self.api()))
+    }
+
+    fn run_source_to(&self, source: impl Source, threads: usize, sink: &mut dyn Sink) -> Summary {
         let settings = Settings {
             encode: Some(self.encoding),
             on_bad_line: Some(OnBadLine::Fail),
@@ -87,7 +99,7 @@ impl Variant {
         };
         let config = settings.validate().expect("the settings of a variant go together");
         let mut quarantine = Quarantine::new(Path::new("/dev/null"));
-        let report = Run::new(&config).source(Files::new([input])).to(sink, &mut quarantine);
+        let report = Run::new(&config).source(source).to(sink, &mut quarantine);
         assert!(report.errors.is_empty(), "{:?}", report.errors);
         report.summary
     }

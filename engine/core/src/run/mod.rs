@@ -9,6 +9,7 @@
 //! it memory, whatever the size of the input: `2 + threads` blocks of 1 MiB before the packer,
 //! `1 + threads` groups of records after it. A group has one to a few MiB of lines; when lines are
 //! compressed into full-size records, up to 16 MiB, but no more than 32 MiB in all groups together.
+//! Files that are decompressed ahead share 128 MiB.
 
 mod packer;
 mod reader;
@@ -138,6 +139,7 @@ impl<'run> Run<'run> {
                 progress: of_sources,
                 stop,
                 hold: linger.map(hold),
+                threads,
                 output: &output,
                 origins: Origins::default(),
             };

@@ -3,9 +3,12 @@
 //! A member of gzip, a stream of bzip2 and xz, a frame of zstd: each file may be many of them, one
 //! after the other. Each codec is driven by hand, and not through its reader, so that what it gave
 //! before an error is kept, and so that the byte of an error is known.
+//!
+//! Members of gzip that are all there are decompressed as a whole, which is faster, up to the first
+//! that cannot be.
 
 use std::error::Error;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Cursor, Read};
 
 use flate2::FlushDecompress;
 use liblzma::stream::{Action, Error as XzError, Stream};
@@ -13,6 +16,7 @@ use zstd::stream::raw::{self, Operation};
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge as WINDOW_TOO_LARGE;
 
 use super::content::{Compression, Content};
+use super::member::{MAX_MEMBER_LEN, Member};
 use super::peek::PeekReader;
 
 /// Bytes that decompressing xz may take: twice what `xz -9` asks for. zstd has the same limit of
@@ -74,7 +78,11 @@ pub(super) fn is_about_trailing_bytes(error: &io::Error) -> bool {
 pub(super) struct Decompressed {
     compression: Compression,
     input: PeekReader,
-    /// The member that is being read; between two, none.
+    /// Bytes in which a member must end to be decompressed as a whole; 0 when none is.
+    window: usize,
+    /// The text of a member that was, and how much of it was given out.
+    text: Cursor<Vec<u8>>,
+    /// The member that is being read piece by piece; between two, none.
     member: Option<Decoder>,
     /// Whether the decoder may have more to give without more input.
     is_pending: bool,
@@ -85,8 +93,75 @@ pub(super) struct Decompressed {
 }
 
 impl Decompressed {
-    pub(super) fn new(compression: Compression, input: PeekReader) -> Decompressed {
-        Decompressed { compression, input, member: None, is_pending: false, end: 0, failure: None }
+    /// Reads on where `input` stands. With its length, if it can be read without waiting, members
+    /// are decompressed as a whole.
+    pub(super) fn new(compression: Compression, input: PeekReader, len: Option<u64>) -> Decompressed {
+        let window = len.filter(|_| compression == Compression::Gzip).map_or(0, |len| {
+            // One byte more, to see that there is none.
+            usize::try_from(len).map_or(MAX_MEMBER_LEN, |len| len.min(MAX_MEMBER_LEN)) + 1
+        });
+        let text = Cursor::default();
+        Decompressed { compression, input, window, text, member: None, is_pending: false, end: 0, failure: None }
+    }
+
+    pub(super) fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// The next piece of the text, none at the end; to be called instead of reading. It is in a
+    /// buffer of that length that `buffer` gives.
+    ///
+    /// # Errors
+    /// As those of reading, and those of `buffer`.
+    pub(super) fn next_piece(&mut self, buffer: impl Fn(usize) -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+        if !self.begin_member(&buffer)? {
+            return Ok(Vec::new());
+        }
+        if !self.text.get_ref().is_empty() {
+            return Ok(std::mem::take(&mut self.text).into_inner());
+        }
+        let mut piece = buffer(PIECE_LEN)?;
+        let len = self.read(&mut piece)?;
+        piece.truncate(len);
+        Ok(piece)
+    }
+
+    /// Begins the next member, unless there is still text of the one before; `false` at the end.
+    fn begin_member(&mut self, buffer: impl Fn(usize) -> io::Result<Vec<u8>>) -> io::Result<bool> {
+        while self.member.is_none() && self.text.get_ref().len() as u64 == self.text.position() {
+            if !self.is_at_member()? {
+                return Ok(false);
+            }
+            match self.whole_member(&buffer)? {
+                Some(text) => self.text = Cursor::new(text),
+                None => {
+                    self.window = 0;
+                    self.member = Some(Decoder::new(self.compression)?);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The text of the next member, if it can be decompressed as a whole.
+    fn whole_member(&mut self, buffer: impl Fn(usize) -> io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
+        if self.window == 0 {
+            return Ok(None);
+        }
+        if Member::first(self.input.buffered(), false).is_none() {
+            self.input.make_room(self.window);
+            self.input.fill_until(|bytes| bytes.len() >= self.window);
+        }
+        let bytes = self.input.buffered();
+        let Some(member) = Member::first(bytes, bytes.len() < self.window) else { return Ok(None) };
+        let mut text = buffer(member.text_len())?;
+        if !member.write_text(&mut text) {
+            return Ok(None);
+        }
+        let len = member.len();
+        self.input.consume(len);
+        self.end = self.input.position();
+        Ok(Some(text))
     }
 
     /// Whether another member begins, and the input has not ended. Zeros between and behind members
@@ -116,6 +191,9 @@ impl Decompressed {
     }
 }
 
+/// Bytes of a piece of text, but for that of a whole member.
+const PIECE_LEN: usize = 1 << 20;
+
 /// Bytes of what stands behind a member that are looked at and shown.
 const MAX_NAMED_LEN: usize = 16;
 
@@ -132,13 +210,10 @@ impl Read for Decompressed {
             if let Some(failure) = self.failure.take() {
                 return Err(failure.into());
             }
-            let Some(decoder) = &mut self.member else {
-                if !self.is_at_member()? {
-                    return Ok(0);
-                }
-                self.member = Some(Decoder::new(self.compression)?);
-                continue;
-            };
+            if !self.begin_member(|len| Ok(vec![0; len]))? {
+                return Ok(0);
+            }
+            let Some(decoder) = &mut self.member else { return self.text.read(output) };
             // A pipe may be silent while the decoder still has something to give.
             let input = if self.is_pending { self.input.buffered() } else { self.input.fill_buf()? };
             let is_at_end = input.is_empty() && !self.is_pending;
@@ -272,3 +347,6 @@ impl Step {
         Step { consumed: (after.0 - before.0) as usize, written: (after.1 - before.1) as usize, state }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,8 @@ pub(crate) struct Feeds<'run> {
     pub(crate) stop: Arc<AtomicBool>,
     /// How long lines may wait for a block to fill up.
     pub(crate) hold: Option<Duration>,
+    /// Worker threads of the run: a source may use as many.
+    pub(crate) threads: usize,
     pub(crate) output: &'run dyn Output,
     pub(crate) origins: Origins,
 }
@@ -173,7 +175,6 @@ impl<'run> Feed<'run> {
         Feed { is_treated: true, ..self }
     }
 
-    #[cfg(test)]
     pub(crate) fn feeds(&self) -> &'run Feeds<'run> {
         self.feeds
     }

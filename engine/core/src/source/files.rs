@@ -1,12 +1,19 @@
 //! The inputs of `ingest`: files and standard input, one after the other.
 
+use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
-use super::{BlockReader, Closed, Feed, Format, Inlet, Input, InputError, OpenFile, Source};
+use super::ahead::{Ahead, Opened, Text};
+use super::input::text_in;
+use super::peek::PeekReader;
+use super::{BlockReader, Closed, Feed, Format, Inlet, Input, InputError, InputFailure, OpenFile, Source};
 use crate::ack::Acknowledged;
 use crate::checkpoint::Checkpoint;
 
-/// Reads inputs one after the other, each to its end. With a checkpoint, files go on where it says.
+/// Reads inputs one after the other, each to its end; what is compressed is decompressed before its
+/// turn. With a checkpoint, files go on where it says.
 #[derive(Clone, Debug)]
 pub struct Files {
     inputs: Vec<Input>,
@@ -21,17 +28,21 @@ impl Files {
 
 impl Source for Files {
     fn read(self: Box<Self>, feed: Feed<'_>) -> Result<(), Closed> {
-        let mut read = Ok(());
-        for input in &self.inputs {
-            let inlet = feed.open(input.name());
-            if read.is_ok() && !feed.is_stopping() {
-                read = read_one(input, &inlet);
+        thread::scope(|scope| {
+            let mut ahead = (self.inputs.len() > 1).then(|| Ahead::of(&self.inputs, feed.feeds(), scope));
+            let mut read = Ok(());
+            for input in &self.inputs {
+                let inlet = feed.open(input.name());
                 if read.is_ok() && !feed.is_stopping() {
-                    read = inlet.end().map(drop);
+                    let opened = ahead.as_mut().map(Ahead::next).unwrap_or_default();
+                    read = read_one(input, opened, &inlet);
+                    if read.is_ok() && !feed.is_stopping() {
+                        read = inlet.end().map(drop);
+                    }
                 }
             }
-        }
-        read
+            read
+        })
     }
 
     fn may_pause(&self) -> bool {
@@ -39,8 +50,8 @@ impl Source for Files {
     }
 }
 
-fn read_one(input: &Input, inlet: &Inlet<'_>) -> Result<(), Closed> {
-    let mut blocks = match open(input, inlet) {
+fn read_one(input: &Input, mut opened: Opened, inlet: &Inlet<'_>) -> Result<(), Closed> {
+    let mut blocks = match open(input, &mut opened, inlet) {
         Ok(Some(blocks)) => blocks,
         Ok(None) => return Ok(()),
         Err(failure) => return inlet.fail(failure),
@@ -60,27 +71,48 @@ fn read_one(input: &Input, inlet: &Inlet<'_>) -> Result<(), Closed> {
 }
 
 /// The blocks of an input; `None` when the checkpoint says that there are no new ones.
-fn open(input: &Input, inlet: &Inlet<'_>) -> Result<Option<BlockReader>, super::feed::InputFailure> {
+fn open(input: &Input, opened: &mut Opened, inlet: &Inlet<'_>) -> Result<Option<BlockReader>, InputFailure> {
     let feeds = inlet.feeds();
-    match (feeds.checkpoint, input) {
-        (Some(checkpoint), Input::File(path)) => return resume(checkpoint, OpenFile::open(path)?, inlet),
+    let text = std::mem::take(&mut opened.text);
+    if let Text::Failed(error) = text {
+        return Err(error.into());
+    }
+    let text = move || text_of(input, text);
+    match (feeds.checkpoint, opened.file.take(), input) {
+        (Some(checkpoint), Some(file), _) => return resume(checkpoint, file, text, inlet),
+        (Some(checkpoint), None, Input::File(path)) => {
+            return resume(checkpoint, OpenFile::open(path)?, text, inlet);
+        }
         // Said without a request for its head.
-        (Some(checkpoint), Input::Object(object)) if checkpoint.has_all_of(&**object) => return Ok(None),
-        (Some(checkpoint), Input::Object(object)) => {
-            return resume(checkpoint, OpenFile::of_object(object, &feeds.stop)?, inlet);
+        (Some(checkpoint), None, Input::Object(object)) if checkpoint.has_all_of(&**object) => return Ok(None),
+        (Some(checkpoint), None, Input::Object(object)) => {
+            return resume(checkpoint, OpenFile::of_object(object, &feeds.stop)?, text, inlet);
         }
         _ => {}
     }
-    let raw = input.open_waiting(Arc::clone(&feeds.progress.bytes_read), Arc::clone(&feeds.stop), feeds.hold)?;
-    Ok(Some(inlet.reader(raw, input.can_be_read_again(), feeds.format)))
+    let open = || input.open_waiting(Arc::clone(&feeds.progress.bytes_read), Arc::clone(&feeds.stop), feeds.hold);
+    let text = text()?.map_or_else(open, Ok)?;
+    Ok(Some(inlet.reader(text, input.can_be_read_again(), feeds.format)))
 }
 
-/// Goes on where the checkpoint says.
+/// The text of an input that was opened before its turn, if that is so.
+fn text_of(input: &Input, text: Text) -> Result<Option<Box<dyn Read + Send>>, InputError> {
+    let text = match text {
+        Text::Unread => return Ok(None),
+        Text::Failed(error) => return Err(error),
+        Text::Plain(bytes) => bytes.text(),
+        Text::Decompressed(compression, pieces) => text_in(PeekReader::new(pieces), Some(compression)),
+    };
+    text.map(Some).map_err(|content| InputError::unsupported(PathBuf::from(input.name()), content))
+}
+
+/// Goes on where the checkpoint says, with the text of the file if it was opened before.
 fn resume(
     checkpoint: &Checkpoint,
     file: OpenFile,
+    text: impl FnOnce() -> Result<Option<Box<dyn Read + Send>>, InputError>,
     inlet: &Inlet<'_>,
-) -> Result<Option<BlockReader>, super::feed::InputFailure> {
+) -> Result<Option<BlockReader>, InputFailure> {
     let feeds = inlet.feeds();
     let Some(acknowledged) = checkpoint.begin(inlet.origin(), &file) else { return Ok(None) };
     let offset = acknowledged.position.offset;
@@ -94,9 +126,11 @@ fn resume(
     }
     // Bytes on disk do not tell where the offset is, which header holds there, or how JSON is cut
     // into lines.
-    let from_start =
-        || -> Result<BlockReader, InputError> { Ok(inlet.reader(file.read(bytes_read())?, true, feeds.format)) };
-    let mut blocks = from_start()?;
+    let from_start = |text: Option<Box<dyn Read + Send>>| -> Result<BlockReader, InputError> {
+        let text = text.map_or_else(|| file.read(bytes_read()), Ok)?;
+        Ok(inlet.reader(text, true, feeds.format))
+    };
+    let mut blocks = from_start(text()?)?;
     if blocks.skip_to(offset)? {
         return Ok(Some(blocks));
     }
@@ -106,5 +140,5 @@ fn resume(
     );
     checkpoint.begin_anew(inlet.origin().number);
     inlet.begin_at(Acknowledged::default());
-    Ok(Some(from_start()?))
+    Ok(Some(from_start(None)?))
 }

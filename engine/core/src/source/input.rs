@@ -85,7 +85,7 @@ pub enum InputError {
 }
 
 impl InputError {
-    fn unsupported(path: PathBuf, (content, outer): (Unsupported, Option<Compression>)) -> InputError {
+    pub(super) fn unsupported(path: PathBuf, (content, outer): NoText) -> InputError {
         InputError::Unsupported { path, content, outer }
     }
 }
@@ -194,7 +194,9 @@ impl Input {
             return false;
         }
         let mut start = [0; 64];
-        let Ok(text) = self.open(Arc::default(), Arc::default()) else { return false };
+        // Without its length, no more is decompressed than is looked at.
+        let Ok((raw, _)) = self.raw(Arc::default(), Arc::default(), None) else { return false };
+        let Ok(text) = Bytes::of(raw, None).text() else { return false };
         let mut lines = JsonLines::new(text, Format::Auto);
         fill(&mut lines, &mut start).is_ok_and(|len| first_byte(&start[..len]) == Some(byte))
     }
@@ -217,14 +219,39 @@ impl Input {
         stop: Arc<AtomicBool>,
         hold: Option<Duration>,
     ) -> Result<Box<dyn Read + Send>, InputError> {
-        let io_error = |error| InputError::Io { path: PathBuf::from(self.name()), error };
-        let raw: Box<dyn Read + Send> = match self {
-            Input::Stdin => Box::new(Stdin { stop: Arc::clone(&stop), hold }),
-            Input::File(path) => Box::new(File::open(path).map_err(io_error)?),
-            Input::Object(object) => object.read_from(0, Arc::clone(&stop)),
+        let bytes = self.bytes(bytes_read, stop, hold)?;
+        bytes.text().map_err(|content| InputError::unsupported(PathBuf::from(self.name()), content))
+    }
+
+    /// Opens it and looks at its first bytes.
+    pub(super) fn bytes(
+        &self,
+        bytes_read: Arc<AtomicU64>,
+        stop: Arc<AtomicBool>,
+        hold: Option<Duration>,
+    ) -> Result<Bytes, InputError> {
+        let (raw, len) = self.raw(bytes_read, stop, hold)?;
+        Ok(Bytes::of(raw, len))
+    }
+
+    /// Its bytes as they are stored, and how many can be read without waiting.
+    fn raw(
+        &self,
+        bytes_read: Arc<AtomicU64>,
+        stop: Arc<AtomicBool>,
+        hold: Option<Duration>,
+    ) -> Result<(Counted<Box<dyn Read + Send>>, Option<u64>), InputError> {
+        let open = |path| -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
         };
-        text_in(Counted { raw, bytes_read })
-            .map_err(|content| InputError::unsupported(PathBuf::from(self.name()), content))
+        let (raw, len) = match self {
+            Input::Stdin => (Box::new(Stdin { stop, hold }) as Box<dyn Read + Send>, None),
+            Input::File(path) => open(path).map_err(|error| InputError::Io { path: path.clone(), error })?,
+            Input::Object(object) => (object.read_from(0, stop), Some(object.size())),
+        };
+        Ok((Counted { raw, bytes_read }, len))
     }
 }
 
@@ -310,7 +337,13 @@ impl OpenFile {
     /// # Errors
     /// The system refuses, or it holds something that is no text.
     pub fn read(&self, bytes_read: Arc<AtomicU64>) -> Result<Box<dyn Read + Send>, InputError> {
-        text_in(self.raw_from(0, bytes_read)?).map_err(|content| InputError::unsupported(self.path.clone(), content))
+        let bytes = self.bytes(bytes_read)?;
+        bytes.text().map_err(|content| InputError::unsupported(self.path.clone(), content))
+    }
+
+    /// All of its bytes, once the first of them were looked at.
+    pub(super) fn bytes(&self, bytes_read: Arc<AtomicU64>) -> Result<Bytes, InputError> {
+        Ok(Bytes::of(self.raw_from(0, bytes_read)?, Some(self.size)))
     }
 
     /// Whether its bytes are text as they are: not compressed, and not in UTF-16.
@@ -344,18 +377,42 @@ impl OpenFile {
     }
 }
 
-/// Reads the text in an input, whatever holds it: this is where the readers between bytes and lines
-/// are put together.
-fn text_in(raw: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, (Unsupported, Option<Compression>)> {
-    let mut bytes = PeekReader::new(raw);
-    let mut content = Content::recognize(&mut bytes);
-    let mut outer = None;
-    if let Content::Compressed(compression) = content {
-        bytes = PeekReader::new(Decompressed::new(compression, bytes));
-        content = Content::recognize(&mut bytes);
-        outer = Some(compression);
+/// The bytes of an input whose first ones were looked at.
+pub(super) enum Bytes {
+    Compressed(Decompressed),
+    /// Those of anything else.
+    Plain(PeekReader),
+}
+
+/// What an input holds that is no text, and how that is compressed.
+pub(super) type NoText = (Unsupported, Option<Compression>);
+
+impl Bytes {
+    /// With how many there are, if they can be read without waiting.
+    fn of(raw: impl Read + Send + 'static, len: Option<u64>) -> Bytes {
+        let mut bytes = PeekReader::new(raw);
+        match Content::recognize(&mut bytes) {
+            Content::Compressed(compression) => Bytes::Compressed(Decompressed::new(compression, bytes, len)),
+            _ => Bytes::Plain(bytes),
+        }
     }
-    match content {
+
+    /// Reads the text in them.
+    pub(super) fn text(self) -> Result<Box<dyn Read + Send>, NoText> {
+        match self {
+            Bytes::Compressed(decompressed) => {
+                let compression = decompressed.compression();
+                text_in(PeekReader::new(decompressed), Some(compression))
+            }
+            Bytes::Plain(bytes) => text_in(bytes, None),
+        }
+    }
+}
+
+/// Reads the text in bytes that are not compressed, or not any more: this is where the readers
+/// between bytes and lines are put together.
+pub(super) fn text_in(mut bytes: PeekReader, outer: Option<Compression>) -> Result<Box<dyn Read + Send>, NoText> {
+    match Content::recognize(&mut bytes) {
         Content::Plain => Ok(Box::new(bytes)),
         Content::Utf16(order) => Ok(Box::new(Utf16Reader::new(bytes, order))),
         Content::Compressed(inner) => Err((Unsupported::CompressedTwice(inner), outer)),
@@ -365,7 +422,8 @@ fn text_in(raw: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, (Uns
 
 /// The text of what is no file, as [`Input::open`] reads it; or what it is and why it is not read.
 pub(crate) fn text_of(bytes: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, String> {
-    text_in(bytes)
+    Bytes::of(bytes, None)
+        .text()
         .map_err(|(content, outer)| format!("{content}{}, which is not read: {}", within(&outer), content.advice()))
 }
 

@@ -5,10 +5,12 @@
 //! own, and a source any number of inlets: one for each file, connection or batch.
 //!
 //! `input` finds and opens what the user named, `object` is what of it is in a bucket; `content` tells from the first bytes what it holds,
-//! `decompress` and `text` make text in UTF-8 of it, and `json` brings JSON of any shape into lines;
-//! `files` reads such inputs one after the other; `follow` reads files as they grow, `followed` is
-//! one of them; `reader` cuts bytes into blocks.
+//! `decompress` and `text` make text in UTF-8 of it (`member` is the quick way for gzip), and `json`
+//! brings JSON of any shape into lines; `files` reads such inputs one after the other, and `ahead`
+//! decompresses those to come; `follow` reads files as they grow, `followed` is one of them;
+//! `reader` cuts bytes into blocks.
 
+mod ahead;
 mod content;
 mod decompress;
 mod evidence;
@@ -18,6 +20,7 @@ mod follow;
 mod followed;
 mod input;
 mod json;
+mod member;
 mod object;
 mod peek;
 mod reader;

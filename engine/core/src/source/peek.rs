@@ -1,14 +1,15 @@
 //! A buffered reader whose next bytes can be looked at before they are read.
 
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 
-/// Bytes of the buffer: what a decompressor is given at a time.
+/// Bytes of the buffer, unless room is made for more: what a decompressor is given at a time.
 const BUFFER_SIZE: usize = 128 << 10;
 
 /// Reads through a buffer, counts what was consumed, and shows what comes next.
 pub(super) struct PeekReader {
     input: Box<dyn Read + Send>,
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
     start: usize,
     end: usize,
     position: u64,
@@ -18,7 +19,7 @@ pub(super) struct PeekReader {
 
 impl PeekReader {
     pub(super) fn new(input: impl Read + Send + 'static) -> PeekReader {
-        let buffer = vec![0; BUFFER_SIZE].into_boxed_slice();
+        let buffer = vec![0; BUFFER_SIZE];
         PeekReader { input: Box::new(input), buffer, start: 0, end: 0, position: 0, failure: None }
     }
 
@@ -41,6 +42,13 @@ impl PeekReader {
         Ok(self.buffered())
     }
 
+    /// Makes room for `len` bytes to be seen at once.
+    pub(super) fn make_room(&mut self, len: usize) {
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+    }
+
     /// Reads on until `is_enough` or the input ends, however long it pauses. An error is kept until
     /// what stands before it was read.
     pub(super) fn fill_until(&mut self, is_enough: impl Fn(&[u8]) -> bool) -> &[u8] {
@@ -60,17 +68,19 @@ impl PeekReader {
 
     /// Reads once into what is free of the buffer; `false` at the end of the input.
     fn read_more(&mut self) -> io::Result<bool> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
-        let count = self.read_input(self.end)?;
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        let count = self.read_input(self.end..self.buffer.len())?;
         self.end += count;
         Ok(count > 0)
     }
 
-    fn read_input(&mut self, at: usize) -> io::Result<usize> {
+    fn read_input(&mut self, free: Range<usize>) -> io::Result<usize> {
         match self.failure.take() {
             Some(failure) => Err(failure),
-            None => self.input.read(&mut self.buffer[at..]),
+            None => self.input.read(&mut self.buffer[free]),
         }
     }
 }
@@ -84,7 +94,7 @@ impl BufRead for PeekReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            self.end = self.read_input(0)?;
+            self.end = self.read_input(0..BUFFER_SIZE)?;
         }
         Ok(self.buffered())
     }
