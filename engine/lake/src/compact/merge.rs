@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use parquet::basic::{LogicalType, Repetition};
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor};
 use pixel_engine_core::compress::Codec;
@@ -214,6 +214,8 @@ fn copy(rows: &Rows, leaf: Option<usize>, chunk: &mut ChunkWriter) -> std::resul
     };
     let section = rows.bytes.chunk(source)?;
     let mut copy = Copy {
+        takes_pages: chunk.is_compressed_by(source.compression()) && shift == 0 && rows.kept.is_none(),
+        is_between_pages: false,
         chunk,
         max_definition: from,
         shift,
@@ -229,6 +231,10 @@ fn copy(rows: &Rows, leaf: Option<usize>, chunk: &mut ChunkWriter) -> std::resul
 /// Values on their way from one chunk to another.
 struct Copy<'a> {
     chunk: &'a mut ChunkWriter,
+    /// Whether pages can be taken as they are.
+    takes_pages: bool,
+    /// Whether the last thing that was taken is a page, so that a row has to follow.
+    is_between_pages: bool,
     /// The level of definition of a value where it comes from, and how much more it is where it goes.
     max_definition: u8,
     shift: u8,
@@ -246,6 +252,18 @@ impl Copy<'_> {
         if let Values::Numbered { entries, .. } = batch.values {
             self.numbers.resize(entries.len(), UNKNOWN);
         }
+        let rows = batch.rows();
+        if let Some(page) = &batch.stored
+            && let Values::Each(values) = batch.values
+            && self.takes_pages
+            && batch.repetitions.first().is_none_or(|&level| level == 0)
+            && self.chunk.takes_page(rows, page.uncompressed_len)
+        {
+            self.end_row()?;
+            self.rows += rows;
+            self.is_between_pages = true;
+            return self.chunk.push_page(page.bytes.clone(), page.uncompressed_len, rows, batch.len(), values);
+        }
         let mut place = 0;
         for level in 0..batch.len() {
             let repetition = batch.repetitions.get(level).copied().unwrap_or_default();
@@ -253,6 +271,11 @@ impl Copy<'_> {
                 self.end_row()?;
                 self.is_kept = self.kept.is_none_or(|kept| kept[self.rows]);
                 self.rows += 1;
+                self.is_between_pages = false;
+            } else if self.is_between_pages {
+                return Err(ParquetError::General(
+                    "a row goes on in another page, though pages are indexed".to_owned(),
+                ));
             }
             let definition = batch.definitions.get(level).copied().unwrap_or(self.max_definition);
             let is_present = definition == self.max_definition;
@@ -282,9 +305,10 @@ mod tests {
     use std::io::{self, Write};
 
     use bytes::Bytes;
-    use parquet::basic::Compression;
+    use parquet::basic::{Compression, ZstdLevel};
     use parquet::column::writer::ColumnWriter;
     use parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
+    use parquet::file::page_index::index_reader::decode_offset_index;
     use parquet::file::properties::{WriterProperties, WriterVersion};
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::file::statistics::Statistics;
@@ -295,26 +319,28 @@ mod tests {
     use rayon::ThreadPoolBuilder;
 
     use super::*;
+    use crate::compact::values::StoredPage;
 
     const ALL_TYPES: &str = "message any {
         optional boolean a; required boolean b; optional int32 c; required int32 d (UINT_32); optional int64 e;
         optional int64 f (UINT_64); optional int96 g; optional float h; required double i;
         optional binary j (STRING); required binary k; optional binary l (DECIMAL(9,2));
         optional fixed_len_byte_array(2) m (FLOAT16); optional fixed_len_byte_array(3) n;
-        optional fixed_len_byte_array(5) o (DECIMAL(9,2)); optional fixed_len_byte_array(12) p (INTERVAL);
+        optional fixed_len_byte_array(5) o (DECIMAL(9,2)); optional int32 p (DATE);
         optional group q (MAP) { repeated group key_value { required binary r (STRING); optional binary s (STRING); } }
         optional group t (LIST) { repeated group list { optional int32 u; } }
     }";
 
     /// Rows of any types as the library writes them.
     fn file_of_library(schema: TypePtr, rows: usize, properties: WriterProperties, seed: u64) -> Bytes {
+        let descriptor = SchemaDescriptor::new(Arc::clone(&schema));
         let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
         let mut group = writer.next_row_group().unwrap();
         let mut leaf = 0;
         while let Some(mut column) = group.next_column().unwrap() {
             // The two leaves of a map have as many values as each other.
-            let mut lens = fastrand::Rng::with_seed(seed ^ if leaf == 17 { 16 } else { leaf });
-            let mut random = fastrand::Rng::with_seed(seed ^ (100 + leaf));
+            let mut lens = fastrand::Rng::with_seed(seed ^ descriptor.get_column_root_idx(leaf) as u64);
+            let mut random = fastrand::Rng::with_seed(seed ^ (100 + leaf as u64));
             let different = random.u32(1..100);
             write_leaf(column.untyped(), rows, &mut lens, &mut random, different);
             column.close().unwrap();
@@ -426,16 +452,35 @@ mod tests {
         }
     }
 
+    /// The rows that count of a file, in a new one.
+    fn copied(old: &Bytes, kept: Option<Vec<bool>>, codec: Codec) -> Bytes {
+        let section = Section::whole(old.clone());
+        let metadata = Arc::new(section.footer().unwrap());
+        let schema = metadata.file_metadata().schema_descr_ptr();
+        let layout = Arc::new(layout(Arc::clone(&schema), codec, &vec![false; schema.num_columns()], None));
+        let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let memory = Memory::default();
+        let mut file = NewFile::new(Box::new(memory.clone()), &layout, &pool).unwrap();
+        file.add(&[Rows { file: 0, metadata, group: 0, bytes: Source::Memory(section), kept }]).unwrap();
+        file.finish().unwrap();
+        Bytes::from(std::mem::take(&mut *memory.0.lock().unwrap()))
+    }
+
     fn texts(file: &Bytes) -> Vec<String> {
         let reader = SerializedFileReader::new(file.clone()).unwrap();
         reader.get_row_iter(None).unwrap().map(|row| format!("{:?}", row.unwrap())).collect()
     }
 
     /// What is to be known of a column, without what was cut off where.
-    fn known(statistics: &Statistics) -> (Option<&[u8]>, Option<&[u8]>, Option<u64>, Option<u64>) {
-        let cut = |value: Option<&'_ _>| <Option<&[u8]>>::map(value, |value| &value[..value.len().min(60)]);
-        let (min, max) = (cut(statistics.min_bytes_opt()), cut(statistics.max_bytes_opt()));
-        (min, max, statistics.null_count_opt(), statistics.nan_count_opt())
+    fn known(statistics: &Statistics) -> [Option<Vec<u8>>; 4] {
+        let start = |value: &[u8]| value[..value.len().min(60)].to_vec();
+        let count = |count: u64| count.to_le_bytes().to_vec();
+        [
+            statistics.min_bytes_opt().map(start),
+            statistics.max_bytes_opt().map(start),
+            statistics.null_count_opt().map(count),
+            statistics.nan_count_opt().map(count),
+        ]
     }
 
     proptest! {
@@ -462,20 +507,10 @@ mod tests {
                 .set_compression(if is_compressed { Compression::SNAPPY } else { Compression::UNCOMPRESSED })
                 .build();
             let old = file_of_library(Arc::clone(&schema), rows, properties, seed);
-            let section = Section::whole(old.clone());
-            let metadata = Arc::new(section.footer().unwrap());
+            let metadata = Section::whole(old.clone()).footer().unwrap();
             let mut random = fastrand::Rng::with_seed(seed);
             let kept: Option<Vec<bool>> = leaves_out.then(|| (0..rows).map(|_| random.bool()).collect());
-            let all = Rows { file: 0, metadata: Arc::clone(&metadata), group: 0, bytes: Source::Memory(section), kept: kept.clone() };
-            let descriptor = Arc::new(SchemaDescriptor::new(schema));
-            let filtered = vec![false; descriptor.num_columns()];
-            let layout = Arc::new(layout(descriptor, Codec::Zstd(1), &filtered, None));
-            let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-            let memory = Memory::default();
-            let mut file = NewFile::new(Box::new(memory.clone()), &layout, &pool).unwrap();
-            file.add(&[all]).unwrap();
-            file.finish().unwrap();
-            let new = Bytes::from(std::mem::take(&mut *memory.0.lock().unwrap()));
+            let new = copied(&old, kept.clone(), Codec::Zstd(1));
             let is_kept = |row: usize| kept.as_ref().is_none_or(|kept| kept[row]);
             let expected: Vec<String> =
                 texts(&old).into_iter().enumerate().filter(|(row, _)| is_kept(*row)).map(|(_, text)| text).collect();
@@ -489,5 +524,84 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The first data page of the first column.
+    fn first_page(file: &Bytes) -> Bytes {
+        let footer = Section::whole(file.clone()).footer().unwrap();
+        let chunk = footer.row_group(0).column(0);
+        let index = chunk.offset_index_range().unwrap();
+        let index = decode_offset_index(&file[index.start as usize..index.end as usize]).unwrap();
+        let page = &index.page_locations()[0];
+        file.slice(page.offset as usize..(page.offset + i64::from(page.compressed_page_size)) as usize)
+    }
+
+    #[test]
+    fn large_pages_are_taken_as_they_are() {
+        let schema = "message any {
+            required binary k;
+            optional group q (MAP) { repeated group key_value { required binary r; optional binary s (STRING); } }
+        }";
+        let schema: TypePtr = Arc::new(parse_message_type(schema).unwrap());
+        let file = |compression: Compression| {
+            let properties = WriterProperties::builder().set_dictionary_enabled(false).set_compression(compression);
+            file_of_library(Arc::clone(&schema), 20_000, properties.build(), 5)
+        };
+        let zstd = file(Compression::ZSTD(ZstdLevel::try_new(3).unwrap()));
+        // The column has a dictionary at first, which does not pay.
+        let twice = copied(&copied(&zstd, None, Codec::Zstd(1)), None, Codec::Zstd(1));
+        assert_eq!(texts(&twice), texts(&zstd));
+        let id = "message any { required binary x_edge_request_id; }";
+        let id: TypePtr = Arc::new(parse_message_type(id).unwrap());
+        let of_ids = |compression: Compression| {
+            let properties = WriterProperties::builder().set_dictionary_enabled(false).set_compression(compression);
+            file_of_library(Arc::clone(&id), 20_000, properties.build(), 5)
+        };
+        let zstd = of_ids(Compression::ZSTD(ZstdLevel::try_new(3).unwrap()));
+        let is_taken = |old: &Bytes, codec| {
+            let new = copied(old, None, codec);
+            assert_eq!(texts(&new), texts(old));
+            first_page(&new) == first_page(old)
+        };
+        assert!(is_taken(&zstd, Codec::Zstd(1)));
+        // Where more is wanted, it may have to be compressed anew.
+        assert!(!is_taken(&zstd, Codec::Zstd(9)));
+        assert!(!is_taken(&zstd, Codec::None));
+        assert!(!is_taken(&of_ids(Compression::SNAPPY), Codec::Zstd(1)));
+        // Some of its rows do not count.
+        let kept: Vec<bool> = (0..20_000).map(|row| row % 3 > 0).collect();
+        let new = copied(&zstd, Some(kept.clone()), Codec::Zstd(1));
+        let expected = texts(&zstd).into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(text, _)| text);
+        assert!(texts(&new).into_iter().eq(expected));
+    }
+
+    #[test]
+    fn a_row_that_goes_on_behind_a_page_is_noticed() {
+        let schema = "message any { optional group t (LIST) { repeated group list { optional binary u; } } }";
+        let schema = SchemaDescriptor::new(Arc::new(parse_message_type(schema).unwrap()));
+        let settings = Settings { has_dictionary: false, has_filter: false };
+        let mut chunk = ChunkWriter::new(settings, Codec::Zstd(1), schema.column(0));
+        let mut copy = Copy {
+            takes_pages: true,
+            is_between_pages: false,
+            chunk: &mut chunk,
+            max_definition: 3,
+            shift: 0,
+            kept: None,
+            rows: 0,
+            is_kept: false,
+            numbers: Vec::new(),
+        };
+        let batch = |stored, repetition| Batch {
+            definitions: &[3],
+            repetitions: if repetition == 0 { &[0] } else { &[1] },
+            values: Values::Each(&[b"a"]),
+            stored,
+        };
+        let page = StoredPage { bytes: Bytes::from_static(b"page"), uncompressed_len: 200_000 };
+        copy.add(batch(Some(page), 0)).unwrap();
+        assert!(copy.add(batch(None, 1)).is_err());
+        copy.add(batch(None, 0)).unwrap();
+        copy.add(batch(None, 1)).unwrap();
     }
 }

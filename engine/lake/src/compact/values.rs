@@ -4,18 +4,25 @@
 //! their page, and of a dictionary each value is looked at once, however often it comes. Those in other
 //! encodings are decoded by the library.
 //!
-//! Source: the Parquet format's pages on data pages and encodings.
+//! A plain page also comes as it is stored, if the file has an index of its pages: with one, a page
+//! begins with a row.
+//!
+//! Source: the Parquet format's pages on data pages, encodings and the page index; Thrift's compact
+//! protocol.
 
+use bytes::Bytes;
 use parquet::basic::{Encoding, Type};
 use parquet::column::page::Page;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{AsBytes, DataType};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::page_index::index_reader::decode_offset_index;
+use parquet::file::reader::ChunkReader;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::input::{Section, pages};
-use crate::file::{bit_width, read_hybrid};
+use crate::file::{bit_width, read_hybrid, read_varint};
 
 /// Rows that are decoded at a time.
 const RECORDS: usize = 4_096;
@@ -27,6 +34,8 @@ pub(super) struct Batch<'a> {
     /// The level of repetition of each, if there are such.
     pub(super) repetitions: &'a [u8],
     pub(super) values: Values<'a>,
+    /// The page that these are all of.
+    pub(super) stored: Option<StoredPage>,
 }
 
 /// Values that are not absent, each as its bytes are in a page, without their length.
@@ -51,6 +60,14 @@ impl<'a> Values<'a> {
 }
 
 impl Batch<'_> {
+    /// How many rows begin here.
+    pub(super) fn rows(&self) -> usize {
+        match self.repetitions {
+            [] => self.len(),
+            levels => levels.iter().filter(|&&level| level == 0).count(),
+        }
+    }
+
     /// How many levels there are.
     pub(super) fn len(&self) -> usize {
         let values = match self.values {
@@ -74,12 +91,10 @@ pub(super) fn read(
 ) -> Result<()> {
     let mut found = 0;
     let mut count = |batch: Batch<'_>| {
-        found += match batch.repetitions {
-            [] => batch.len(),
-            levels => levels.iter().filter(|&&level| level == 0).count(),
-        };
+        found += batch.rows();
         if found > rows { Err(damaged("it has more rows than its row group")) } else { each(batch) }
     };
+    let mut stored = stored_pages(&section, chunk).into_iter();
     let mut reader = pages(section.clone(), chunk, rows)?;
     let mut page = reader.get_next_page()?;
     // The dictionary comes first.
@@ -95,7 +110,8 @@ pub(super) fn read(
             if data.num_values() as usize > most {
                 return Err(damaged("a page has more values than all of it"));
             }
-            read_page(&data, column, &entries, &mut count)?;
+            let stored = stored.next().and_then(|bytes| StoredPage::of(bytes, &data));
+            read_page(&data, stored, column, &entries, &mut count)?;
             page = reader.get_next_page()?;
         }
     } else {
@@ -107,6 +123,59 @@ pub(super) fn read(
 
 fn damaged(why: &str) -> ParquetError {
     ParquetError::General(format!("a column is damaged: {why}"))
+}
+
+/// The data pages of a chunk with their headers, if the file has an index of them that is all of the
+/// chunk, and that index is in memory.
+fn stored_pages(section: &Section, chunk: &ColumnChunkMetaData) -> Vec<Bytes> {
+    let pages = || {
+        let index = chunk.offset_index_range()?;
+        let index = section.get_bytes(index.start, (index.end - index.start) as usize).ok()?;
+        let index = decode_offset_index(&index).ok()?;
+        let (start, len) = chunk.byte_range();
+        let mut next = chunk.data_page_offset();
+        let pages = index.page_locations().iter().map(|page| {
+            let follows = page.offset == next;
+            next = next.checked_add(page.compressed_page_size.into())?;
+            let bytes = section.get_bytes(u64::try_from(page.offset).ok()?, page.compressed_page_size.try_into().ok()?);
+            bytes.ok().filter(|_| follows)
+        });
+        let pages = pages.collect::<Option<Vec<Bytes>>>()?;
+        (u64::try_from(next).ok()? == start + len).then_some(pages)
+    };
+    pages().unwrap_or_default()
+}
+
+/// A page of plain values, as it is in the file.
+pub(super) struct StoredPage {
+    /// With its header.
+    pub(super) bytes: Bytes,
+    /// Bytes that it takes before it is compressed, with its header.
+    pub(super) uncompressed_len: usize,
+}
+
+impl StoredPage {
+    /// The bytes, if they are those of that page, which is plain and of version 1.
+    fn of(bytes: Bytes, page: &Page) -> Option<StoredPage> {
+        let Page::DataPage { buf, encoding: Encoding::PLAIN, .. } = page else { return None };
+        // The header begins with the kind of the page and its two lengths.
+        let mut rest = &*bytes;
+        let (kind, uncompressed, compressed) = (field(&mut rest)?, field(&mut rest)?, field(&mut rest)?);
+        let header_len = (bytes.len() as u64).checked_sub(compressed)?;
+        let is_it = kind == 0 && uncompressed == buf.len() as u64;
+        is_it.then_some(StoredPage { bytes, uncompressed_len: header_len as usize + buf.len() })
+    }
+}
+
+/// The next field of a structure, a whole number.
+fn field(bytes: &mut &[u8]) -> Option<u64> {
+    /// The number is the one after that of the field before, and the type is `i32`.
+    const NEXT_NUMBER: u8 = 0x15;
+    let (&first, rest) = bytes.split_first()?;
+    *bytes = rest;
+    // Numbers of either sign take turns; none of these is negative.
+    let number = read_varint(bytes)?;
+    (first == NEXT_NUMBER && number & 1 == 0).then_some(number >> 1)
 }
 
 /// Whether values can stay where they are.
@@ -172,6 +241,7 @@ fn plain<'a>(mut bytes: &'a [u8], count: usize, column: &ColumnDescPtr) -> Resul
 
 fn read_page(
     page: &Page,
+    stored: Option<StoredPage>,
     column: &ColumnDescPtr,
     entries: &[&[u8]],
     each: &mut impl FnMut(Batch<'_>) -> Result<()>,
@@ -207,7 +277,7 @@ fn read_page(
     match page.encoding() {
         Encoding::PLAIN => {
             let values = plain(values, present, column)?;
-            each(Batch { definitions, repetitions, values: Values::Each(&values) })
+            each(Batch { definitions, repetitions, values: Values::Each(&values), stored })
         }
         Encoding::PLAIN_DICTIONARY | Encoding::RLE_DICTIONARY => {
             let numbers = match values.split_first() {
@@ -217,7 +287,8 @@ fn read_page(
             };
             let numbers = numbers.filter(|numbers| numbers.iter().all(|&number| (number as usize) < entries.len()));
             let numbers = numbers.ok_or_else(|| damaged("its values are not those of its dictionary"))?;
-            each(Batch { definitions, repetitions, values: Values::Numbered { numbers: &numbers, entries } })
+            let values = Values::Numbered { numbers: &numbers, entries };
+            each(Batch { definitions, repetitions, values, stored: None })
         }
         other => Err(damaged(&format!("it is encoded as {other}, and says otherwise"))),
     }
@@ -282,6 +353,7 @@ fn decode_as<T: DataType>(
         let (definitions, repetitions) =
             (levels(&definitions, column.max_def_level()), levels(&repetitions, column.max_rep_level()));
         let values: Vec<&[u8]> = values.iter().map(AsBytes::as_bytes).collect();
-        each(Batch { definitions: &definitions, repetitions: &repetitions, values: Values::Each(&values) })?;
+        let values = Values::Each(&values);
+        each(Batch { definitions: &definitions, repetitions: &repetitions, values, stored: None })?;
     }
 }

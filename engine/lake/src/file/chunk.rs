@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use parquet::basic::{Compression, Encoding, GzipLevel, Type, ZstdLevel};
+use parquet::basic::{Compression, Encoding, GzipLevel, PageType, Type, ZstdLevel};
 use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -32,6 +32,8 @@ const PAGE_ROWS: usize = 20_000;
 /// Bytes of a page at which it ends, before compression. Pages of text end at their rows before;
 /// with 1 MiB, files were 3 % larger.
 const PAGE_LEN: usize = 4 << 20;
+/// Bytes of a page that is not worth being put together with others: what repeats is mostly closer.
+const STORED_LEN: usize = 128 << 10;
 /// Bytes of a dictionary at which no more values get a number.
 const DICTIONARY_LEN: usize = 1 << 20;
 /// A Bloom filter says that a value may be there when it is not, so often.
@@ -287,6 +289,45 @@ impl ChunkWriter {
         }
     }
 
+    /// Whether a page of these rows is better taken as it is than put together with others.
+    pub(crate) fn takes_page(&self, rows: usize, uncompressed_len: usize) -> bool {
+        matches!(self.values, Values::After(_) | Values::Plain)
+            && rows <= PAGE_ROWS
+            && (STORED_LEN..=PAGE_LEN).contains(&uncompressed_len)
+            && (self.page.rows == 0 || self.page.plain.len() >= STORED_LEN)
+    }
+
+    /// Whether pages that are compressed so may be taken as they are.
+    pub(crate) fn is_compressed_by(&self, compression: Compression) -> bool {
+        match self.written.codec {
+            Codec::None => compression == Compression::UNCOMPRESSED,
+            // The level is not known, but none compresses less.
+            Codec::Zstd(1) => matches!(compression, Compression::ZSTD(_)),
+            Codec::Gzip(_) | Codec::Zstd(_) => false,
+        }
+    }
+
+    /// Adds a plain page as it is, with its header. It has these values, at so many levels.
+    pub(crate) fn push_page(
+        &mut self,
+        bytes: Bytes,
+        uncompressed_len: usize,
+        rows: usize,
+        levels: usize,
+        values: &[&[u8]],
+    ) -> Result<()> {
+        if self.page.rows > 0 {
+            self.end_page()?;
+        }
+        values.iter().for_each(|value| self.count(value, true));
+        self.page.rows = rows;
+        self.page.nulls = levels - values.len();
+        self.written.encoded(PageType::DATA_PAGE, Encoding::PLAIN, uncompressed_len);
+        self.written.add(bytes, &self.page, levels);
+        self.page.clear();
+        Ok(())
+    }
+
     /// What was added since the last one is a row.
     #[inline]
     pub(crate) fn end_row(&mut self) -> Result<()> {
@@ -400,15 +441,21 @@ impl Written {
             statistics: None,
         };
         let bytes = self.page(compressed, body.len())?;
+        self.add(bytes, page, page.definitions.len());
+        Ok(())
+    }
+
+    /// Takes note of a data page of so many levels.
+    fn add(&mut self, bytes: Bytes, page: &OpenPage, levels: usize) {
         self.len += bytes.len();
         self.pages.push((bytes, page.rows));
         self.rows += page.rows;
-        self.values += page.definitions.len();
+        self.values += levels;
         self.nulls += page.nulls;
         self.nans += page.nans;
         let nans = (self.order == Order::Floats).then_some(page.nans as i64);
         match page.bounds.get() {
-            None if page.nulls == page.definitions.len() => {
+            None if page.nulls == levels => {
                 self.column_index.append(true, Vec::new(), Vec::new(), page.nulls as i64, nans);
             }
             // It has values of which none is the least.
@@ -423,7 +470,6 @@ impl Written {
                 self.column_index.append(false, min, max, page.nulls as i64, nans);
             }
         }
-        Ok(())
     }
 
     /// The page with its header.
@@ -432,13 +478,18 @@ impl Written {
         let mut bytes = TrackedWrite::new(Vec::with_capacity(page.buffer().len() + MAX_HEADER));
         let page = CompressedPage::new(page, uncompressed_len);
         let spec = SerializedPageWriter::new(&mut bytes).write_page(page)?;
-        self.uncompressed_len += spec.uncompressed_size;
+        self.encoded(page_type, encoding, spec.uncompressed_size);
+        Ok(bytes.into_inner()?.into())
+    }
+
+    /// Counts a page by how it is encoded.
+    fn encoded(&mut self, page_type: PageType, encoding: Encoding, uncompressed_len: usize) {
+        self.uncompressed_len += uncompressed_len;
         let same = self.encodings.iter_mut().find(|other| other.page_type == page_type && other.encoding == encoding);
         match same {
             Some(same) => same.count += 1,
             None => self.encodings.push(PageEncodingStats { page_type, encoding, count: 1 }),
         }
-        Ok(bytes.into_inner()?.into())
     }
 
     /// The whole chunk. Without a dictionary, its page is empty.

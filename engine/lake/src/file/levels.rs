@@ -126,7 +126,8 @@ fn read_packed(packed: &[u8], bit_width: u32, count: usize, values: &mut Vec<u32
     Some(())
 }
 
-fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+/// Reads a number of any size, as they are written with 7 bits in a byte.
+pub(crate) fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..u64::BITS).step_by(7) {
         let byte;

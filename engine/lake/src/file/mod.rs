@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 pub(crate) use chunk::{ChunkWriter, Settings, UNKNOWN};
 pub(crate) use leaf::Leaf;
-pub(crate) use levels::{bit_width, read_hybrid};
+pub(crate) use levels::{bit_width, read_hybrid, read_varint};
 pub(crate) use schema::{Layout, TableLayout};
 
 /// Bytes of a row group, compressed, at which it ends: a few hundred thousand rows.
