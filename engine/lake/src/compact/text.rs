@@ -18,8 +18,8 @@ use pixel_engine_core::sink::{Sink, SinkError};
 use pixel_engine_core::source::{Files, Input};
 use tempfile::TempDir;
 
-use super::{BATCH_LEN, Error};
 use super::input::{Place, Trouble};
+use super::{BATCH_LEN, Error};
 use crate::{Options, Parquet};
 
 /// Files that are read at the same time.
