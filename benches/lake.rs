@@ -1,5 +1,6 @@
 //! Parquet files from a real-time log of 46 columns, beside DuckDB's `COPY` and a plain program of
-//! arrow-rs that reads the same log as CSV; and the memory that S3 takes.
+//! arrow-rs that reads the same log as CSV; the memory that S3 takes; and the same rows as many small
+//! files, which are compacted.
 //!
 //! Everyone makes the same columns of the same types and compresses them with zstd. Ours is this
 //! program again, which does what `pixel-engine ingest --encode parquet` does; it is timed from its
@@ -13,13 +14,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fake_aws::FakeAws;
-use pixel_engine::config::{EncodingKind, OnBadLine, Settings};
+use pixel_engine::config::{Config, EncodingKind, OnBadLine, Settings};
+use pixel_engine::lake::compact::{Compaction, Options};
 use pixel_engine::log::schema::Schema;
 use pixel_engine::quarantine::Quarantine;
 use pixel_engine::run::Run;
 use pixel_engine::serve::sink;
+use pixel_engine::sink::folder::Folder;
 use pixel_engine::source::{Files, Input};
 use pixel_engine_benches::process::{Took, run};
 use pixel_engine_benches::{Row, Stage, Target, data, is_quick};
@@ -31,13 +35,20 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Set for a child: where it writes files.
 const CHILD: &str = "PIXEL_ENGINE_BENCH_CHILD";
+/// What the place of a child begins with that compacts the files there.
+const COMPACTION: &str = "compaction:";
+/// Files that are compacted.
+const FILES: usize = 100;
 const SHAPE: &str = "realtime-46";
 const DUCKDB: &str = "DuckDB's COPY";
 const ARROW: &str = "arrow-rs, CSV to Parquet";
 
 fn main() -> Result<(), Box<dyn Error>> {
     if let Ok(target) = std::env::var(CHILD) {
-        return child(&target);
+        return match target.strip_prefix(COMPACTION) {
+            Some(folder) => compact(folder),
+            None => ingest(&target),
+        };
     }
     let mut stage = Stage::new(
         "lake",
@@ -50,6 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let log = generate(folder.path().join("access.log"), megabytes)?;
         files(&mut stage, &log, folder.path(), rounds)?;
         s3(&mut stage, &log)?;
+        compaction(&mut stage, &log, folder.path(), rounds)?;
     }
     stage.finish()
 }
@@ -74,9 +86,8 @@ fn fields() -> Vec<String> {
     schema.columns().iter().map(|column| column.name().to_owned()).collect()
 }
 
-/// Writes the log in the first argument to files.
-fn child(target: &str) -> Result<(), Box<dyn Error>> {
-    let log = std::env::args().nth(1).ok_or("no log")?;
+/// Parquet files at that place, by two threads.
+fn config(target: &str) -> Result<Config, Box<dyn Error>> {
     let settings = Settings {
         encode: Some(EncodingKind::Parquet),
         select: Some(fields().join(",")),
@@ -85,7 +96,13 @@ fn child(target: &str) -> Result<(), Box<dyn Error>> {
         threads: Some(2),
         ..Settings::default()
     };
-    let config = settings.validate()?;
+    Ok(settings.validate()?)
+}
+
+/// Writes the log in the first argument to files.
+fn ingest(target: &str) -> Result<(), Box<dyn Error>> {
+    let log = std::env::args().nth(1).ok_or("no log")?;
+    let config = config(target)?;
     let mut sink = sink::open(&config, false, Arc::default(), Arc::default(), None)?;
     let mut quarantine = Quarantine::new("/dev/null");
     let report = Run::new(&config).source(Files::new([Input::File(log.into())])).to(&mut *sink, &mut quarantine);
@@ -94,6 +111,18 @@ fn child(target: &str) -> Result<(), Box<dyn Error>> {
     }
     let bytes = report.summary.files.map(|files| files.bytes);
     println!("{}", json!({ "rows": report.summary.lines_shipped, "bytes": bytes }));
+    Ok(())
+}
+
+/// Makes few files of those in a folder.
+fn compact(folder: &str) -> Result<(), Box<dyn Error>> {
+    let config = config(&format!("dir:{folder}"))?;
+    let options = Options { older_than: Duration::ZERO, ..Options::default() };
+    let report = Compaction::new(Arc::new(Folder::new(folder)?), &config, options).run();
+    if let Some(error) = report.error {
+        return Err(error.into());
+    }
+    println!("{}", json!({ "rows": report.summary.rows_out, "bytes": report.summary.bytes_out }));
     Ok(())
 }
 
@@ -195,4 +224,67 @@ fn s3(stage: &mut Stage, log: &Log) -> Result<(), Box<dyn Error>> {
     let checked = format!("as many rows as lines, {} objects", bucket.objects().len());
     stage.row(Row::of("peak memory, to S3", "MB", memory, None, Some(Target::AtMost(200.0)), checked));
     Ok(())
+}
+
+/// Compaction of many small files, of Parquet as `ingest` writes them and of text, into one.
+fn compaction(stage: &mut Stage, log: &Log, folder: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
+    let program = std::env::current_exe()?;
+    let (text, parquet) = (folder.join("text"), folder.join("parquet"));
+    fs::create_dir(&text)?;
+    fs::create_dir(&parquet)?;
+    let lines = fs::read(&log.path)?;
+    let mut rest = lines.as_slice();
+    for number in 0..FILES {
+        let end = rest.len().min(lines.len() / FILES + 1);
+        let end = end + rest[end..].iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let (some, others) = rest.split_at(end);
+        rest = others;
+        let (path, target) = (text.join(format!("{number:03}.log")), folder.join("one"));
+        fs::write(&path, some)?;
+        let some = Log { path, bytes: some.len() as u64, lines: 0 };
+        run(ours(&program, &some, &format!("dir:{}", target.display())))?;
+        for (place, file) in files_below(&target)?.into_iter().enumerate() {
+            fs::rename(file, parquet.join(format!("{number:03}-{place}.parquet")))?;
+        }
+    }
+    assert!(rest.is_empty(), "every line is in a file");
+    drop(lines);
+    for (name, original) in [("compaction of Parquet files", &parquet), ("compaction of TSV files", &text)] {
+        let (mut best, mut memory, mut count) = (f64::MAX, 0, 0);
+        for _ in 0..rounds {
+            let copy = folder.join("copy");
+            let _ = fs::remove_dir_all(&copy);
+            fs::create_dir(&copy)?;
+            let files = files_below(original)?;
+            count = files.len();
+            for file in files {
+                fs::hard_link(&file, copy.join(file.file_name().ok_or("a file has a name")?))?;
+            }
+            let mut command = Command::new(&program);
+            command.env(CHILD, format!("{COMPACTION}{}", copy.display()));
+            let took = run(command)?;
+            assert_eq!(Written::of(&took)?.rows, log.lines, "every line is a row");
+            best = best.min(took.seconds);
+            memory = memory.max(took.peak_bytes);
+        }
+        let speed = log.bytes as f64 / best / 1e6;
+        let checked = format!("as many rows as lines, {count} files");
+        stage.row(Row::of(name, "MB/s of log", speed, None, Some(Target::AtLeast(300.0)), checked.clone()));
+        stage.row(Row::of("its peak memory", "MB", memory as f64 / 1e6, None, None, checked));
+    }
+    Ok(())
+}
+
+/// The files of a folder and of those in it.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => files.extend(files_below(&path)?),
+            false => files.push(path),
+        }
+    }
+    files.sort();
+    Ok(files)
 }

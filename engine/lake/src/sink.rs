@@ -18,15 +18,11 @@ use pixel_engine_log::table::Table;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::file::{ChunkWriter, Finished, Layout, ParquetFile};
+use crate::file::{ChunkWriter, Finished, Leaf, ParquetFile, TableLayout};
 use crate::folders::Folders;
 
-/// Bytes of a row group, compressed, at which it ends: a few hundred thousand rows.
-pub(crate) const GROUP_LEN: usize = 32 << 20;
 /// Bytes of rows at which a row group ends that is sorted: until then they are in memory as they are.
 const SORTED_LEN: usize = 64 << 20;
-/// Rows of a row group at most, where they compress very well.
-pub(crate) const GROUP_ROWS: usize = 1 << 20;
 /// Folders whose names are kept: a month of hours, or values that should have been no folders.
 const MAX_FOLDERS: usize = 10_000;
 /// Between two looks at how much memory files take.
@@ -65,7 +61,7 @@ impl Default for Options {
 /// Writes rows to Parquet files in a store.
 pub struct Parquet {
     publisher: Publisher,
-    layout: Arc<Layout>,
+    layout: TableLayout,
     columns: usize,
     options: Options,
     pool: ThreadPool,
@@ -110,7 +106,7 @@ impl Parquet {
         let threads = ThreadPoolBuilder::new().num_threads(options.threads).thread_name(|n| format!("columns-{n}"));
         Ok(Parquet {
             publisher,
-            layout: Arc::new(Layout::new(table, options.codec).map_err(|error| refused(&error))?),
+            layout: TableLayout::new(table, options.codec).map_err(|error| refused(&error))?,
             columns: table.columns().len(),
             pool: threads.build().map_err(|error| refused(&error))?,
             options,
@@ -199,7 +195,7 @@ impl Parquet {
         let name = format!("{}{name}", self.folders.get(folder));
         let object = self.publisher.create(&name)?;
         let target = object.target();
-        let file = ParquetFile::new(object, Arc::clone(&self.layout)).map_err(at(&target))?;
+        let file = ParquetFile::new(object, Arc::clone(&self.layout.file)).map_err(at(&target))?;
         let due = self.options.file_age.map(|age| Instant::now() + age);
         let last_batch = self.batches;
         let (receipts, unsorted) = (Vec::new(), Vec::new());
@@ -215,11 +211,8 @@ impl Parquet {
             let (_, rows) = shares.next_if(|((other, _), _)| other == folder)?;
             Some((open, rows))
         });
-        let tasks: Vec<(&mut ChunkWriter, &[Row<'_>], &str)> = files
-            .flat_map(|(OpenFile { file, target, .. }, rows)| {
-                file.columns(rows.len()).iter_mut().map(|column| (column, rows.as_slice(), target.as_str()))
-            })
-            .collect();
+        let leaves = &self.layout.leaves;
+        let tasks = files.flat_map(|(open, rows)| open.columns(leaves, rows)).collect();
         write_columns(tasks, &self.pool)
     }
 
@@ -228,7 +221,7 @@ impl Parquet {
         let mut full = Vec::new();
         for (&folder, open) in &mut self.files {
             let file = &open.file;
-            if file.group_len() >= GROUP_LEN || file.rows_in_group() >= GROUP_ROWS || open.unsorted_len >= SORTED_LEN {
+            if file.is_group_full() || open.unsorted_len >= SORTED_LEN {
                 open.end_row_group(&self.layout, self.columns, &self.pool)?;
             }
             let OpenFile { file, due, .. } = open;
@@ -280,31 +273,47 @@ impl Parquet {
 }
 
 impl OpenFile {
+    /// Each column of its open row group, with what it takes of rows that are added.
+    fn columns<'a>(&'a mut self, leaves: &'a [Leaf], rows: &'a [Row<'a>]) -> impl Iterator<Item = Task<'a>> {
+        let OpenFile { file, target, .. } = self;
+        let chunks = file.columns(rows.len()).iter_mut();
+        chunks.zip(leaves).map(|(chunk, &leaf)| Task { chunk, leaf, rows, target })
+    }
+
     /// Bytes of memory that its open row group takes.
     fn memory(&self) -> usize {
         self.file.memory() + self.unsorted_len
     }
 
     /// Writes what was to be sorted, and hands the row group to the store.
-    fn end_row_group(&mut self, layout: &Layout, columns: usize, pool: &ThreadPool) -> Result<(), SinkError> {
-        let OpenFile { file, target, receipts, unsorted, unsorted_len, .. } = self;
+    fn end_row_group(&mut self, layout: &TableLayout, columns: usize, pool: &ThreadPool) -> Result<(), SinkError> {
+        let unsorted = std::mem::take(&mut self.unsorted);
         if !unsorted.is_empty() {
             let mut sorted: Vec<Row<'_>> = unsorted.iter().flat_map(|record| rows(record, columns)).collect();
             pool.install(|| layout.sort(&mut sorted));
-            let columns = file.columns(sorted.len()).iter_mut();
-            write_columns(columns.map(|column| (column, sorted.as_slice(), target.as_str())).collect(), pool)?;
+            write_columns(self.columns(&layout.leaves, &sorted).collect(), pool)?;
             drop(sorted);
-            receipts.extend(unsorted.drain(..).map(Record::into_receipt));
-            *unsorted_len = 0;
+            self.receipts.extend(unsorted.into_iter().map(Record::into_receipt));
+            self.unsorted_len = 0;
         }
-        file.end_row_group(pool).map_err(at(target))
+        self.file.end_row_group(pool).map_err(at(&self.target))
     }
 }
 
-/// Writes to each column what it takes of its rows, on all threads; messages name its file.
-fn write_columns(tasks: Vec<(&mut ChunkWriter, &[Row<'_>], &str)>, pool: &ThreadPool) -> Result<(), SinkError> {
+/// Rows that are to be written to a column of a file; messages name it.
+struct Task<'a> {
+    chunk: &'a mut ChunkWriter,
+    leaf: Leaf,
+    rows: &'a [Row<'a>],
+    target: &'a str,
+}
+
+/// Writes to each column what it takes of its rows, on all threads.
+fn write_columns(tasks: Vec<Task<'_>>, pool: &ThreadPool) -> Result<(), SinkError> {
     let tasks = tasks.into_par_iter().with_max_len(1);
-    pool.install(|| tasks.try_for_each(|(column, rows, target)| column.write(rows).map_err(at(target))))
+    pool.install(|| {
+        tasks.try_for_each(|Task { chunk, leaf, rows, target }| leaf.write(rows, chunk).map_err(at(target)))
+    })
 }
 
 impl Sink for Parquet {

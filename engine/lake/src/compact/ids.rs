@@ -9,20 +9,17 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
 use parquet::basic::Type as PhysicalType;
-use parquet::column::reader::{ColumnReader, get_column_reader};
-use parquet::data_type::ByteArray;
-use parquet::errors::{ParquetError, Result};
+use parquet::errors::Result;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
-use super::input::{Section, pages};
+use super::input::Section;
+use super::values;
 
 /// The column of the ids.
 const COLUMN: &str = "x_edge_request_id";
 /// Hashes of a look at most.
 const MAX_HASHES: u64 = 1 << 24;
-/// Rows that are decoded at a time.
-const RECORDS: usize = 8_192;
 
 /// The place of the ids among the leaves, where the file has such.
 pub(super) fn leaf(schema: &SchemaDescriptor) -> Option<usize> {
@@ -41,32 +38,17 @@ pub(super) fn read(
     rows: usize,
     mut each: impl FnMut(Option<&[u8]>),
 ) -> Result<()> {
-    let ColumnReader::ByteArrayColumnReader(mut reader) =
-        get_column_reader(column.clone(), pages(section, chunk, rows)?)
-    else {
-        return Err(ParquetError::General(format!("{COLUMN} is not text")));
-    };
-    let max_level = column.max_def_level();
-    let (mut levels, mut values): (Vec<i16>, Vec<ByteArray>) = (Vec::new(), Vec::new());
-    let mut found = 0;
-    loop {
-        levels.clear();
-        values.clear();
-        let (records, ..) = reader.read_records(RECORDS, Some(&mut levels), None, &mut values)?;
-        if records == 0 {
-            break;
+    values::read(section, chunk, column, rows, |batch| {
+        let mut values = 0;
+        for level in 0..batch.len() {
+            let is_present =
+                batch.definitions.get(level).is_none_or(|&level| i16::from(level) == column.max_def_level());
+            let value = if is_present { batch.values.get(values) } else { None };
+            values += usize::from(is_present);
+            each(value.and_then(id));
         }
-        found += records;
-        if max_level == 0 {
-            values.iter().for_each(|value| each(id(value.data())));
-            continue;
-        }
-        let mut values = values.iter();
-        for &level in &levels {
-            each(if level == max_level { values.next().and_then(|value| id(value.data())) } else { None });
-        }
-    }
-    if found == rows { Ok(()) } else { Err(ParquetError::General(format!("{COLUMN} has {found} of {rows} rows"))) }
+        Ok(())
+    })
 }
 
 /// Text that says that there is none is no id.

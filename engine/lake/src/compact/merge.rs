@@ -1,90 +1,40 @@
-//! Writes the rows of many files to few: column by column, as they are encoded by other people and
-//! by us, and never as rows.
+//! Writes the rows of many files to few: column by column, and never as rows.
 //!
 //! Levels of definition and repetition are carried over as they are, so a value, a null and an empty
 //! map come out as they went in, whatever the type.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use parquet::basic::{Compression, GzipLevel, LogicalType, Repetition, ZstdLevel};
-use parquet::column::page::{CompressedPage, PageWriteSpec, PageWriter};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
-use parquet::column::writer::{ColumnWriter, ColumnWriterImpl, get_column_writer};
-use parquet::data_type::DataType;
+use parquet::basic::{LogicalType, Repetition};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
-use parquet::file::properties::{WriterProperties, WriterPropertiesPtr, WriterVersion};
-use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor};
 use pixel_engine_core::compress::Codec;
 use pixel_engine_core::sink::SinkError;
 use pixel_engine_core::sink::store::Object;
 use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use super::columns::fields_of;
 use super::ids;
-use super::input::{Place, Section, Trouble, pages};
-use crate::file::{
-    BOUND_LEN, DICTIONARY_LEN, FALSE_POSITIVES, FILTER_VALUES, MAX_HEADER, PAGE_LEN, PAGE_ROWS, Pages, created_by,
-};
-use crate::sink::{GROUP_LEN, GROUP_ROWS, at};
+use super::input::{Place, Section, Trouble};
+use super::values::{self, Batch, Values};
+use crate::file::{ChunkWriter, Finished, Layout, ParquetFile, Settings, UNKNOWN};
+use crate::sink::at;
 
-/// Bytes of a row group, as they were read, at which it ends.
-const GROUP_UNCOMPRESSED: u64 = 256 << 20;
-/// Rows that are decoded at a time.
-const RECORDS: usize = 4_096;
+/// Bytes of memory that a row group takes at most, about.
+const GROUP_MEMORY: usize = 96 << 20;
 
-/// How files are written.
-pub(super) struct Layout {
-    pub(super) schema: SchemaDescPtr,
-    properties: WriterPropertiesPtr,
-}
-
-impl Layout {
-    /// `filtered` are the leaves that have a Bloom filter.
-    pub(super) fn new(
-        schema: SchemaDescPtr,
-        codec: Codec,
-        filtered: &[bool],
-        key_values: Option<Vec<KeyValue>>,
-    ) -> Result<Layout> {
-        let mut properties = WriterProperties::builder()
-            .set_created_by(created_by())
-            .set_writer_version(WriterVersion::PARQUET_1_0)
-            .set_compression(compression(codec)?)
-            .set_data_page_row_count_limit(PAGE_ROWS)
-            .set_data_page_size_limit(PAGE_LEN)
-            .set_dictionary_page_size_limit(DICTIONARY_LEN)
-            .set_statistics_truncate_length(Some(BOUND_LEN))
-            .set_column_index_truncate_length(Some(BOUND_LEN))
-            .set_bloom_filter_for_dictionary_encoded_chunks(true)
-            .set_key_value_metadata(key_values);
-        let id = ids::leaf(&schema);
-        for (place, column) in schema.columns().iter().enumerate() {
-            // No two requests have the same id, and few the same time.
-            if id == Some(place) || matches!(column.logical_type_ref(), Some(LogicalType::Timestamp(_))) {
-                properties = properties.set_column_dictionary_enabled(column.path().clone(), false);
-            }
-            if filtered[place] {
-                properties = properties
-                    .set_column_bloom_filter_enabled(column.path().clone(), true)
-                    .set_column_bloom_filter_fpp(column.path().clone(), FALSE_POSITIVES)
-                    .set_column_bloom_filter_max_ndv(column.path().clone(), FILTER_VALUES);
-            }
-        }
-        Ok(Layout { schema, properties: Arc::new(properties.build()) })
-    }
-}
-
-/// With its level: these pages are compressed by the library.
-fn compression(codec: Codec) -> Result<Compression> {
-    Ok(match codec {
-        Codec::None => Compression::UNCOMPRESSED,
-        Codec::Gzip(level) => Compression::GZIP(GzipLevel::try_new(level)?),
-        Codec::Zstd(level) => Compression::ZSTD(ZstdLevel::try_new(level)?),
-    })
+/// How new files are laid out. `filtered` are the leaves that have a Bloom filter.
+pub(super) fn layout(schema: SchemaDescPtr, codec: Codec, filtered: &[bool], notes: Option<Vec<KeyValue>>) -> Layout {
+    let id = ids::leaf(&schema);
+    let leaves = schema.columns().iter().enumerate();
+    let settings = leaves.map(|(leaf, column)| Settings {
+        // No two requests have the same id, and few the same time.
+        has_dictionary: id != Some(leaf) && !matches!(column.logical_type_ref(), Some(LogicalType::Timestamp(_))),
+        has_filter: filtered[leaf],
+    });
+    let settings = settings.collect();
+    Layout::new(schema, settings, codec, None, notes)
 }
 
 /// Rows of one row group of one file.
@@ -107,7 +57,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn chunk(&self, chunk: &parquet::file::metadata::ColumnChunkMetaData) -> std::result::Result<Section, Trouble> {
+    fn chunk(&self, chunk: &ColumnChunkMetaData) -> std::result::Result<Section, Trouble> {
         match self {
             Source::Memory(section) => Ok(section.clone()),
             Source::Place(place) => Section::of_chunk(place, chunk),
@@ -144,109 +94,73 @@ pub(super) enum Failure {
 
 /// A file that rows are added to.
 pub(super) struct NewFile<'a> {
-    layout: &'a Layout,
     pool: &'a ThreadPool,
+    schema: SchemaDescPtr,
     /// What messages call it.
     target: String,
-    writer: SerializedFileWriter<Box<dyn Object>>,
-    columns: Vec<Column>,
-    /// Of the open row group.
-    rows_in_group: usize,
-    uncompressed: u64,
+    file: ParquetFile,
     rows: u64,
-}
-
-/// A whole file, which is not published yet.
-pub(super) struct Finished {
-    pub(super) object: Box<dyn Object>,
-    pub(super) rows: u64,
-}
-
-/// A column of the open row group.
-struct Column {
-    writer: ColumnWriter<'static>,
-    pages: Arc<Mutex<Vec<Bytes>>>,
-    /// The column at the root that it is of, and its place among the leaves of that.
-    root: usize,
-    leaf: usize,
 }
 
 impl<'a> NewFile<'a> {
     pub(super) fn new(
         object: Box<dyn Object>,
-        layout: &'a Layout,
+        layout: &Arc<Layout>,
         pool: &'a ThreadPool,
     ) -> std::result::Result<NewFile<'a>, SinkError> {
         let target = object.target();
-        let (schema, properties) = (layout.schema.root_schema_ptr(), Arc::clone(&layout.properties));
-        let writer = SerializedFileWriter::new(object, schema, properties).map_err(at(&target))?;
-        let columns = columns(layout);
-        Ok(NewFile { layout, pool, target, writer, columns, rows_in_group: 0, uncompressed: 0, rows: 0 })
+        let file = ParquetFile::new(object, Arc::clone(layout)).map_err(at(&target))?;
+        Ok(NewFile { pool, schema: Arc::clone(&layout.schema), target, file, rows: 0 })
     }
 
     /// Adds rows of files, in their order.
     pub(super) fn add(&mut self, all: &[Rows]) -> std::result::Result<(), Failure> {
-        let of_output: Vec<&str> = fields_of(&self.layout.schema).map(|field| field.name()).collect();
+        let of_output: Vec<&str> = fields_of(&self.schema).map(|field| field.name()).collect();
         let maps: Vec<Vec<Option<usize>>> =
             all.iter().map(|rows| first_leaves(&of_output, rows.metadata.file_metadata().schema_descr())).collect();
-        let columns = &mut self.columns;
-        self.pool.install(|| {
-            columns.par_iter_mut().with_max_len(1).try_for_each(|column| {
-                all.iter().zip(&maps).try_for_each(|(rows, map)| {
-                    let leaf = map[column.root].map(|first| first + column.leaf);
-                    column.add(rows, leaf).map_err(|trouble| Failure::Trouble(rows.file, trouble))
-                })
-            })
-        })?;
-        for rows in all {
-            self.rows_in_group += rows.kept();
-            let columns = rows.metadata.row_group(rows.group).columns();
-            self.uncompressed += columns.iter().map(|chunk| chunk.uncompressed_size().max(0) as u64).sum::<u64>();
-        }
-        if self.group_len() >= GROUP_LEN as u64
-            || self.uncompressed >= GROUP_UNCOMPRESSED
-            || self.rows_in_group >= GROUP_ROWS
-        {
-            self.end_row_group().map_err(Failure::Sink)?;
+        let kept = all.iter().map(Rows::kept).sum();
+        let mut columns: Vec<_> = self.file.columns(kept).iter_mut().zip(leaves(&self.schema)).collect();
+        let leaf_of = |(root, leaf): (usize, usize), map: &[Option<usize>]| map[root].map(|first| first + leaf);
+        let cost = |place| {
+            let chunk = |(rows, map): (&Rows, &Vec<_>)| {
+                leaf_of(place, map).map(|leaf| rows.metadata.row_group(rows.group).column(leaf).compressed_size())
+            };
+            all.iter().zip(&maps).filter_map(chunk).sum::<i64>()
+        };
+        // Those that take longest are begun first: then no thread has much to do when the others are done.
+        columns.sort_by_cached_key(|(_, place)| cost(*place));
+        let columns = Mutex::new(columns);
+        let work = || -> std::result::Result<(), Failure> {
+            while let Some((chunk, place)) = pop(&columns) {
+                for (rows, map) in all.iter().zip(&maps) {
+                    let copied = copy(rows, leaf_of(place, map), chunk);
+                    copied.map_err(|trouble| Failure::Trouble(rows.file, trouble))?;
+                }
+            }
+            Ok(())
+        };
+        self.pool.broadcast(|_| work()).into_iter().collect::<std::result::Result<(), Failure>>()?;
+        self.rows += kept as u64;
+        if self.file.is_group_full() || self.file.memory() >= GROUP_MEMORY {
+            self.file.end_row_group(self.pool).map_err(at(&self.target)).map_err(Failure::Sink)?;
         }
         Ok(())
     }
 
     /// Bytes of the file so far, about.
     pub(super) fn len(&self) -> u64 {
-        self.writer.bytes_written() as u64 + self.group_len()
+        self.file.written() + self.file.group_len() as u64
     }
 
-    fn group_len(&self) -> u64 {
-        self.columns.iter().map(|column| written(&column.writer)).sum()
+    /// Ends the file; how many rows it has.
+    pub(super) fn finish(self) -> std::result::Result<(Finished, u64), SinkError> {
+        let finished = self.file.finish(self.pool).map_err(at(&self.target))?;
+        Ok((finished, self.rows))
     }
+}
 
-    fn end_row_group(&mut self) -> std::result::Result<(), SinkError> {
-        if self.rows_in_group == 0 {
-            return Ok(());
-        }
-        self.rows += self.rows_in_group as u64;
-        (self.rows_in_group, self.uncompressed) = (0, 0);
-        let columns = std::mem::replace(&mut self.columns, columns(self.layout));
-        let end = || {
-            let closed: Vec<_> = self.pool.install(|| columns.into_par_iter().map(Column::close).collect());
-            let mut group = self.writer.next_row_group()?;
-            for column in closed {
-                let (pages, result) = column?;
-                group.append_column(&pages, result)?;
-            }
-            group.close().map(drop)
-        };
-        end().map_err(at(&self.target))
-    }
-
-    /// Ends the file.
-    pub(super) fn finish(mut self) -> std::result::Result<Finished, SinkError> {
-        self.end_row_group()?;
-        let rows = self.rows;
-        let object = self.writer.into_inner().map_err(at(&self.target))?;
-        Ok(Finished { object, rows })
-    }
+fn pop<T>(items: &Mutex<Vec<T>>) -> Option<T> {
+    items.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
 /// For each column of the output, the first leaf of the column of that name.
@@ -280,223 +194,414 @@ fn leaves(schema: &SchemaDescriptor) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-fn columns(layout: &Layout) -> Vec<Column> {
-    let column = |((root, leaf), descriptor): ((usize, usize), _)| {
-        let pages: Arc<Mutex<Vec<Bytes>>> = Arc::default();
-        let to = Box::new(PagesOf { pages: Arc::clone(&pages), len: 0 });
-        Column { writer: get_column_writer(descriptor, Arc::clone(&layout.properties), to), pages, root, leaf }
+/// Adds the values of these rows, which are in that leaf of the file, or nowhere.
+fn copy(rows: &Rows, leaf: Option<usize>, chunk: &mut ChunkWriter) -> std::result::Result<(), Trouble> {
+    let Some(leaf) = leaf else {
+        return (0..rows.kept()).try_for_each(|_| {
+            chunk.push_absent(0, 0);
+            chunk.end_row().map_err(Trouble::of_file)
+        });
     };
-    leaves(&layout.schema).zip(layout.schema.columns().iter().cloned()).map(column).collect()
+    let group = rows.metadata.row_group(rows.group);
+    let (source, column) = (group.column(leaf), group.schema_descr().column(leaf));
+    let is_required = group.schema_descr().get_column_root(leaf).get_basic_info().repetition() == Repetition::REQUIRED;
+    let from = column.max_def_level() as u8;
+    // Of what may be absent in the new file and is always there in the old one, all levels are one more.
+    let shift = match chunk.max_definition().checked_sub(from) {
+        Some(0) => 0,
+        Some(1) if is_required => 1,
+        _ => return Err(Trouble::File("its levels are others than those of the other files".to_owned())),
+    };
+    let section = rows.bytes.chunk(source)?;
+    let mut copy = Copy {
+        takes_pages: chunk.is_compressed_by(source.compression()) && shift == 0 && rows.kept.is_none(),
+        is_between_pages: false,
+        chunk,
+        max_definition: from,
+        shift,
+        kept: rows.kept.as_deref(),
+        rows: 0,
+        is_kept: false,
+        numbers: Vec::new(),
+    };
+    let copied = values::read(section, source, &column, rows.count(), |batch| copy.add(batch));
+    copied.and_then(|()| copy.end_row()).map_err(Trouble::of_file)
 }
 
-/// Keeps the pages of a column until its row group ends.
-struct PagesOf {
-    pages: Arc<Mutex<Vec<Bytes>>>,
-    len: u64,
+/// Values on their way from one chunk to another.
+struct Copy<'a> {
+    chunk: &'a mut ChunkWriter,
+    /// Whether pages can be taken as they are.
+    takes_pages: bool,
+    /// Whether the last thing that was taken is a page, so that a row has to follow.
+    is_between_pages: bool,
+    /// The level of definition of a value where it comes from, and how much more it is where it goes.
+    max_definition: u8,
+    shift: u8,
+    /// Which of the rows count; all of them without it.
+    kept: Option<&'a [bool]>,
+    /// The rows that were begun, and whether the last one counts.
+    rows: usize,
+    is_kept: bool,
+    /// What the entries of the old dictionary are in the new one.
+    numbers: Vec<u32>,
 }
 
-impl PageWriter for PagesOf {
-    fn write_page(&mut self, page: CompressedPage) -> Result<PageWriteSpec> {
-        let mut bytes = TrackedWrite::new(Vec::with_capacity(page.compressed_size() + MAX_HEADER));
-        let spec = SerializedPageWriter::new(&mut bytes).write_page(page)?;
-        let bytes = Bytes::from(bytes.into_inner()?);
-        let spec = PageWriteSpec { offset: self.len + spec.offset, ..spec };
-        self.len += bytes.len() as u64;
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
-        Ok(spec)
-    }
-
-    fn close(&mut self) -> Result<()> {
+impl Copy<'_> {
+    fn add(&mut self, batch: Batch<'_>) -> Result<()> {
+        if let Values::Numbered { entries, .. } = batch.values {
+            self.numbers.resize(entries.len(), UNKNOWN);
+        }
+        let rows = batch.rows();
+        if let Some(page) = &batch.stored
+            && let Values::Each(values) = batch.values
+            && self.takes_pages
+            && batch.repetitions.first().is_none_or(|&level| level == 0)
+            && self.chunk.takes_page(rows, page.uncompressed_len)
+        {
+            self.end_row()?;
+            self.rows += rows;
+            self.is_between_pages = true;
+            return self.chunk.push_page(page.bytes.clone(), page.uncompressed_len, rows, batch.len(), values);
+        }
+        let mut place = 0;
+        for level in 0..batch.len() {
+            let repetition = batch.repetitions.get(level).copied().unwrap_or_default();
+            if repetition == 0 {
+                self.end_row()?;
+                self.is_kept = self.kept.is_none_or(|kept| kept[self.rows]);
+                self.rows += 1;
+                self.is_between_pages = false;
+            } else if self.is_between_pages {
+                return Err(ParquetError::General(
+                    "a row goes on in another page, though pages are indexed".to_owned(),
+                ));
+            }
+            let definition = batch.definitions.get(level).copied().unwrap_or(self.max_definition);
+            let is_present = definition == self.max_definition;
+            if self.is_kept {
+                match batch.values {
+                    _ if !is_present => self.chunk.push_absent(definition + self.shift, repetition),
+                    Values::Each(values) => self.chunk.push(repetition, values[place]),
+                    Values::Numbered { numbers, entries } => {
+                        let number = numbers[place] as usize;
+                        self.chunk.push_entry(repetition, entries[number], &mut self.numbers[number]);
+                    }
+                }
+            }
+            place += usize::from(is_present);
+        }
         Ok(())
     }
-}
 
-/// Does something with a reader and a writer of the same type, or with any writer.
-macro_rules! of_type {
-    ($reader:expr, $writer:expr, |$r:ident, $w:ident| $both:expr) => {
-        match ($reader, $writer) {
-            (ColumnReader::BoolColumnReader($r), ColumnWriter::BoolColumnWriter($w)) => $both,
-            (ColumnReader::Int32ColumnReader($r), ColumnWriter::Int32ColumnWriter($w)) => $both,
-            (ColumnReader::Int64ColumnReader($r), ColumnWriter::Int64ColumnWriter($w)) => $both,
-            (ColumnReader::Int96ColumnReader($r), ColumnWriter::Int96ColumnWriter($w)) => $both,
-            (ColumnReader::FloatColumnReader($r), ColumnWriter::FloatColumnWriter($w)) => $both,
-            (ColumnReader::DoubleColumnReader($r), ColumnWriter::DoubleColumnWriter($w)) => $both,
-            (ColumnReader::ByteArrayColumnReader($r), ColumnWriter::ByteArrayColumnWriter($w)) => $both,
-            (ColumnReader::FixedLenByteArrayColumnReader($r), ColumnWriter::FixedLenByteArrayColumnWriter($w)) => $both,
-            _ => Err(Trouble::File("its columns have other types than its footer says".to_owned())),
-        }
-    };
-    ($writer:expr, |$w:ident| $one:expr) => {
-        match $writer {
-            ColumnWriter::BoolColumnWriter($w) => $one,
-            ColumnWriter::Int32ColumnWriter($w) => $one,
-            ColumnWriter::Int64ColumnWriter($w) => $one,
-            ColumnWriter::Int96ColumnWriter($w) => $one,
-            ColumnWriter::FloatColumnWriter($w) => $one,
-            ColumnWriter::DoubleColumnWriter($w) => $one,
-            ColumnWriter::ByteArrayColumnWriter($w) => $one,
-            ColumnWriter::FixedLenByteArrayColumnWriter($w) => $one,
-        }
-    };
-}
-
-/// Bytes of the pages that a column has written.
-fn written(writer: &ColumnWriter<'_>) -> u64 {
-    of_type!(writer, |writer| writer.get_total_bytes_written())
-}
-
-impl Column {
-    /// Adds the values of these rows, which are in that leaf of the file, or nowhere.
-    fn add(&mut self, rows: &Rows, leaf: Option<usize>) -> std::result::Result<(), Trouble> {
-        let Some(leaf) = leaf else {
-            let kept = rows.kept();
-            return of_type!(&mut self.writer, |writer| absent(writer, kept)).map_err(Trouble::of_file);
-        };
-        let group = rows.metadata.row_group(rows.group);
-        let (chunk, descriptor) = (group.column(leaf), group.schema_descr().column(leaf));
-        let section = rows.bytes.chunk(chunk)?;
-        let pages = pages(section, chunk, rows.count()).map_err(Trouble::of_file)?;
-        let is_required =
-            group.schema_descr().get_column_root(leaf).get_basic_info().repetition() == Repetition::REQUIRED;
-        let levels = Levels { max_definition: descriptor.max_def_level(), is_required };
-        let reader = get_column_reader(descriptor, pages);
-        let kept = rows.kept.as_deref();
-        let copied: std::result::Result<usize, Trouble> =
-            of_type!(reader, &mut self.writer, |reader, writer| copy(reader, writer, levels, kept)
-                .map_err(Trouble::of_file));
-        match copied? {
-            copied if copied == rows.count() => Ok(()),
-            copied => Err(Trouble::File(format!("a column has {copied} of {} rows", rows.count()))),
-        }
+    /// Ends the row that was begun last, if it counts.
+    fn end_row(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.is_kept) { self.chunk.end_row() } else { Ok(()) }
     }
-
-    fn close(self) -> Result<(Pages, parquet::column::writer::ColumnCloseResult)> {
-        let result = self.writer.close()?;
-        let pages = std::mem::take(&mut *self.pages.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok((Pages::new(pages), result))
-    }
-}
-
-/// The levels of a column that is read.
-#[derive(Clone, Copy)]
-struct Levels {
-    max_definition: i16,
-    /// Whether its root is there in every row.
-    is_required: bool,
-}
-
-/// Copies a column; returns how many rows it has.
-fn copy<T: DataType>(
-    mut reader: ColumnReaderImpl<T>,
-    writer: &mut ColumnWriterImpl<'_, T>,
-    levels: Levels,
-    kept: Option<&[bool]>,
-) -> Result<usize> {
-    let (max_definition, max_repetition) = {
-        let descriptor = writer.get_descriptor();
-        (descriptor.max_def_level(), descriptor.max_rep_level())
-    };
-    // Of what may be absent in the new file and is always there in the old one, all levels are one more.
-    let shift = max_definition - levels.max_definition;
-    if shift != 0 && !(shift == 1 && levels.is_required) {
-        return Err(ParquetError::General("its levels are others than those of the other files".to_owned()));
-    }
-    let (mut definitions, mut repetitions) = (Vec::<i16>::new(), Vec::<i16>::new());
-    let mut values = Vec::<T::T>::new();
-    let mut done = 0;
-    loop {
-        definitions.clear();
-        repetitions.clear();
-        values.clear();
-        let (records, _, _) =
-            reader.read_records(RECORDS, Some(&mut definitions), Some(&mut repetitions), &mut values)?;
-        if records == 0 {
-            return Ok(done);
-        }
-        if shift > 0 {
-            if levels.max_definition == 0 {
-                definitions.resize(values.len(), 0);
-            }
-            definitions.iter_mut().for_each(|level| *level += shift);
-        }
-        if let Some(kept) = kept {
-            let kept = kept.get(done..done + records);
-            let kept = kept.ok_or_else(|| ParquetError::General("a column has too many rows".to_owned()))?;
-            if kept.contains(&false) {
-                leave_out(kept, max_definition, &mut definitions, &mut repetitions, &mut values);
-            }
-        }
-        writer.write_batch(
-            &values,
-            (max_definition > 0).then_some(&definitions),
-            (max_repetition > 0).then_some(&repetitions),
-        )?;
-        done += records;
-    }
-}
-
-/// Leaves out the rows that do not count.
-fn leave_out<T>(
-    kept: &[bool],
-    max_definition: i16,
-    definitions: &mut Vec<i16>,
-    repetitions: &mut Vec<i16>,
-    values: &mut Vec<T>,
-) {
-    // For each level, whether its row counts.
-    let levels: Vec<bool> = if repetitions.is_empty() {
-        kept.to_vec()
-    } else {
-        let mut rows = kept.iter();
-        let mut is_kept = false;
-        let of_level = |&level: &i16| {
-            if level == 0 {
-                is_kept = *rows.next().expect("as many rows begin as were read");
-            }
-            is_kept
-        };
-        repetitions.iter().map(of_level).collect()
-    };
-    let is_value = |level: usize| definitions.get(level).is_none_or(|&level| level == max_definition);
-    let of_values: Vec<bool> =
-        levels.iter().enumerate().filter(|(level, _)| is_value(*level)).map(|(_, &kept)| kept).collect();
-    retain(values, &of_values);
-    retain(definitions, &levels);
-    retain(repetitions, &levels);
-}
-
-fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
-    let mut kept = kept.iter();
-    items.retain(|_| *kept.next().expect("there is one for each"));
-}
-
-/// Adds rows in which the column is absent.
-fn absent<T: DataType>(writer: &mut ColumnWriterImpl<'_, T>, rows: usize) -> Result<()> {
-    let has_repetitions = writer.get_descriptor().max_rep_level() > 0;
-    let levels = [0; RECORDS];
-    let mut left = rows;
-    while left > 0 {
-        let levels = &levels[..left.min(RECORDS)];
-        writer.write_batch(&[], Some(levels), has_repetitions.then_some(levels))?;
-        left -= levels.len();
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+
+    use bytes::Bytes;
+    use parquet::basic::{Compression, ZstdLevel};
+    use parquet::column::writer::ColumnWriter;
+    use parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
+    use parquet::file::page_index::index_reader::decode_offset_index;
+    use parquet::file::properties::{WriterProperties, WriterVersion};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::file::statistics::Statistics;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+    use parquet::schema::types::TypePtr;
+    use proptest::prelude::*;
+    use rayon::ThreadPoolBuilder;
+
     use super::*;
+    use crate::compact::values::StoredPage;
+
+    const ALL_TYPES: &str = "message any {
+        optional boolean a; required boolean b; optional int32 c; required int32 d (UINT_32); optional int64 e;
+        optional int64 f (UINT_64); optional int96 g; optional float h; required double i;
+        optional binary j (STRING); required binary k; optional binary l (DECIMAL(9,2));
+        optional fixed_len_byte_array(2) m (FLOAT16); optional fixed_len_byte_array(3) n;
+        optional fixed_len_byte_array(5) o (DECIMAL(9,2)); optional int32 p (DATE);
+        optional group q (MAP) { repeated group key_value { required binary r (STRING); optional binary s (STRING); } }
+        optional group t (LIST) { repeated group list { optional int32 u; } }
+    }";
+
+    /// Rows of any types as the library writes them.
+    fn file_of_library(schema: TypePtr, rows: usize, properties: WriterProperties, seed: u64) -> Bytes {
+        let descriptor = SchemaDescriptor::new(Arc::clone(&schema));
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut leaf = 0;
+        while let Some(mut column) = group.next_column().unwrap() {
+            // The two leaves of a map have as many values as each other.
+            let mut lens = fastrand::Rng::with_seed(seed ^ descriptor.get_column_root_idx(leaf) as u64);
+            let mut random = fastrand::Rng::with_seed(seed ^ (100 + leaf as u64));
+            let different = random.u32(1..100);
+            write_leaf(column.untyped(), rows, &mut lens, &mut random, different);
+            column.close().unwrap();
+            leaf += 1;
+        }
+        group.close().unwrap();
+        writer.into_inner().unwrap().into()
+    }
+
+    fn write_leaf(
+        column: &mut ColumnWriter<'_>,
+        rows: usize,
+        lens: &mut fastrand::Rng,
+        random: &mut fastrand::Rng,
+        different: u32,
+    ) {
+        macro_rules! write {
+            ($writer:expr, $value:expr) => {{
+                let (max, repeats) =
+                    ($writer.get_descriptor().max_def_level(), $writer.get_descriptor().max_rep_level() > 0);
+                let (mut definitions, mut repetitions) = (Vec::new(), Vec::new());
+                for _ in 0..rows {
+                    let len = if repeats { lens.i16(-1..4) } else { 1 };
+                    for place in 0..len.max(1) {
+                        let is_absent = random.u8(..4) == 0;
+                        definitions.push(match (len, repeats) {
+                            (-1 | 0, _) => len + 1,
+                            // A key is always there.
+                            (_, true) if max == 3 && is_absent => 2,
+                            (_, false) if max == 1 && is_absent => 0,
+                            _ => max,
+                        });
+                        repetitions.push(i16::from(place > 0));
+                    }
+                }
+                let present = definitions.iter().filter(|&&level| level == max).count();
+                let values: Vec<_> = (0..present).map(|_| $value(random.u32(..different))).collect();
+                let definitions = (max > 0).then_some(definitions.as_slice());
+                $writer.write_batch(&values, definitions, repeats.then_some(repetitions.as_slice())).unwrap();
+            }};
+        }
+        let float = |number: u32| match number {
+            0 => f64::NAN,
+            1 => -0.0,
+            2 => 0.0,
+            number => 40.25 - f64::from(number),
+        };
+        let text = |number: u32| match number % 3 {
+            0 => String::new(),
+            1 => format!("é{number}"),
+            _ => format!("{number:0>80}"),
+        };
+        match column {
+            ColumnWriter::BoolColumnWriter(writer) => write!(writer, |number| number % 2 == 1),
+            ColumnWriter::Int32ColumnWriter(writer) => write!(writer, |number| number as i32 - 40),
+            ColumnWriter::Int64ColumnWriter(writer) => write!(writer, |number| i64::from(number) - 40),
+            ColumnWriter::Int96ColumnWriter(writer) => write!(writer, |number: u32| {
+                let mut time = Int96::new();
+                time.set_data(number.wrapping_mul(7), 0, 2_440_588 + number % 3);
+                time
+            }),
+            ColumnWriter::FloatColumnWriter(writer) => write!(writer, |number| float(number) as f32),
+            ColumnWriter::DoubleColumnWriter(writer) => write!(writer, float),
+            ColumnWriter::ByteArrayColumnWriter(writer) => match writer.get_descriptor().logical_type_ref() {
+                Some(LogicalType::Decimal(_)) => write!(writer, |number| {
+                    let bytes = (i64::from(number) - 40).to_be_bytes();
+                    ByteArray::from(bytes[number as usize % 7..].to_vec())
+                }),
+                Some(_) => write!(writer, |number| ByteArray::from(text(number).into_bytes())),
+                None => write!(writer, |number: u32| ByteArray::from(vec![number as u8 ^ 0xff; number as usize])),
+            },
+            ColumnWriter::FixedLenByteArrayColumnWriter(writer) => {
+                let len = writer.get_descriptor().type_length() as usize;
+                let is_half = writer.get_descriptor().logical_type_ref() == Some(&LogicalType::Float16);
+                write!(writer, |number: u32| {
+                    let half = [0x7e00_u16, 0x8000, 0, 0x3c00, 0xbc00][number as usize % 5].to_le_bytes();
+                    let bytes = (i64::from(number) - 40).to_be_bytes();
+                    let bytes = [&bytes[..], &bytes[..]].concat();
+                    FixedLenByteArray::from(if is_half { half.to_vec() } else { bytes[16 - len..].to_vec() })
+                });
+            }
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Object for Memory {
+        fn target(&self) -> String {
+            "memory".to_owned()
+        }
+
+        fn make_ready(&mut self) -> std::result::Result<String, SinkError> {
+            unreachable!("it is not published")
+        }
+
+        fn publish(self: Box<Self>) -> std::result::Result<(), SinkError> {
+            unreachable!("it is not published")
+        }
+    }
+
+    /// The rows that count of a file, in a new one.
+    fn copied(old: &Bytes, kept: Option<Vec<bool>>, codec: Codec) -> Bytes {
+        let section = Section::whole(old.clone());
+        let metadata = Arc::new(section.footer().unwrap());
+        let schema = metadata.file_metadata().schema_descr_ptr();
+        let layout = Arc::new(layout(Arc::clone(&schema), codec, &vec![false; schema.num_columns()], None));
+        let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let memory = Memory::default();
+        let mut file = NewFile::new(Box::new(memory.clone()), &layout, &pool).unwrap();
+        file.add(&[Rows { file: 0, metadata, group: 0, bytes: Source::Memory(section), kept }]).unwrap();
+        file.finish().unwrap();
+        Bytes::from(std::mem::take(&mut *memory.0.lock().unwrap()))
+    }
+
+    fn texts(file: &Bytes) -> Vec<String> {
+        let reader = SerializedFileReader::new(file.clone()).unwrap();
+        reader.get_row_iter(None).unwrap().map(|row| format!("{:?}", row.unwrap())).collect()
+    }
+
+    /// What is to be known of a column, without what was cut off where.
+    fn known(statistics: &Statistics) -> [Option<Vec<u8>>; 4] {
+        let start = |value: &[u8]| value[..value.len().min(60)].to_vec();
+        let count = |count: u64| count.to_le_bytes().to_vec();
+        [
+            statistics.min_bytes_opt().map(start),
+            statistics.max_bytes_opt().map(start),
+            statistics.null_count_opt().map(count),
+            statistics.nan_count_opt().map(count),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn values_of_any_type_and_encoding_are_carried_over(
+            seed in any::<u64>(),
+            rows in 0..300_usize,
+            is_second_version in any::<bool>(),
+            has_dictionary in any::<bool>(),
+            dictionary_len in prop_oneof![Just(40_usize), Just(1 << 20)],
+            rows_of_page in prop_oneof![Just(7_usize), Just(1 << 20)],
+            is_compressed in any::<bool>(),
+            leaves_out in any::<bool>(),
+        ) {
+            let schema: TypePtr = Arc::new(parse_message_type(ALL_TYPES).unwrap());
+            let properties = WriterProperties::builder()
+                .set_writer_version(if is_second_version { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 })
+                .set_dictionary_enabled(has_dictionary)
+                .set_dictionary_page_size_limit(dictionary_len)
+                .set_data_page_row_count_limit(rows_of_page)
+                .set_write_batch_size(5)
+                .set_compression(if is_compressed { Compression::SNAPPY } else { Compression::UNCOMPRESSED })
+                .build();
+            let old = file_of_library(Arc::clone(&schema), rows, properties, seed);
+            let metadata = Section::whole(old.clone()).footer().unwrap();
+            let mut random = fastrand::Rng::with_seed(seed);
+            let kept: Option<Vec<bool>> = leaves_out.then(|| (0..rows).map(|_| random.bool()).collect());
+            let new = copied(&old, kept.clone(), Codec::Zstd(1));
+            let is_kept = |row: usize| kept.as_ref().is_none_or(|kept| kept[row]);
+            let expected: Vec<String> =
+                texts(&old).into_iter().enumerate().filter(|(row, _)| is_kept(*row)).map(|(_, text)| text).collect();
+            prop_assert_eq!(texts(&new), expected);
+            // The library has its own idea of what is least and greatest.
+            let found = Section::whole(new).footer().unwrap();
+            if kept.is_none() && rows > 0 {
+                for (old, new) in metadata.row_group(0).columns().iter().zip(found.row_group(0).columns()) {
+                    let (old, new) = (old.statistics().unwrap(), new.statistics().unwrap());
+                    prop_assert_eq!(known(old), known(new));
+                }
+            }
+        }
+    }
+
+    /// The first data page of the first column.
+    fn first_page(file: &Bytes) -> Bytes {
+        let footer = Section::whole(file.clone()).footer().unwrap();
+        let chunk = footer.row_group(0).column(0);
+        let index = chunk.offset_index_range().unwrap();
+        let index = decode_offset_index(&file[index.start as usize..index.end as usize]).unwrap();
+        let page = &index.page_locations()[0];
+        file.slice(page.offset as usize..(page.offset + i64::from(page.compressed_page_size)) as usize)
+    }
 
     #[test]
-    fn rows_that_do_not_count_go_with_their_levels() {
-        // Three rows: a map of two, one that is absent, a map of one.
-        let (mut definitions, mut repetitions) = (vec![3, 2, 0, 3], vec![0, 1, 0, 0]);
-        let mut values = vec!["a", "b"];
-        leave_out(&[false, true, true], 3, &mut definitions, &mut repetitions, &mut values);
-        assert_eq!((definitions, repetitions, values), (vec![0, 3], vec![0, 0], vec!["b"]));
-        // Without levels: every row has a value.
-        let mut values = vec![1, 2, 3];
-        leave_out(&[true, false, true], 0, &mut Vec::new(), &mut Vec::new(), &mut values);
-        assert_eq!(values, [1, 3]);
+    fn large_pages_are_taken_as_they_are() {
+        let schema = "message any {
+            required binary k;
+            optional group q (MAP) { repeated group key_value { required binary r; optional binary s (STRING); } }
+        }";
+        let schema: TypePtr = Arc::new(parse_message_type(schema).unwrap());
+        let file = |compression: Compression| {
+            let properties = WriterProperties::builder().set_dictionary_enabled(false).set_compression(compression);
+            file_of_library(Arc::clone(&schema), 20_000, properties.build(), 5)
+        };
+        let zstd = file(Compression::ZSTD(ZstdLevel::try_new(3).unwrap()));
+        // The column has a dictionary at first, which does not pay.
+        let twice = copied(&copied(&zstd, None, Codec::Zstd(1)), None, Codec::Zstd(1));
+        assert_eq!(texts(&twice), texts(&zstd));
+        let id = "message any { required binary x_edge_request_id; }";
+        let id: TypePtr = Arc::new(parse_message_type(id).unwrap());
+        let of_ids = |compression: Compression| {
+            let properties = WriterProperties::builder().set_dictionary_enabled(false).set_compression(compression);
+            file_of_library(Arc::clone(&id), 20_000, properties.build(), 5)
+        };
+        let zstd = of_ids(Compression::ZSTD(ZstdLevel::try_new(3).unwrap()));
+        let is_taken = |old: &Bytes, codec| {
+            let new = copied(old, None, codec);
+            assert_eq!(texts(&new), texts(old));
+            first_page(&new) == first_page(old)
+        };
+        assert!(is_taken(&zstd, Codec::Zstd(1)));
+        // Where more is wanted, it may have to be compressed anew.
+        assert!(!is_taken(&zstd, Codec::Zstd(9)));
+        assert!(!is_taken(&zstd, Codec::None));
+        assert!(!is_taken(&of_ids(Compression::SNAPPY), Codec::Zstd(1)));
+        // Some of its rows do not count.
+        let kept: Vec<bool> = (0..20_000).map(|row| row % 3 > 0).collect();
+        let new = copied(&zstd, Some(kept.clone()), Codec::Zstd(1));
+        let expected = texts(&zstd).into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(text, _)| text);
+        assert!(texts(&new).into_iter().eq(expected));
+    }
+
+    #[test]
+    fn a_row_that_goes_on_behind_a_page_is_noticed() {
+        let schema = "message any { optional group t (LIST) { repeated group list { optional binary u; } } }";
+        let schema = SchemaDescriptor::new(Arc::new(parse_message_type(schema).unwrap()));
+        let settings = Settings { has_dictionary: false, has_filter: false };
+        let mut chunk = ChunkWriter::new(settings, Codec::Zstd(1), schema.column(0));
+        let mut copy = Copy {
+            takes_pages: true,
+            is_between_pages: false,
+            chunk: &mut chunk,
+            max_definition: 3,
+            shift: 0,
+            kept: None,
+            rows: 0,
+            is_kept: false,
+            numbers: Vec::new(),
+        };
+        let batch = |stored, repetition| Batch {
+            definitions: &[3],
+            repetitions: if repetition == 0 { &[0] } else { &[1] },
+            values: Values::Each(&[b"a"]),
+            stored,
+        };
+        let page = StoredPage { bytes: Bytes::from_static(b"page"), uncompressed_len: 200_000 };
+        copy.add(batch(Some(page), 0)).unwrap();
+        assert!(copy.add(batch(None, 1)).is_err());
+        copy.add(batch(None, 0)).unwrap();
+        copy.add(batch(None, 1)).unwrap();
     }
 }

@@ -17,6 +17,7 @@ mod merge;
 mod report;
 mod survey;
 mod text;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -41,9 +42,11 @@ use files::{Chosen, Excluded, folders};
 use ids::{Look, Seen};
 use input::{Place, Section, Trouble};
 use journal::{Outcome, Ready, Recovered};
-use merge::{Failure, Layout, NewFile, Rows, Source};
+use merge::{Failure, NewFile, Rows, Source};
 use survey::{Survey, hashes, surveys};
 use text::Converted;
+
+use crate::file::{Finished, Layout};
 
 pub use report::{Error, Left, Plan, Report, Summary};
 
@@ -300,7 +303,7 @@ impl<'a> Compaction<'a> {
         if !merged.conflicts.is_empty() {
             return Ok(Done::Without(chosen.conflicts(merged.conflicts)));
         }
-        let layout = self.layout(merged.schema, &surveys).map_err(|error| Error::Run(format!("{folder}: {error}")))?;
+        let layout = Arc::new(self.layout(merged.schema, &surveys));
         let written = match self.write(folder, &surveys, &layout, pools) {
             Ok(written) => written,
             Err(Interrupted::Trouble(place, trouble)) => return excluded(vec![(place, trouble)]),
@@ -355,7 +358,7 @@ impl<'a> Compaction<'a> {
         }
     }
 
-    fn layout(&self, schema: SchemaDescPtr, surveys: &[Survey]) -> parquet::errors::Result<Layout> {
+    fn layout(&self, schema: SchemaDescPtr, surveys: &[Survey]) -> Layout {
         let mut filtered = vec![false; schema.num_columns()];
         for survey in surveys {
             let of_file = merge::leaves_with(&schema, &survey.schema, |leaf| survey.filtered[leaf]);
@@ -368,11 +371,17 @@ impl<'a> Compaction<'a> {
             _ => None,
         };
         let Container::Parquet { codec, .. } = self.config.container() else { unreachable!("only Parquet is written") };
-        Layout::new(schema, *codec, &filtered, key_values)
+        merge::layout(schema, *codec, &filtered, key_values)
     }
 
     /// Writes the rows of all files to new ones, none of which is published.
-    fn write(&self, folder: &str, surveys: &[Survey], layout: &Layout, pools: &Pools) -> Result<Written, Interrupted> {
+    fn write(
+        &self,
+        folder: &str,
+        surveys: &[Survey],
+        layout: &Arc<Layout>,
+        pools: &Pools,
+    ) -> Result<Written, Interrupted> {
         let mut seen = self.repeated(surveys, pools)?;
         let mut written = Written::default();
         let mut open: Option<NewFile<'_>> = None;
@@ -424,7 +433,7 @@ impl<'a> Compaction<'a> {
     fn begin<'b>(
         &self,
         folder: &str,
-        layout: &'b Layout,
+        layout: &Arc<Layout>,
         pools: &'b Pools,
         written: &mut Written,
     ) -> Result<NewFile<'b>, Interrupted> {
@@ -494,7 +503,7 @@ struct Written {
 
 impl Written {
     fn end(&mut self, file: NewFile<'_>) -> Result<(), SinkError> {
-        let merge::Finished { mut object, rows } = file.finish()?;
+        let (Finished { mut object, .. }, rows) = file.finish()?;
         let ready = object.make_ready()?;
         let name = self.names.last().expect("it was begun").clone();
         self.files.push(Ready { name, object, ready, rows });

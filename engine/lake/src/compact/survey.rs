@@ -11,6 +11,9 @@ use rayon::prelude::*;
 use super::input::{Place, Section, Trouble};
 use super::{columns, ids};
 
+/// The deepest level of nesting that is carried over.
+const MAX_LEVEL: i16 = 254;
+
 /// What is to be known of a Parquet file before it is merged.
 pub(super) struct Survey {
     pub(super) place: Place,
@@ -64,6 +67,9 @@ fn survey(place: Place) -> Result<Survey, Trouble> {
         return Err(Trouble::File(format!("two of its columns are called {}", twice.name())));
     }
     drop(names);
+    if schema.columns().iter().any(|column| column.max_def_level() > MAX_LEVEL) {
+        return Err(Trouble::File("its columns are nested too deeply".to_owned()));
+    }
     let leaf = ids::leaf(&schema);
     let ids = leaf
         .into_iter()

@@ -18,8 +18,8 @@ use pixel_engine_core::sink::{Sink, SinkError};
 use pixel_engine_core::source::{Files, Input};
 use tempfile::TempDir;
 
-use super::Error;
 use super::input::{Place, Trouble};
+use super::{BATCH_LEN, Error};
 use crate::{Options, Parquet};
 
 /// Files that are read at the same time.
@@ -63,8 +63,9 @@ pub(super) fn convert(
     let rows: Arc<dyn Inventory> = Arc::new(Folder::new(folder.path().join("rows"))?);
     let Container::Parquet { table, .. } = config.container() else { unreachable!("only Parquet is written") };
     let options = Options {
-        // They are read once.
+        // Pages of this codec need not be compressed again, if their file is read as a whole.
         codec: Codec::Zstd(1),
+        file_size: BATCH_LEN,
         open_files: NonZeroUsize::new(16).expect("16 is not zero"),
         memory: 64 << 20,
         threads: config.threads().get(),

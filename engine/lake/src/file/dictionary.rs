@@ -4,17 +4,28 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use parquet::basic::Type;
 
 /// How values lie one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plain {
     /// Each with its length before it, in 4 bytes.
     Text,
-    /// 8 bytes each.
-    Numbers,
+    /// As many bytes each as their type has.
+    Fixed,
+    /// One bit each; until there is a page of them, one byte.
+    Bits,
 }
 
 impl Plain {
+    pub(super) fn of(physical_type: Type) -> Plain {
+        match physical_type {
+            Type::BYTE_ARRAY => Plain::Text,
+            Type::BOOLEAN => Plain::Bits,
+            _ => Plain::Fixed,
+        }
+    }
+
     /// Appends a value as pages hold it that have no dictionary.
     #[inline]
     pub(super) fn append(self, value: &[u8], out: &mut Vec<u8>) {
@@ -22,6 +33,17 @@ impl Plain {
             out.extend_from_slice(&(value.len() as u32).to_le_bytes());
         }
         out.extend_from_slice(value);
+    }
+
+    /// Appends values that were appended one by one, as a page holds them.
+    pub(super) fn append_page(self, values: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Plain::Text | Plain::Fixed => out.extend_from_slice(values),
+            Plain::Bits => {
+                let byte = |bits: &[u8]| bits.iter().rev().fold(0, |byte, &bit| byte << 1 | bit);
+                out.extend(values.chunks(8).map(byte));
+            }
+        }
     }
 
     /// How many bytes that takes.
@@ -93,7 +115,7 @@ impl Dictionary {
     }
 
     fn look_up(&mut self, value: &[u8]) -> Found {
-        let Dictionary { plain, bytes, entries, numbers, hasher, last, page } = self;
+        let Dictionary { plain, bytes, entries, numbers, hasher, last, .. } = self;
         let text = |number: u32| {
             let Entry { start, end, .. } = entries[number as usize];
             &bytes[start as usize..end as usize]
@@ -111,16 +133,19 @@ impl Dictionary {
             }
         };
         *last = Some(number);
-        let entry = &mut entries[number as usize];
-        let is_first_of_page = entry.page != *page;
-        entry.page = *page;
-        Found { number, is_first_of_page }
+        Found { number, is_first_of_page: self.is_first_of_page(number) }
     }
 
     /// The value of that number.
     pub(super) fn value(&self, number: u32) -> &[u8] {
         let Entry { start, end, .. } = self.entries[number as usize];
         &self.bytes[start as usize..end as usize]
+    }
+
+    /// Whether the value of that number was not in this page yet; it is now.
+    #[inline]
+    pub(super) fn is_first_of_page(&mut self, number: u32) -> bool {
+        std::mem::replace(&mut self.entries[number as usize].page, self.page) != self.page
     }
 
     /// Another page begins.

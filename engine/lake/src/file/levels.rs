@@ -6,7 +6,7 @@
 const SHORTEST_RUN: usize = 16;
 
 /// How many bits the numbers up to `max` take, at least one.
-pub(super) fn bit_width(max: u32) -> u32 {
+pub(crate) fn bit_width(max: u32) -> u32 {
     (u32::BITS - max.leading_zeros()).max(1)
 }
 
@@ -84,6 +84,62 @@ fn append_varint(mut number: u64, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
+/// Reads `count` numbers that were written so, by whomever; `None` if these are not so many.
+pub(crate) fn read_hybrid(mut bytes: &[u8], bit_width: u32, count: usize) -> Option<Vec<u32>> {
+    let mut values = Vec::new();
+    while values.len() < count {
+        let header = read_varint(&mut bytes)?;
+        let left = count - values.len();
+        let len = usize::try_from(header >> 1).ok().filter(|&len| len > 0)?;
+        if header & 1 == 0 {
+            let value;
+            (value, bytes) = bytes.split_at_checked(bit_width.div_ceil(8) as usize)?;
+            let value = value.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte));
+            values.resize(values.len() + len.min(left), value);
+        } else {
+            // The last group may be cut off behind its last value.
+            let wanted = len.min(left.div_ceil(8)) * bit_width as usize;
+            let packed = &bytes[..bytes.len().min(wanted)];
+            let len = left.min(8 * len);
+            read_packed(packed, bit_width, len, &mut values)?;
+            bytes = &bytes[bytes.len().min(wanted)..];
+        }
+    }
+    Some(values)
+}
+
+fn read_packed(packed: &[u8], bit_width: u32, count: usize, values: &mut Vec<u32>) -> Option<()> {
+    if packed.len() * 8 < count * bit_width as usize {
+        return None;
+    }
+    let mask = (1_u64 << bit_width) - 1;
+    let value = |at: usize| {
+        let bit = at * bit_width as usize;
+        let bytes = &packed[bit / 8..];
+        let word = match bytes.first_chunk::<8>() {
+            Some(bytes) => u64::from_le_bytes(*bytes),
+            None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        };
+        (word >> (bit % 8) & mask) as u32
+    };
+    values.extend((0..count).map(value));
+    Some(())
+}
+
+/// Reads a number of any size, as they are written with 7 bits in a byte.
+pub(crate) fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let byte;
+        (byte, *bytes) = bytes.split_first()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -136,7 +192,20 @@ mod tests {
             let width = bit_width(mask);
             let mut bytes = Vec::new();
             append_hybrid(&values, width, &mut bytes);
-            prop_assert_eq!(read(&bytes, width, values.len()), values);
+            prop_assert_eq!(read(&bytes, width, values.len()), &*values);
+            prop_assert_eq!(read_hybrid(&bytes, width, values.len()), Some(values));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_numbers_are_refused_or_others(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            bits in 0..33_u32,
+            count in 0..200_usize,
+        ) {
+            let found = read_hybrid(&bytes, bits, count);
+            prop_assert!(found.is_none_or(|found| found.len() == count));
         }
     }
 

@@ -1,8 +1,9 @@
-//! A Parquet file, written from rows.
+//! A Parquet file, written column by column.
 
 mod bounds;
 mod chunk;
 mod dictionary;
+mod leaf;
 mod levels;
 mod pages;
 mod schema;
@@ -16,10 +17,15 @@ use pixel_engine_core::sink::store::Object;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-pub(crate) use bounds::MAX_LEN as BOUND_LEN;
-pub(crate) use chunk::{ChunkWriter, DICTIONARY_LEN, FALSE_POSITIVES, FILTER_VALUES, MAX_HEADER, PAGE_LEN, PAGE_ROWS};
-pub(crate) use pages::Pages;
-pub(crate) use schema::{Layout, created_by};
+pub(crate) use chunk::{ChunkWriter, Settings, UNKNOWN};
+pub(crate) use leaf::Leaf;
+pub(crate) use levels::{bit_width, read_hybrid, read_varint};
+pub(crate) use schema::{Layout, TableLayout};
+
+/// Bytes of a row group, compressed, at which it ends: a few hundred thousand rows.
+const GROUP_LEN: usize = 32 << 20;
+/// Rows of a row group at most, where they compress very well.
+const GROUP_ROWS: usize = 1 << 20;
 
 /// A file that rows are added to. Its row group is in memory; those before it are with the store.
 pub(crate) struct ParquetFile {
@@ -33,7 +39,7 @@ impl ParquetFile {
     pub(crate) fn new(object: Box<dyn Object>, layout: Arc<Layout>) -> Result<ParquetFile> {
         let writer = SerializedFileWriter::new(
             Counted { object, bytes: 0 },
-            Arc::clone(&layout.schema),
+            layout.schema.root_schema_ptr(),
             Arc::clone(&layout.properties),
         )?;
         let chunks = chunks(&layout);
@@ -46,9 +52,9 @@ impl ParquetFile {
         &mut self.chunks
     }
 
-    /// Rows of the open row group.
-    pub(crate) fn rows_in_group(&self) -> usize {
-        self.rows_in_group
+    /// Whether the open row group is large enough.
+    pub(crate) fn is_group_full(&self) -> bool {
+        self.group_len() >= GROUP_LEN || self.rows_in_group >= GROUP_ROWS
     }
 
     /// Bytes of memory that the open row group takes.
@@ -118,6 +124,6 @@ pub(crate) struct Finished {
 }
 
 fn chunks(layout: &Layout) -> Vec<ChunkWriter> {
-    let columns = layout.leaves.iter().zip(layout.descriptor.columns());
-    columns.map(|(leaf, descriptor)| ChunkWriter::new(leaf.clone(), layout.codec, Arc::clone(descriptor))).collect()
+    let columns = layout.settings.iter().zip(layout.schema.columns());
+    columns.map(|(&settings, column)| ChunkWriter::new(settings, layout.codec, Arc::clone(column))).collect()
 }

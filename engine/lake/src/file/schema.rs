@@ -1,10 +1,10 @@
-//! The schema of a file: a table's columns as Parquet has them.
+//! How a file is laid out: its columns, those of a table as Parquet has them, and how each is written.
 
 use std::sync::Arc;
 
 use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as PhysicalType};
 use parquet::errors::Result;
-use parquet::file::metadata::SortingColumn;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 use pixel_engine_core::compress::Codec;
@@ -16,41 +16,63 @@ use pixel_engine_log::table::{Column, ColumnType, Origin, Table};
 use rayon::slice::ParallelSliceMut;
 
 use super::bounds::Order;
-use super::chunk::{Leaf, Part};
+use super::chunk::Settings;
+use super::leaf::{Leaf, Part};
 
-/// How every file of a table is laid out.
+/// How a file is laid out.
 pub(crate) struct Layout {
-    pub(crate) schema: TypePtr,
-    pub(crate) descriptor: SchemaDescPtr,
-    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) schema: SchemaDescPtr,
+    /// Of each leaf.
+    pub(crate) settings: Vec<Settings>,
     pub(crate) codec: Codec,
     pub(crate) properties: WriterPropertiesPtr,
+}
+
+impl Layout {
+    /// Of these columns. `notes` are what programs have noted about the file.
+    pub(crate) fn new(
+        schema: SchemaDescPtr,
+        settings: Vec<Settings>,
+        codec: Codec,
+        sorting: Option<Vec<SortingColumn>>,
+        notes: Option<Vec<KeyValue>>,
+    ) -> Layout {
+        let properties = WriterProperties::builder()
+            .set_created_by(created_by())
+            .set_sorting_columns(sorting)
+            .set_key_value_metadata(notes);
+        Layout { schema, settings, codec, properties: Arc::new(properties.build()) }
+    }
+}
+
+/// How every file of a table is laid out.
+pub(crate) struct TableLayout {
+    pub(crate) file: Arc<Layout>,
+    /// Where its leaves are in rows.
+    pub(crate) leaves: Vec<Leaf>,
     /// The column by which the rows of a row group are sorted, and how its values compare.
     sorted_by: Option<(usize, Order)>,
 }
 
-impl Layout {
+impl TableLayout {
     /// Of the table's columns but those that folders are named after.
     ///
     /// # Errors
     /// The table has a column that Parquet cannot have.
-    pub(crate) fn new(table: &Table, codec: Codec) -> Result<Layout> {
+    pub(crate) fn new(table: &Table, codec: Codec) -> Result<TableLayout> {
         let columns = || table.columns().iter().enumerate().filter(|(_, column)| !column.is_folder());
         let fields = columns().map(|(_, column)| Ok(Arc::new(field(column)?))).collect::<Result<Vec<TypePtr>>>()?;
         let schema: TypePtr = Arc::new(Type::group_type_builder("line").with_fields(fields).build()?);
-        let leaves: Vec<Leaf> = columns().flat_map(|(index, column)| leaves(index, column)).collect();
+        let schema = Arc::new(SchemaDescriptor::new(schema));
+        let leaves: Vec<(Leaf, Settings)> = columns().flat_map(|(index, column)| leaves(index, column)).collect();
+        let (leaves, settings): (Vec<Leaf>, Vec<Settings>) = leaves.into_iter().unzip();
         let sort = table.sort_column().and_then(|wanted| leaves.iter().position(|leaf| leaf.column == wanted));
         let sorting =
             |leaf: usize| vec![SortingColumn { column_idx: leaf as i32, descending: false, nulls_first: false }];
-        Ok(Layout {
-            descriptor: Arc::new(SchemaDescriptor::new(Arc::clone(&schema))),
-            schema,
-            sorted_by: sort.map(|leaf| (leaves[leaf].column, leaves[leaf].order())),
+        Ok(TableLayout {
+            sorted_by: sort.map(|leaf| (leaves[leaf].column, Order::of(&schema.column(leaf)))),
             leaves,
-            codec,
-            properties: Arc::new(
-                WriterProperties::builder().set_created_by(created_by()).set_sorting_columns(sort.map(sorting)).build(),
-            ),
+            file: Arc::new(Layout::new(schema, settings, codec, sort.map(sorting), None)),
         })
     }
 
@@ -70,7 +92,7 @@ impl Layout {
 }
 
 /// What files say of the program that wrote them.
-pub(crate) fn created_by() -> String {
+fn created_by() -> String {
     format!("pixel-engine version {} (build release)", env!("CARGO_PKG_VERSION"))
 }
 
@@ -101,16 +123,13 @@ fn field(column: &Column) -> Result<Type> {
     }
 }
 
-fn leaves(index: usize, column: &Column) -> Vec<Leaf> {
+fn leaves(index: usize, column: &Column) -> Vec<(Leaf, Settings)> {
     let is_id = *column.origin() == Origin::Value(Selector::Field(Field::XEdgeRequestId));
     let is_promoted = matches!(column.origin(), Origin::Value(Selector::Query(_)));
-    let leaf = |part| Leaf {
-        column: index,
-        part,
-        column_type: column.column_type(),
+    let leaf = |part| {
         // No two requests have the same id, and few the same time.
-        has_dictionary: !is_id && column.column_type() != ColumnType::Timestamp,
-        has_filter: is_promoted,
+        let has_dictionary = !is_id && column.column_type() != ColumnType::Timestamp;
+        (Leaf { column: index, part }, Settings { has_dictionary, has_filter: is_promoted })
     };
     match column.column_type() {
         ColumnType::Map => vec![leaf(Part::Names), leaf(Part::Texts)],
