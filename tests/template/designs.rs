@@ -3,6 +3,7 @@
 use std::fs;
 use std::num::NonZeroUsize;
 
+use pixel_engine::compress::Codec;
 use pixel_engine::kpl::{HashKeys, MIN_RECORD_SIZE};
 use pixel_engine::log::schema::Schemas;
 use pixel_engine::plan::Plan;
@@ -101,7 +102,8 @@ fn plan() -> (Plan, usize) {
     let (workspace, aggregate_size) = (Workspace::new(), 51_200);
     let sample = workspace.write("sample.log", &log("realtime-46", 200));
     let inputs = expand(workspace.path(sample).to_str().expect("UTF-8")).expect("a file");
-    let sample = Sample { inputs, schemas: Schemas::all_presets(), threads: NonZeroUsize::MIN, aggregate_size };
+    let codecs = vec![Codec::Zstd(1), Codec::Gzip(1)];
+    let sample = Sample { inputs, schemas: Schemas::all_presets(), threads: NonZeroUsize::MIN, aggregate_size, codecs };
     let load = Load::new(Rate::per_second(20_000.0).expect("a rate"), 4.0).expect("a load");
     let setup = Setup::new(load, PriceFile::built_in().region("us-east-1").expect("prices"));
     (Plan::new(sample.measure().expect("a workload"), setup), aggregate_size)

@@ -131,12 +131,11 @@ impl BlockWriter {
     fn prepare(&mut self, lengths: &CodeLengths) -> Code {
         let (symbols, distances) = (codes(&lengths.symbols), codes(&lengths.distances));
         let part = |code: Code| Part { bits: code.bits.into(), len: code.len, extra_bits: 0 };
-        for byte in 0..256 {
-            self.firsts[byte] = part(symbols[byte]);
-            self.seconds[32 + byte] = part(symbols[byte]);
+        for (byte, code) in symbols[..256].iter().enumerate() {
+            self.firsts[byte] = part(*code);
+            self.seconds[32 + byte] = part(*code);
         }
-        for len in 3..LENGTH_SYMBOLS.len() {
-            let (symbol, extra_bits, extra) = LENGTH_SYMBOLS[len];
+        for (len, &(symbol, extra_bits, extra)) in LENGTH_SYMBOLS.iter().enumerate().skip(3) {
             let Code { bits, len: code_len } = symbols[symbol];
             self.firsts[first_of_length(len)] =
                 Part { bits: u32::from(bits) | extra << code_len, len: code_len + extra_bits as u8, extra_bits: 0 };
@@ -158,12 +157,12 @@ impl Counts {
             seconds[second] += 1;
         }
         let mut symbols = [0; SYMBOLS];
-        for byte in 0..256 {
-            symbols[byte] = firsts[byte] + seconds[32 + byte];
+        for (byte, count) in symbols[..256].iter_mut().enumerate() {
+            *count = firsts[byte] + seconds[32 + byte];
         }
         symbols[END_OF_BLOCK] = 1;
-        for len in 3..LENGTH_SYMBOLS.len() {
-            symbols[LENGTH_SYMBOLS[len].0] += firsts[first_of_length(len)];
+        for (len, (symbol, ..)) in LENGTH_SYMBOLS.iter().enumerate().skip(3) {
+            symbols[*symbol] += firsts[first_of_length(len)];
         }
         Counts { symbols, distances: std::array::from_fn(|symbol| seconds[symbol]) }
     }

@@ -240,7 +240,7 @@ impl Input {
         bytes_read: Arc<AtomicU64>,
         stop: Arc<AtomicBool>,
         hold: Option<Duration>,
-    ) -> Result<(Counted<Box<dyn Read + Send>>, Option<u64>), InputError> {
+    ) -> Result<(Raw, Option<u64>), InputError> {
         let open = |path| -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
             let file = File::open(path)?;
             let metadata = file.metadata()?;
@@ -379,7 +379,7 @@ impl OpenFile {
 
 /// The bytes of an input whose first ones were looked at.
 pub(super) enum Bytes {
-    Compressed(Decompressed),
+    Compressed(Box<Decompressed>),
     /// Those of anything else.
     Plain(PeekReader),
 }
@@ -392,7 +392,7 @@ impl Bytes {
     fn of(raw: impl Read + Send + 'static, len: Option<u64>) -> Bytes {
         let mut bytes = PeekReader::new(raw);
         match Content::recognize(&mut bytes) {
-            Content::Compressed(compression) => Bytes::Compressed(Decompressed::new(compression, bytes, len)),
+            Content::Compressed(compression) => Bytes::Compressed(Box::new(Decompressed::new(compression, bytes, len))),
             _ => Bytes::Plain(bytes),
         }
     }
@@ -402,7 +402,7 @@ impl Bytes {
         match self {
             Bytes::Compressed(decompressed) => {
                 let compression = decompressed.compression();
-                text_in(PeekReader::new(decompressed), Some(compression))
+                text_in(PeekReader::new(*decompressed), Some(compression))
             }
             Bytes::Plain(bytes) => text_in(bytes, None),
         }
@@ -440,6 +440,9 @@ pub(super) fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize
     }
     Ok(len)
 }
+
+/// The bytes of an input as they are stored.
+type Raw = Counted<Box<dyn Read + Send>>;
 
 struct Counted<R> {
     raw: R,
