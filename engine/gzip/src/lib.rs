@@ -1,8 +1,8 @@
 //! Writes gzip members, fast: one level, for text that repeats itself as logs do.
 //!
-//! A member is cut into blocks. For each, [`matches`](mod@matches) finds what the text has said
-//! before and makes tokens of it, [`huffman`] gives every symbol a code by how often it comes, and
-//! [`block`] writes the tokens in these codes, or the text as it is where that is shorter.
+//! A member is cut into blocks. For each, `matches` finds what the text has said
+//! before and makes tokens of it, `huffman` gives every symbol a code by how often it comes, and
+//! `block` writes the tokens in these codes, or the text as it is where that is shorter.
 //!
 //! On log lines it is some 1.5 times as fast as level 1 of zlib-rs and libdeflate, and its members
 //! are as large as those of zlib's level 2; docs/codecs.md of the project has the figures.
