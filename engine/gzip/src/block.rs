@@ -35,7 +35,7 @@ const LENGTH_SYMBOLS: [(usize, u32, u32); 259] = {
     let mut symbol = 257;
     let mut len = 3;
     while symbol < 285 {
-        let extra_bits = if symbol < 265 { 0 } else { (symbol as u32 - 261) / 4 };
+        let extra_bits = length_extra_bits(symbol);
         let mut extra = 0;
         while extra < 1 << extra_bits {
             // The last one of symbol 284 would be the longest match, which has a symbol of its own.
@@ -48,6 +48,11 @@ const LENGTH_SYMBOLS: [(usize, u32, u32); 259] = {
     table[258] = (285, 0, 0);
     table
 };
+
+/// How many bits follow the symbol of a literal or length.
+const fn length_extra_bits(symbol: usize) -> u32 {
+    if symbol < 265 || symbol > 284 { 0 } else { (symbol as u32 - 261) / 4 }
+}
 
 /// How many bits follow the symbol of a distance.
 const fn distance_extra_bits(symbol: usize) -> u32 {
@@ -100,12 +105,11 @@ impl BlockWriter {
         if stored_len(text.len(), bits.position()) < 3 + own_len.min(fixed_len) {
             return store(text, is_last, bits);
         }
-        let kind = |kind: u64| (u64::from(is_last) | kind << 1, 3);
         if fixed_len <= own_len {
-            bits.push_all([kind(FIXED)].into_iter(), 3);
+            begin(FIXED, is_last, bits);
             self.write_tokens(tokens, &fixed, fixed_len, bits);
         } else {
-            bits.push_all([kind(DYNAMIC)].into_iter(), 3);
+            begin(DYNAMIC, is_last, bits);
             bits.push_all(header.items.iter().copied(), header.len());
             self.write_tokens(tokens, &own, own_len - header.len(), bits);
         }
@@ -192,11 +196,8 @@ impl CodeLengths {
             each.map(|(symbol, (&count, &len))| count as usize * (usize::from(len) + extra(symbol) as usize))
                 .sum::<usize>()
         };
-        let of_length = |symbol: usize| match symbol {
-            265..285 => (symbol as u32 - 261) / 4,
-            _ => 0,
-        };
-        sum(&counts.symbols, &self.symbols, of_length) + sum(&counts.distances, &self.distances, distance_extra_bits)
+        sum(&counts.symbols, &self.symbols, length_extra_bits)
+            + sum(&counts.distances, &self.distances, distance_extra_bits)
     }
 }
 
@@ -278,12 +279,17 @@ fn stored_len(len: usize, position: usize) -> usize {
     first + (pieces - 1) * 8 + pieces * 32 + 8 * len
 }
 
+/// Begins a block of that kind.
+fn begin(kind: u64, is_last: bool, bits: &mut BitWriter<'_>) {
+    bits.push(u64::from(is_last) | kind << 1, 3);
+}
+
 fn store(text: &[u8], is_last: bool, bits: &mut BitWriter<'_>) {
     let mut rest = text;
     loop {
         let (piece, behind) = rest.split_at(rest.len().min(MAX_STORED_LEN));
         rest = behind;
-        bits.push(u64::from(is_last && rest.is_empty()) | STORED << 1, 3);
+        begin(STORED, is_last && rest.is_empty(), bits);
         bits.align();
         let len = piece.len() as u16;
         bits.extend_from_slice(&len.to_le_bytes());
