@@ -171,14 +171,15 @@ fn decompress(
 /// Opens the input; `None` when there is nothing in it to read, or not from its start.
 fn open(input: &Input, feeds: &Feeds<'_>) -> Result<(Option<OpenFile>, Option<Bytes>), InputError> {
     let bytes_read = Arc::clone(&feeds.progress.bytes_read);
-    let file = match (feeds.checkpoint, input) {
-        // Said without a request for its head.
-        (Some(checkpoint), Input::Object(object)) if checkpoint.has_all_of(&**object) => return Ok((None, None)),
-        (Some(_), Input::Object(object)) => OpenFile::of_object(object, &feeds.stop)?,
-        (Some(_), Input::File(path)) => OpenFile::open(path)?,
-        _ => return Ok((None, Some(input.bytes(bytes_read, Arc::clone(&feeds.stop), None)?))),
+    let Some(checkpoint) = feeds.checkpoint else {
+        return Ok((None, Some(input.bytes(bytes_read, Arc::clone(&feeds.stop), None)?)));
     };
-    let is_done = feeds.checkpoint.is_some_and(|checkpoint| checkpoint.standing(&file) == Standing::Done);
+    // Said without a request for its head.
+    if matches!(input, Input::Object(object) if checkpoint.has_all_of(&**object)) {
+        return Ok((None, None));
+    }
+    let Some(file) = OpenFile::of(input, &feeds.stop)? else { return Ok((None, None)) };
+    let is_done = checkpoint.standing(&file) == Standing::Done;
     let bytes = if is_done || file.is_plain() { None } else { Some(file.bytes(bytes_read)?) };
     Ok((Some(file), bytes))
 }

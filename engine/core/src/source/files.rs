@@ -78,17 +78,16 @@ fn open(input: &Input, opened: &mut Opened, inlet: &Inlet<'_>) -> Result<Option<
         return Err(error.into());
     }
     let text = move || text_of(input, text);
-    match (feeds.checkpoint, opened.file.take(), input) {
-        (Some(checkpoint), Some(file), _) => return resume(checkpoint, file, text, inlet),
-        (Some(checkpoint), None, Input::File(path)) => {
-            return resume(checkpoint, OpenFile::open(path)?, text, inlet);
+    if let Some(checkpoint) = feeds.checkpoint {
+        let file = match opened.file.take() {
+            Some(file) => Some(file),
+            // Said without a request for its head.
+            None if matches!(input, Input::Object(object) if checkpoint.has_all_of(&**object)) => return Ok(None),
+            None => OpenFile::of(input, &feeds.stop)?,
+        };
+        if let Some(file) = file {
+            return resume(checkpoint, file, text, inlet);
         }
-        // Said without a request for its head.
-        (Some(checkpoint), None, Input::Object(object)) if checkpoint.has_all_of(&**object) => return Ok(None),
-        (Some(checkpoint), None, Input::Object(object)) => {
-            return resume(checkpoint, OpenFile::of_object(object, &feeds.stop)?, text, inlet);
-        }
-        _ => {}
     }
     let open = || input.open_waiting(Arc::clone(&feeds.progress.bytes_read), Arc::clone(&feeds.stop), feeds.hold);
     let text = text()?.map_or_else(open, Ok)?;

@@ -292,6 +292,19 @@ impl OpenFile {
         OpenFile::try_open(path).map_err(|error| InputError::Io { path: path.to_owned(), error })
     }
 
+    /// Opens an input that can be told from others; `None` for standard input. Reading of an object
+    /// ends soon after `stop` is set.
+    ///
+    /// # Errors
+    /// It cannot be opened or read.
+    pub(super) fn of(input: &Input, stop: &Arc<AtomicBool>) -> Result<Option<OpenFile>, InputError> {
+        match input {
+            Input::Stdin => Ok(None),
+            Input::File(path) => OpenFile::open(path).map(Some),
+            Input::Object(object) => OpenFile::of_object(object, stop).map(Some),
+        }
+    }
+
     /// Opens an object, and reads its head. Reading ends soon after `stop` is set.
     ///
     /// # Errors
