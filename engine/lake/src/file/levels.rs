@@ -97,12 +97,12 @@ pub(crate) fn read_hybrid(mut bytes: &[u8], bit_width: u32, count: usize) -> Opt
             let value = value.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte));
             values.resize(values.len() + len.min(left), value);
         } else {
+            // No more of them are read than there are wanted, however many it says that there are.
+            let groups = len.min(left.div_ceil(8));
             // The last group may be cut off behind its last value.
-            let wanted = len.min(left.div_ceil(8)) * bit_width as usize;
-            let packed = &bytes[..bytes.len().min(wanted)];
-            let len = left.min(8 * len);
-            read_packed(packed, bit_width, len, &mut values)?;
-            bytes = &bytes[bytes.len().min(wanted)..];
+            let (packed, rest) = bytes.split_at(bytes.len().min(groups * bit_width as usize));
+            read_packed(packed, bit_width, left.min(8 * groups), &mut values)?;
+            bytes = rest;
         }
     }
     Some(values)
@@ -207,6 +207,16 @@ mod tests {
             let found = read_hybrid(&bytes, bits, count);
             prop_assert!(found.is_none_or(|found| found.len() == count));
         }
+    }
+
+    #[test]
+    fn more_groups_than_there_can_be_are_read_as_far_as_they_are_wanted() {
+        // A group of values of one bit, and a header that speaks of 2^62 of them.
+        let mut bytes = Vec::new();
+        append_varint(1 << 63 | 1, &mut bytes);
+        bytes.push(0b0000_0101);
+        assert_eq!(read_hybrid(&bytes, 1, 3), Some(vec![1, 0, 1]));
+        assert_eq!(read_hybrid(&bytes, 1, 9), None);
     }
 
     #[test]
