@@ -274,8 +274,9 @@ mod tests {
     use super::*;
     use crate::each::Each;
 
-    /// A run into a sink that fails after so many records, which are of 1,024 B.
-    fn run(records: u64, quarantine: Quarantine) -> OpenRun {
+    /// A run into a sink that fails after so many records, which are of 1,024 B, as soon as nobody holds
+    /// the sender of `held`.
+    fn run(records: u64, held: Receiver<()>, quarantine: Quarantine) -> OpenRun {
         let settings = Settings {
             to: Some("null:".to_owned()),
             record_size: Some(1_024),
@@ -284,8 +285,13 @@ mod tests {
         };
         let mut left = records;
         let sink = Box::new(Each::new(move |record| {
-            left = left.checked_sub(1).ok_or_else(|| SinkError::io("memory", ErrorKind::StorageFull.into()))?;
-            Ok(Some(record))
+            if let Some(fewer) = left.checked_sub(1) {
+                left = fewer;
+                return Ok(Some(record));
+            }
+            // Nothing is ever sent: this returns when the sender is dropped.
+            let _ = held.recv();
+            Err(SinkError::io("memory", ErrorKind::StorageFull.into()))
         }));
         OpenRun::into(settings.validate().unwrap(), sink, quarantine, Arc::default(), Arc::default())
     }
@@ -301,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_waits_for_its_record_to_be_full_is_safe_after_a_flush() {
-        let run = run(u64::MAX, Quarantine::new("/dev/null"));
+        let run = run(u64::MAX, unbounded().1, Quarantine::new("/dev/null"));
         let mut first = run.take("first".to_owned(), batch(3)).wait().unwrap();
         let second = run.take("second".to_owned(), batch(2)).wait().unwrap();
         assert_eq!(first.try_fate(), None);
@@ -313,10 +319,12 @@ mod tests {
 
     #[test]
     fn a_batch_that_fails_tells_where_and_the_next_one_finds_the_run_closed() {
-        let run = run(2, Quarantine::new("/dev/null"));
+        let (hold, held) = unbounded();
+        let run = run(2, held, Quarantine::new("/dev/null"));
         let lines = batch(100);
         let len = lines.end().offset;
         let Ok(taken) = run.take("lines".to_owned(), lines).wait() else { panic!("there is room for it") };
+        drop(hold);
         run.flush();
         let Fate::Failed { gap, bytes_ahead } = taken.wait() else { panic!("two records are not all of it") };
         // Two records of 10 lines.
@@ -332,7 +340,7 @@ mod tests {
     fn what_has_no_lines_is_kept_as_one_beside_the_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bad.jsonl");
-        let run = run(u64::MAX, Quarantine::new(&path));
+        let run = run(u64::MAX, unbounded().1, Quarantine::new(&path));
         let mut batch = batch(2);
         let damaged = [&pixel_engine_kpl::MAGIC[..], b"1\t2\t3\t4\n5\t6\t7\t8\n"].concat();
         batch.add(&damaged);
