@@ -6,9 +6,7 @@
 
 pub mod capacity;
 mod contest;
-pub mod data;
 pub mod goodput;
-pub mod instructions;
 mod machine;
 pub mod process;
 mod results;
@@ -16,9 +14,10 @@ pub mod run;
 mod stage;
 
 pub use contest::Contest;
-pub use machine::{cpu_seconds, rustc};
+pub use machine::cpu_seconds;
+pub use pixel_engine_kernels::{EVERY_PATH, Mode, data};
 pub use results::{Row, Target};
-pub use stage::{Mode, Stage};
+pub use stage::Stage;
 
 /// Set to anything but `0`, the results are added to the file of this machine and day in
 /// `benches/results`.
@@ -27,9 +26,6 @@ pub const RECORD: &str = "PIXEL_ENGINE_BENCH_RECORD";
 /// Set to anything but `0`, everything runs with less data and fewer rounds: a smoke test, not a
 /// measurement.
 pub const QUICK: &str = "PIXEL_ENGINE_BENCH_QUICK";
-
-/// The path of code that does not choose one at run time.
-pub const EVERY_PATH: &str = "every";
 
 /// Whether an environment variable is set to anything but `0`.
 fn is_set(variable: &str) -> bool {

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::process::Command;
 use std::thread;
 
 use jiff::Timestamp;
 use pixel_engine::simd::Isa;
+use pixel_engine_kernels::{rustc, said_by};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -86,17 +86,6 @@ fn cpu(info: &str) -> String {
             _ => std::env::consts::ARCH.to_owned(),
         },
     }
-}
-
-/// The compiler, as it names itself.
-pub fn rustc() -> String {
-    said_by("rustc", &["--version"])
-}
-
-fn said_by(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    if text.is_empty() { "unknown".to_owned() } else { text }
 }
 
 /// `name version`, as Cargo.lock has it.

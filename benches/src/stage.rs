@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput};
 
 use crate::contest::{Contest, Effort};
 use crate::results::{self, Row, StageResults};
-use crate::{RECORD, is_quick, is_set};
+use crate::{Mode, RECORD, is_quick, is_set};
 
 /// One benchmark file.
 pub struct Stage {
@@ -14,29 +14,6 @@ pub struct Stage {
     mode: Mode,
     criterion: Criterion,
     results: StageResults,
-}
-
-/// What a benchmark was started for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// `cargo bench`.
-    Measure,
-    /// `cargo test --benches` and the like: every contestant once.
-    Test,
-    /// `cargo bench -- --list`: criterion prints names.
-    List,
-}
-
-impl Mode {
-    /// As the arguments of this process say.
-    pub fn of_arguments() -> Mode {
-        let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
-        match () {
-            () if has("--list") => Mode::List,
-            () if has("--bench") && !has("--test") => Mode::Measure,
-            () => Mode::Test,
-        }
-    }
 }
 
 impl Stage {

@@ -134,7 +134,7 @@ impl fmt::Display for Comparison<'_> {
             write!(
                 formatter,
                 "\n  FAILED: over {:.0} % more instructions than committed, or a kernel that is not watched.\n  \
-                 If that is wanted: cargo bench --bench instructions -- --save; say in the commit why.\n",
+                 If that is wanted: cargo bench -p pixel-engine-kernels -- --save; say in the commit why.\n",
                 TOLERANCE * 100.0
             )?;
         }

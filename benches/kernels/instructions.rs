@@ -20,12 +20,12 @@ use pixel_engine::log::schema::Schema;
 use pixel_engine::record::Record;
 use pixel_engine::simd::{self, Isa};
 use pixel_engine::sink::entry::append_entry;
-use pixel_engine_benches::data::{self, Lines};
-use pixel_engine_benches::instructions::{Comparison, Counts};
-use pixel_engine_benches::{EVERY_PATH, Mode, rustc};
 use pixel_engine_core::encode::Scratch;
 use pixel_engine_core::pack::Packed;
 use pixel_engine_core::pack::lines::{DEFAULT_ALIGN, LinesPacker, MAX_RECORD_SIZE};
+use pixel_engine_kernels::counts::{Comparison, Counts};
+use pixel_engine_kernels::data::{self, Lines};
+use pixel_engine_kernels::{EVERY_PATH, Mode, rustc};
 
 /// Set for a child: the name of the kernel that it runs, or [`PATHS`].
 const CHILD: &str = "PIXEL_ENGINE_BENCH_CHILD";
