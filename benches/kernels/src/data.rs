@@ -18,14 +18,17 @@ use pixel_engine_core::encode::{EncodedBlock, Rules, Scratch};
 
 const SEED: u64 = 7;
 
-/// Lines of a shape of the generator, at least `bytes` long together.
+/// A log of a shape of the generator: its header, where it has one, and lines that are at least `bytes`
+/// long together.
 ///
 /// # Panics
 /// When there is no such shape.
 pub fn log(shape: &str, bytes: usize) -> Vec<u8> {
     let shape = shape.parse().expect("a shape of the generator");
     let mut log = Vec::new();
-    Generator::new(Options::new(shape, SEED)).append_bytes(&mut log, bytes);
+    let mut generator = Generator::new(Options::new(shape, SEED));
+    generator.append_header(&mut log);
+    generator.append_bytes(&mut log, bytes);
     log
 }
 
