@@ -27,6 +27,9 @@ const SORTED_LEN: usize = 64 << 20;
 const MAX_FOLDERS: usize = 10_000;
 /// Between two looks at how much memory files take.
 const ROWS_BETWEEN_LOOKS: usize = 16_384;
+/// Bytes of rows that are written at a time; after them, the threads that write columns wait for each
+/// other.
+const GATHERED_LEN: usize = 2 << 20;
 
 /// How files are written.
 #[derive(Clone, Debug)]
@@ -66,6 +69,11 @@ pub struct Parquet {
     options: Options,
     pool: ThreadPool,
     folders: Folders,
+    /// Records that are written together with those to come, and their bytes.
+    gathered: Vec<Record>,
+    gathered_len: usize,
+    /// When the first of them has waited for as long as a file stays open.
+    gathered_due: Option<Instant>,
     /// By the number of their folder.
     files: BTreeMap<usize, OpenFile>,
     rows_since_look: usize,
@@ -111,6 +119,9 @@ impl Parquet {
             pool: threads.build().map_err(|error| refused(&error))?,
             options,
             folders: Folders::new(table),
+            gathered: Vec::new(),
+            gathered_len: 0,
+            gathered_due: None,
             files: BTreeMap::new(),
             rows_since_look: 0,
             batches: 0,
@@ -121,25 +132,41 @@ impl Parquet {
         })
     }
 
-    /// Writes the rows of the record to the files of their folders.
-    fn write(&mut self, record: Record) -> Result<(), SinkError> {
+    /// Takes a record, and writes it with those before when there is enough to do for all threads.
+    fn take(&mut self, record: Record) -> Result<(), SinkError> {
+        if self.gathered.is_empty() {
+            self.gathered_due = self.options.file_age.map(|age| Instant::now() + age);
+        }
+        self.gathered_len += record.data_len();
+        self.gathered.push(record);
+        if self.gathered_len >= GATHERED_LEN { self.write_gathered() } else { Ok(()) }
+    }
+
+    /// Writes the rows of the records to the files of their folders.
+    fn write_gathered(&mut self) -> Result<(), SinkError> {
         self.batches += 1;
-        let mut shares = self.shares(record);
+        self.gathered_len = 0;
+        let due = self.gathered_due.take();
+        let mut shares = BTreeMap::<usize, Vec<Record>>::new();
+        for record in std::mem::take(&mut self.gathered) {
+            self.share(record, &mut shares);
+        }
+        let mut shares: Vec<_> = shares.into_iter().collect();
         while !shares.is_empty() {
             let rest = shares.split_off(shares.len().min(self.options.open_files.get()));
-            self.open(&shares)?;
+            self.open(&shares, due)?;
             let is_sorted = self.layout.is_sorted();
             if !is_sorted {
                 self.write_columns(&shares)?;
             }
-            for (folder, record) in shares {
-                self.rows_since_look += record.lines();
+            for (folder, records) in shares {
                 let open = self.files.get_mut(&folder).expect("it was opened above");
+                self.rows_since_look += records.iter().map(Record::lines).sum::<usize>();
                 if is_sorted {
-                    open.unsorted_len += record.data_len();
-                    open.unsorted.push(record);
+                    open.unsorted_len += records.iter().map(Record::data_len).sum::<usize>();
+                    open.unsorted.extend(records);
                 } else {
-                    open.receipts.push(record.into_receipt());
+                    open.receipts.extend(records.into_iter().map(Record::into_receipt));
                 }
             }
             shares = rest;
@@ -151,24 +178,26 @@ impl Parquet {
         Ok(())
     }
 
-    /// The record, or its parts, by the numbers of the folders that they belong to, in order.
-    fn shares(&mut self, record: Record) -> Vec<(usize, Record)> {
+    /// Adds the record, or its parts, to those of the folders that they belong to.
+    fn share(&mut self, record: Record, shares: &mut BTreeMap<usize, Vec<Record>>) {
         let folder_of_row: Vec<usize> = rows(&record, self.columns).map(|row| self.folders.number_of(&row)).collect();
         let mut folders = folder_of_row.clone();
         folders.sort_unstable();
         folders.dedup();
         if let [folder] = folders[..] {
-            return vec![(folder, record)];
+            return shares.entry(folder).or_default().push(record);
         }
         let part = |folder: &usize| folders.binary_search(folder).expect("all of them are there");
         let part_of_row: Vec<usize> = folder_of_row.iter().map(part).collect();
         let records = record.share(&part_of_row, folders.len());
-        folders.into_iter().zip(records).collect()
+        for (folder, record) in folders.into_iter().zip(records) {
+            shares.entry(folder).or_default().push(record);
+        }
     }
 
     /// Opens a file for each of these folders, no more than may be open. Those that were written to
     /// longest ago make room.
-    fn open(&mut self, shares: &[(usize, Record)]) -> Result<(), SinkError> {
+    fn open(&mut self, shares: &[(usize, Vec<Record>)], due: Option<Instant>) -> Result<(), SinkError> {
         for (folder, _) in shares {
             if let Some(open) = self.files.get_mut(folder) {
                 open.last_batch = self.batches;
@@ -183,28 +212,27 @@ impl Parquet {
                 let oldest = of_others.min_by_key(|(_, open)| open.last_batch).map(|(&folder, _)| folder);
                 self.publish(oldest.expect("there is room for all of these"))?;
             }
-            let file = self.begin(folder)?;
+            let file = self.begin(folder, due)?;
             self.files.insert(folder, file);
         }
         Ok(())
     }
 
-    fn begin(&mut self, folder: usize) -> Result<OpenFile, SinkError> {
+    fn begin(&mut self, folder: usize, due: Option<Instant>) -> Result<OpenFile, SinkError> {
         self.begun += 1;
         let name = object_name(Timestamp::now(), self.begun, ".parquet");
         let name = format!("{}{name}", self.folders.get(folder));
         let object = self.publisher.create(&name)?;
         let target = object.target();
         let file = ParquetFile::new(object, Arc::clone(&self.layout.file)).map_err(at(&target))?;
-        let due = self.options.file_age.map(|age| Instant::now() + age);
         let last_batch = self.batches;
         let (receipts, unsorted) = (Vec::new(), Vec::new());
         Ok(OpenFile { file, name, target, due, last_batch, receipts, unsorted, unsorted_len: 0 })
     }
 
     /// Each column of each file on its own, on all threads.
-    fn write_columns(&mut self, shares: &[(usize, Record)]) -> Result<(), SinkError> {
-        let rows: Vec<Vec<Row<'_>>> = shares.iter().map(|(_, record)| rows(record, self.columns).collect()).collect();
+    fn write_columns(&mut self, shares: &[(usize, Vec<Record>)]) -> Result<(), SinkError> {
+        let rows: Vec<Vec<Row<'_>>> = shares.iter().map(|(_, records)| rows_of(records, self.columns)).collect();
         // Both are in the order of their folders.
         let mut shares = shares.iter().zip(&rows).peekable();
         let files = self.files.iter_mut().filter_map(|(folder, open)| {
@@ -289,7 +317,7 @@ impl OpenFile {
     fn end_row_group(&mut self, layout: &TableLayout, columns: usize, pool: &ThreadPool) -> Result<(), SinkError> {
         let unsorted = std::mem::take(&mut self.unsorted);
         if !unsorted.is_empty() {
-            let mut sorted: Vec<Row<'_>> = unsorted.iter().flat_map(|record| rows(record, columns)).collect();
+            let mut sorted = rows_of(&unsorted, columns);
             pool.install(|| layout.sort(&mut sorted));
             write_columns(self.columns(&layout.leaves, &sorted).collect(), pool)?;
             drop(sorted);
@@ -318,20 +346,26 @@ fn write_columns(tasks: Vec<Task<'_>>, pool: &ThreadPool) -> Result<(), SinkErro
 
 impl Sink for Parquet {
     fn ship(&mut self, record: Record) -> Result<(), SinkError> {
-        self.or_fail(|parquet| parquet.write(record))
+        self.or_fail(|parquet| parquet.take(record))
     }
 
     /// Publishes the files that are old enough.
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.or_fail(Parquet::keep_within_bounds)
+        self.or_fail(|parquet| {
+            parquet.write_gathered()?;
+            parquet.keep_within_bounds()
+        })
     }
 
     fn flush_due(&self) -> Option<Instant> {
-        self.files.values().filter_map(|open| open.due).min()
+        self.files.values().filter_map(|open| open.due).chain(self.gathered_due).min()
     }
 
     fn close(&mut self) -> Result<(), SinkError> {
-        self.or_fail(Parquet::publish_all)
+        self.or_fail(|parquet| {
+            parquet.write_gathered()?;
+            parquet.publish_all()
+        })
     }
 
     fn delivered(&self) -> Delivered {
@@ -350,6 +384,11 @@ impl Sink for Parquet {
     fn files(&self) -> Option<Files> {
         Some(self.published)
     }
+}
+
+/// The rows of all these records.
+fn rows_of(records: &[Record], columns: usize) -> Vec<Row<'_>> {
+    records.iter().flat_map(|record| rows(record, columns)).collect()
 }
 
 /// The rows of a record.

@@ -62,10 +62,60 @@ pub(super) struct Dictionary {
     entries: Vec<Entry>,
     numbers: HashTable<u32>,
     hasher: FixedState,
-    /// The value before, which is often the next one too.
-    last: Option<u32>,
+    /// The last value of each digest's place: most columns have few values that come again and again.
+    recent: Box<[Recent; RECENT]>,
     /// Which data page is being filled.
     page: u32,
+}
+
+/// Values that are found without their hash.
+const RECENT: usize = 128;
+
+/// A value that came lately.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    digest: Digest,
+    number: u32,
+    /// A page that it came in.
+    page: u32,
+}
+
+/// The length of a value, with its first and its last bytes. Of up to 16 bytes, that is all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Digest {
+    len: usize,
+    start: u64,
+    end: u64,
+}
+
+impl Digest {
+    /// No value's.
+    const NONE: Digest = Digest { len: usize::MAX, start: 0, end: 0 };
+
+    #[inline]
+    fn of(value: &[u8]) -> Digest {
+        let len = value.len();
+        let (start, end) = match (value.first_chunk(), value.last_chunk()) {
+            (Some(start), Some(end)) => (u64::from_le_bytes(*start), u64::from_le_bytes(*end)),
+            _ => match (value.first_chunk(), value.last_chunk()) {
+                (Some(start), Some(end)) => (u32::from_le_bytes(*start).into(), u32::from_le_bytes(*end).into()),
+                _ => (value.iter().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte)), 0),
+            },
+        };
+        Digest { len, start, end }
+    }
+
+    /// Whether two values with this digest can be different.
+    #[inline]
+    fn is_part(self) -> bool {
+        self.len > 16
+    }
+
+    #[inline]
+    fn place(self) -> usize {
+        let mixed = (self.start ^ self.end.rotate_left(32) ^ self.len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> (u64::BITS - RECENT.ilog2())) as usize
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +148,7 @@ impl Dictionary {
             entries: Vec::new(),
             numbers: HashTable::new(),
             hasher: FixedState::default(),
-            last: None,
+            recent: Box::new([Recent { digest: Digest::NONE, number: 0, page: 0 }; RECENT]),
             page: 0,
         }
     }
@@ -106,22 +156,26 @@ impl Dictionary {
     /// The number of the value, which is a new one if it has none.
     #[inline]
     pub(super) fn number_of(&mut self, value: &[u8]) -> Found {
-        if let Some(number) = self.last
-            && self.value(number) == value
-        {
-            return Found { number, is_first_of_page: false };
+        let digest = Digest::of(value);
+        let place = digest.place();
+        let recent = self.recent[place];
+        let is_it = recent.digest == digest && (!digest.is_part() || self.value(recent.number) == value);
+        if is_it && recent.page == self.page {
+            return Found { number: recent.number, is_first_of_page: false };
         }
-        self.look_up(value)
+        let number = if is_it { recent.number } else { self.look_up(value) };
+        self.recent[place] = Recent { digest, number, page: self.page };
+        Found { number, is_first_of_page: self.is_first_of_page(number) }
     }
 
-    fn look_up(&mut self, value: &[u8]) -> Found {
-        let Dictionary { plain, bytes, entries, numbers, hasher, last, .. } = self;
+    fn look_up(&mut self, value: &[u8]) -> u32 {
+        let Dictionary { plain, bytes, entries, numbers, hasher, .. } = self;
         let text = |number: u32| {
             let Entry { start, end, .. } = entries[number as usize];
             &bytes[start as usize..end as usize]
         };
         let hash = hash_of(hasher, value);
-        let number = match numbers.find(hash, |&number| text(number) == value) {
+        match numbers.find(hash, |&number| text(number) == value) {
             Some(&number) => number,
             None => {
                 let number = entries.len() as u32;
@@ -131,9 +185,7 @@ impl Dictionary {
                 entries.push(Entry { start: end - value.len() as u32, end, page: u32::MAX });
                 number
             }
-        };
-        *last = Some(number);
-        Found { number, is_first_of_page: self.is_first_of_page(number) }
+        }
     }
 
     /// The value of that number.
@@ -151,7 +203,6 @@ impl Dictionary {
     /// Another page begins.
     pub(super) fn next_page(&mut self) {
         self.page += 1;
-        self.last = None;
     }
 
     /// How many values there are.
@@ -166,6 +217,40 @@ impl Dictionary {
 
     /// Bytes of memory.
     pub(super) fn memory(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>() + self.numbers.capacity() * 5
+        size_of::<[Recent; RECENT]>()
+            + self.bytes.capacity()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.numbers.capacity() * 5
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_value_has_one_number_and_comes_first_once_a_page(
+            pages in prop::collection::vec(prop::collection::vec("[ab]{0,3}|[a-c]{7,9}|[ab]{15,18}|a{8}[a-c]{3}a{8}", 0..300), 1..4),
+        ) {
+            let mut dictionary = Dictionary::new(Plain::Text);
+            let mut numbers = HashMap::new();
+            for page in &pages {
+                let mut in_page = HashSet::new();
+                for value in page {
+                    let next = numbers.len() as u32;
+                    let number = *numbers.entry(value.as_str()).or_insert(next);
+                    let found = dictionary.number_of(value.as_bytes());
+                    prop_assert_eq!((found.number, found.is_first_of_page), (number, in_page.insert(value.as_str())));
+                    prop_assert_eq!(dictionary.value(number), value.as_bytes());
+                }
+                dictionary.next_page();
+            }
+            prop_assert_eq!(dictionary.len(), numbers.len());
+        }
     }
 }
